@@ -1,0 +1,35 @@
+import type { z } from 'zod'
+import { AppError, type ErrorCode } from '../../foundation/app-error.ts'
+
+const ISSUES_MAX = 10 // a wrong shape can make an issue an element; nobody reads more
+
+/** Returns the value as the schema makes it. Fails with the code, naming every wrong field by its path. */
+export function parseWith<T>(
+  schema: z.ZodType<T>,
+  value: unknown,
+  { code, what }: { code: ErrorCode; what: string },
+): T {
+  let parsed: z.ZodSafeParseResult<T>
+  try {
+    parsed = schema.safeParse(value)
+  } catch (cause) {
+    // An asynchronous refinement, or nesting that overflows a recursive schema.
+    throw new AppError(code, `The ${what} could not be checked against its schema`, { cause })
+  }
+  if (parsed.success) return parsed.data
+  const issues = parsed.error.issues
+    .slice(0, ISSUES_MAX)
+    .map(({ path, message }) => ({ path: pathText(path), message }))
+  const more = parsed.error.issues.length - issues.length
+  const list = issues.map(({ path, message }) => (path ? `${path}: ${message}` : message)).join('; ')
+  throw new AppError(code, `The ${what} does not fit: ${list}${more > 0 ? `; and ${more} more` : ''}`, {
+    details: { issues },
+  })
+}
+
+function pathText(path: readonly PropertyKey[]): string {
+  return path.reduce<string>((text, key) => {
+    if (typeof key === 'number') return `${text}[${key}]`
+    return text ? `${text}.${String(key)}` : String(key)
+  }, '')
+}

@@ -1,0 +1,75 @@
+import type { LanguageModelV4 } from '@ai-sdk/provider'
+import type { Json } from '../../foundation/json.ts'
+
+/** What a step's own code gets. Pass `signal` on, so that a stop, the deadline or a lost lease ends the work at once. */
+export interface StepContext {
+  readonly signal: AbortSignal
+  /** 1 on the first try. */
+  readonly attempt: number
+  /** Stable over retries and resumes: send it to services that deduplicate. */
+  readonly idempotencyKey: string
+}
+
+export interface RetryOptions {
+  /** Tries altogether, 1 to 100; default 3. */
+  readonly maxAttempts?: number
+  /** First pause in milliseconds; doubles, with jitter. */
+  readonly baseMs?: number
+  readonly capMs?: number
+}
+
+export interface StepOptions {
+  /**
+   * False when the step may safely run again: then nothing is recorded before it, and it simply runs again after a
+   * crash. Otherwise its start is recorded first, and a crash in between leaves it `unknown`.
+   */
+  readonly sideEffects?: boolean
+  readonly retry?: RetryOptions
+  /** Milliseconds; default STEP_TIMEOUT_SECONDS. */
+  readonly timeoutMs?: number
+}
+
+export interface LlmRequest {
+  readonly model: LanguageModelV4
+  readonly prompt: string
+  readonly system?: string
+  readonly temperature?: number
+  readonly maxOutputTokens?: number
+}
+
+export interface LlmResult {
+  readonly text: string
+  readonly finishReason: string
+  readonly [key: string]: Json
+}
+
+/** A step that happened elsewhere, recorded here as it was. */
+export interface RecordedStep {
+  readonly kind: 'llm' | 'tool' | 'user'
+  readonly name: string
+  readonly input: Json
+  readonly output: Json
+  readonly error?: string | null
+  readonly tokensIn?: number | null
+  readonly tokensOut?: number | null
+  readonly costUsd?: number | null
+  readonly latencyMs?: number | null
+  readonly attributes?: { readonly [key: string]: Json }
+}
+
+/**
+ * The durable steps of a run. Each result is committed before its promise resolves; on resume a recorded step returns
+ * its recorded result (or throws its recorded error) without running again.
+ */
+export interface StepApi {
+  /** Runs `work` once and records what it returns. */
+  do<T>(name: string, work: (context: StepContext) => T | Promise<T>, options?: StepOptions): Promise<T>
+  /** Runs the agent's tool, or the registered skill, of that name. */
+  tool<T = Json>(name: string, input: Json, options?: StepOptions): Promise<T>
+  /** One model call through the AI SDK's model interface; tokens and cost are recorded. Runs again after a crash. */
+  llm(name: string, request: LlmRequest, options?: StepOptions): Promise<LlmResult>
+  /** Waits without holding a worker slot. */
+  sleep(name: string, ms: number): Promise<void>
+  /** Records a step that happened elsewhere; its error is recorded, not thrown. Nothing is executed. */
+  record(step: RecordedStep): Promise<Json>
+}

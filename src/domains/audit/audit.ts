@@ -1,0 +1,21 @@
+export { acksOfRuns, type RunAcks, type StoredAck, writeAcks } from './ack-store.ts'
+export {
+  ACTIONS,
+  type AckStatus,
+  type Action,
+  type Anchor,
+  type AuditExpectation,
+  ackOf,
+  type DomainAck,
+  declareExpectations,
+  sameAction,
+} from './contract.ts'
+export {
+  type ContractFacts,
+  type Finding,
+  type Reconciliation,
+  type ReconciliationResult,
+  reconcile,
+} from './reconcile.ts'
+export { reconciliationOf, type RunReconciliation, type StoredReconciliation, writeReconciliations } from './reconciliation-store.ts'
+export { type Anchors, type ExpectationState, expectationStates, finalizeDueAt } from './expectation-states.ts'

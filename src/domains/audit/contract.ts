@@ -1,0 +1,69 @@
+/** The audit contract of a run: what must be acknowledged, and within how long. */
+
+export type Anchor = 'EXECUTION_START' | 'EXECUTION_END'
+
+/** One thing that must be acknowledged. `deadlineMs` counts from the anchor; nothing is overdue while queued. */
+export interface AuditExpectation {
+  readonly domain: string
+  readonly action: string
+  readonly deadlineMs: number | null
+  readonly anchor: Anchor
+}
+
+export type AckStatus = 'SUCCESS' | 'FAILED' | 'ROLLED_BACK'
+
+/** What a domain says it did, written in the same transaction as the work that it reports. */
+export interface DomainAck {
+  readonly domain: string
+  readonly action: string
+  readonly attempt: number
+  readonly status: AckStatus
+  readonly resultId: string | null
+  readonly error: string | null
+}
+
+export interface Action {
+  readonly domain: string
+  readonly action: string
+}
+
+export const ACTIONS = Object.freeze({
+  createIncident: { domain: 'incidents', action: 'create_incident' },
+  evaluatePolicy: { domain: 'policies', action: 'evaluate_policy' },
+  startTrace: { domain: 'logs', action: 'start_trace' },
+  completeTrace: { domain: 'logs', action: 'complete_trace' },
+  finalizeRun: { domain: 'orchestrator', action: 'finalize_run' },
+}) satisfies Record<string, Action>
+
+export interface Deadlines {
+  readonly actionMs: number
+  readonly runTimeoutMs: number
+  readonly finalizeGraceMs: number
+}
+
+/** What every run must leave, declared at T0: four actions, and that it is finalised at all. */
+export function declareExpectations({ actionMs, runTimeoutMs, finalizeGraceMs }: Deadlines): AuditExpectation[] {
+  return [
+    { ...ACTIONS.startTrace, deadlineMs: actionMs, anchor: 'EXECUTION_START' },
+    { ...ACTIONS.createIncident, deadlineMs: actionMs, anchor: 'EXECUTION_END' },
+    { ...ACTIONS.evaluatePolicy, deadlineMs: actionMs, anchor: 'EXECUTION_END' },
+    { ...ACTIONS.completeTrace, deadlineMs: actionMs, anchor: 'EXECUTION_END' },
+    { ...ACTIONS.finalizeRun, deadlineMs: runTimeoutMs + finalizeGraceMs, anchor: 'EXECUTION_START' },
+  ]
+}
+
+export function ackOf(
+  action: Action,
+  status: AckStatus,
+  {
+    resultId = null,
+    error = null,
+    attempt = 1,
+  }: { resultId?: string | null; error?: string | null; attempt?: number } = {},
+): DomainAck {
+  return { domain: action.domain, action: action.action, attempt, status, resultId, error }
+}
+
+export function sameAction(a: Action, b: Action): boolean {
+  return a.domain === b.domain && a.action === b.action
+}

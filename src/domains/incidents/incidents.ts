@@ -1,0 +1,90 @@
+import { safeText } from '../../foundation/payload-codec.ts'
+import { statement, type Tx } from '../../foundation/storage/storage.ts'
+import { limits } from '../../limits.ts'
+import { type IncidentOutcome, outcomeOf, type RunEnding, severityOf } from './incident-rules.ts'
+
+export { type IncidentOutcome, outcomeOf, severityOf } from './incident-rules.ts'
+
+/** What a run's end leaves in the incidents domain, success included. A SUCCESS is born closed. */
+export interface Incident {
+  readonly tenantId: string
+  readonly runId: string
+  readonly incidentId: string
+  readonly outcome: IncidentOutcome
+  readonly status: 'open' | 'closed'
+  readonly severity: string
+  readonly reason: string | null
+  readonly message: string | null
+  readonly createdAt: Date
+}
+
+const INSERT_INCIDENTS = statement(
+  'incidents_insert',
+  `insert into concordat.incidents (tenant_id, run_id, incident_id, outcome, status, severity, reason, message, created_at)
+   select * from unnest($1::text[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::timestamptz[])`,
+)
+
+const SELECT_INCIDENT = statement(
+  'incident_of_run',
+  `select incident_id, outcome, status, severity, reason, message, created_at
+     from concordat.incidents where tenant_id = $1 and run_id = $2`,
+)
+
+interface IncidentRow {
+  incident_id: string
+  outcome: IncidentOutcome
+  status: 'open' | 'closed'
+  severity: string
+  reason: string | null
+  message: string | null
+  created_at: Date
+}
+
+/** The incidents domain's one public face for the flow: decides the incident of an ended run, and writes many at once. */
+export const IncidentFacade = Object.freeze({
+  /** Pure. One incident a run, whatever the end. */
+  decide(ending: RunEnding, { incidentId, at }: { incidentId: string; at: Date }): Incident {
+    const outcome = outcomeOf(ending)
+    return {
+      tenantId: ending.tenantId,
+      runId: ending.runId,
+      incidentId,
+      outcome,
+      status: outcome === 'SUCCESS' ? 'closed' : 'open',
+      severity: severityOf(outcome),
+      reason: outcome === 'SUCCESS' ? null : ending.reason,
+      message: outcome === 'SUCCESS' ? null : safeText(ending.message, limits.errorMessageCharsMax),
+      createdAt: at,
+    }
+  },
+
+  async write(tx: Tx, incidents: readonly Incident[]): Promise<void> {
+    await tx.query(INSERT_INCIDENTS, [
+      incidents.map((incident) => incident.tenantId),
+      incidents.map((incident) => incident.runId),
+      incidents.map((incident) => incident.incidentId),
+      incidents.map((incident) => incident.outcome),
+      incidents.map((incident) => incident.status),
+      incidents.map((incident) => incident.severity),
+      incidents.map((incident) => incident.reason),
+      incidents.map((incident) => incident.message),
+      incidents.map((incident) => incident.createdAt.toISOString()),
+    ])
+  },
+
+  async ofRun(tx: Tx, { tenantId, runId }: { tenantId: string; runId: string }): Promise<Incident | null> {
+    const [row] = await tx.query<IncidentRow>(SELECT_INCIDENT, [tenantId, runId])
+    if (!row) return null
+    return {
+      tenantId,
+      runId,
+      incidentId: row.incident_id,
+      outcome: row.outcome,
+      status: row.status,
+      severity: row.severity,
+      reason: row.reason,
+      message: row.message,
+      createdAt: row.created_at,
+    }
+  },
+})

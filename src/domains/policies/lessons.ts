@@ -1,0 +1,63 @@
+import { statement, type Tx } from '../../foundation/storage/storage.ts'
+import type { Verdict } from './policy-rules.ts'
+
+export type LessonKind = 'NEAR_THRESHOLD' | 'EFFICIENT_SUCCESS'
+
+/** What a tenant can learn from one run's end: it came near a limit, or did its work with little. */
+export interface Lesson {
+  readonly tenantId: string
+  readonly runId: string
+  readonly kind: LessonKind
+  readonly policy: string
+  readonly agent: string
+  readonly share: number
+  readonly createdAt: Date
+}
+
+/** Of a limit: from here on a met limit was met narrowly. */
+const NEAR_SHARE = 0.85
+/** Of a limit: a success that used no more than this of each limit was efficient. */
+const EFFICIENT_SHARE = 0.5
+
+interface LessonFacts {
+  readonly tenantId: string
+  readonly runId: string
+  readonly agent: string
+  readonly succeeded: boolean
+  readonly verdict: Verdict
+  readonly at: Date
+}
+
+/** Near-threshold: 85–100 % of a limit. Efficient success: at most 50 % of every limit, one lesson for the tightest. */
+export function lessonsOf({ tenantId, runId, agent, succeeded, verdict, at }: LessonFacts): Lesson[] {
+  const shares = verdict.findings
+    .filter((finding) => finding.value !== null && finding.limit > 0)
+    .map((finding) => ({ policy: finding.name, share: (finding.value as number) / finding.limit }))
+  const lesson = (kind: LessonKind, { policy, share }: { policy: string; share: number }): Lesson => {
+    return { tenantId, runId, kind, policy, agent, share, createdAt: at }
+  }
+  const near = shares.filter(({ share }) => share >= NEAR_SHARE && share <= 1)
+  if (near.length > 0) return near.map((each) => lesson('NEAR_THRESHOLD', each))
+  const tightest = shares.toSorted((a, b) => b.share - a.share)[0]
+  if (!succeeded || !tightest || tightest.share > EFFICIENT_SHARE) return []
+  return [lesson('EFFICIENT_SUCCESS', tightest)]
+}
+
+const INSERT_LESSONS = statement(
+  'lessons_insert',
+  `insert into concordat.lessons (tenant_id, run_id, kind, policy, agent, detail, created_at)
+   select * from unnest($1::text[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::jsonb[], $7::timestamptz[])`,
+)
+
+export async function writeLessons(tx: Tx, lessons: readonly Lesson[]): Promise<void> {
+  if (lessons.length === 0) return
+  await tx.query(INSERT_LESSONS, [
+    lessons.map((lesson) => lesson.tenantId),
+    lessons.map((lesson) => lesson.runId),
+    lessons.map((lesson) => lesson.kind),
+    lessons.map((lesson) => lesson.policy),
+    lessons.map((lesson) => lesson.agent),
+    lessons.map((lesson) => JSON.stringify({ share: lesson.share })),
+    lessons.map((lesson) => lesson.createdAt.toISOString()),
+  ])
+}

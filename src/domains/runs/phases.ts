@@ -1,0 +1,98 @@
+import { AppError } from '../../foundation/app-error.ts'
+
+/** The phases of a run, in order. None can be skipped; FAILED is reached from any that is not terminal. */
+export const RunPhase = Object.freeze({
+  CREATED: 'CREATED',
+  AUTHORIZED: 'AUTHORIZED',
+  EXECUTING: 'EXECUTING',
+  GOVERNANCE_CHECK: 'GOVERNANCE_CHECK',
+  FINALIZING: 'FINALIZING',
+  COMPLETED: 'COMPLETED',
+  FAILED: 'FAILED',
+})
+export type RunPhase = keyof typeof RunPhase
+
+/** Where each phase may go. Docs draw the state picture from this table. */
+export const NEXT_PHASES = {
+  CREATED: ['AUTHORIZED', 'FAILED'],
+  AUTHORIZED: ['EXECUTING', 'FAILED'],
+  EXECUTING: ['GOVERNANCE_CHECK', 'FAILED'],
+  GOVERNANCE_CHECK: ['FINALIZING', 'FAILED'],
+  FINALIZING: ['COMPLETED', 'FAILED'],
+  COMPLETED: [],
+  FAILED: [],
+} as const satisfies Record<RunPhase, readonly RunPhase[]>
+
+export type RunOutcome = 'succeeded' | 'failed' | 'failed_policy' | 'cancelled'
+
+export type RunStatus = 'queued' | 'running' | 'paused' | RunOutcome
+
+/** Why a run that is `running` holds no worker slot. */
+export type Waiting = 'RETRY' | 'TIMER' | 'CHILD' | 'SIGNAL' | 'LEASE'
+
+/** One recorded change of phase: shape `{ from, to, at, why }`, `at` in ISO 8601 UTC. `from` is null at creation. */
+export interface Transition {
+  readonly from: RunPhase | null
+  readonly to: RunPhase
+  readonly at: string
+  readonly why: string
+}
+
+/** A change of phase that the table does not allow. Nothing is written. */
+export class PhaseTransitionError extends AppError {
+  readonly from: RunPhase
+  readonly to: RunPhase
+
+  constructor(from: RunPhase, to: RunPhase) {
+    super('PHASE_TRANSITION', `a run can't go from ${from} to ${to}`, { details: { from, to } })
+    this.name = 'PhaseTransitionError'
+    this.from = from
+    this.to = to
+  }
+}
+
+export function isTerminal(phase: RunPhase): boolean {
+  return NEXT_PHASES[phase].length === 0
+}
+
+/** The record of one step along the table. Throws `PhaseTransitionError` when the table has no such step. */
+export function transition(from: RunPhase, to: RunPhase, at: Date, why: string): Transition {
+  if (!(NEXT_PHASES[from] as readonly RunPhase[]).includes(to)) throw new PhaseTransitionError(from, to)
+  return { from, to, at: at.toISOString(), why }
+}
+
+/** The records of a walk through several phases at one instant, as when one commit takes a run to its end. */
+export function walk(from: RunPhase, path: readonly (readonly [to: RunPhase, why: string])[], at: Date): Transition[] {
+  let here = from
+  return path.map(([to, why]) => {
+    const step = transition(here, to, at, why)
+    here = to
+    return step
+  })
+}
+
+/** The transitions that end a run from where it is: through every phase when well, straight to FAILED when not. */
+export function walkToEnd(from: RunPhase, outcome: RunOutcome, why: string, at: Date): Transition[] {
+  if (outcome !== 'succeeded') return walk(from, [['FAILED', why]], at)
+  const path = (
+    [
+      ['GOVERNANCE_CHECK', 'all steps are done'],
+      ['FINALIZING', 'every expectation is met'],
+      ['COMPLETED', why],
+    ] as const
+  ).filter(([phase]) => order(phase) > order(from))
+  return walk(from, path, at)
+}
+
+const ORDER = Object.keys(NEXT_PHASES) as RunPhase[]
+
+function order(phase: RunPhase): number {
+  return ORDER.indexOf(phase)
+}
+
+/** What people see, from phase and outcome. The database derives its `status` column by the same rule. */
+export function statusOf(phase: RunPhase, outcome: RunOutcome | null, paused: boolean): RunStatus {
+  if (isTerminal(phase)) return outcome ?? 'failed'
+  if (phase === 'CREATED' || phase === 'AUTHORIZED') return 'queued'
+  return paused ? 'paused' : 'running'
+}

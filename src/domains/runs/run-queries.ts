@@ -1,0 +1,148 @@
+import { sql } from 'kysely'
+import { type Database, type Tx, statement } from '../../foundation/storage/storage.ts'
+import type { RunOutcome, RunPhase, RunStatus, Transition, Waiting } from './phases.ts'
+import type { PendingEnd, RunKey } from './run.ts'
+
+/** A run as it is stored, payloads as JSON text. Field names are the columns' in camelCase. */
+export interface RunRow extends RunKey {
+  readonly agent: string
+  readonly agentVersion: string
+  readonly phase: RunPhase
+  readonly status: RunStatus
+  readonly outcome: RunOutcome | null
+  readonly waiting: Waiting | null
+  readonly reason: string | null
+  readonly priority: number
+  readonly readyAt: Date | null
+  readonly dueAt: Date | null
+  readonly workerId: string | null
+  readonly leaseToken: number
+  readonly workerLosses: number
+  readonly timeoutMs: number
+  readonly activeMs: number
+  readonly activeSince: Date | null
+  readonly executionStartedAt: Date | null
+  readonly executionEndedAt: Date | null
+  readonly stop: { requestedAt: string; by: string; why: string; deliveredAt?: string; confirmedAt?: string | null } | null
+  readonly pending: PendingEnd | null
+  readonly transitions: readonly Transition[]
+  readonly expectations: readonly StoredExpectation[]
+  readonly observability: string
+  readonly idempotencyKey: string | null
+  readonly createdAt: Date
+  readonly endedAt: Date | null
+  readonly input: string
+  readonly output: string | null
+  readonly error: string | null
+  readonly metadata: string | null
+}
+
+/** The contract's rows as the run keeps them; their meaning is the audit domain's. */
+export interface StoredExpectation {
+  readonly domain: string
+  readonly action: string
+  readonly deadlineMs: number | null
+  readonly anchor: 'EXECUTION_START' | 'EXECUTION_END'
+}
+
+const FIND = statement(
+  'runs_find',
+  `select tenant_id as "tenantId", run_id as "runId", agent, agent_version as "agentVersion", phase, status, outcome, waiting,
+          reason, priority, ready_at as "readyAt", due_at as "dueAt", worker_id as "workerId", lease_token as "leaseToken",
+          worker_losses as "workerLosses", timeout_ms::float8 as "timeoutMs", active_ms::float8 as "activeMs", active_since as "activeSince",
+          execution_started_at as "executionStartedAt", execution_ended_at as "executionEndedAt", stop,
+          pending::jsonb as pending, transitions, expectations, observability, idempotency_key as "idempotencyKey",
+          created_at as "createdAt", ended_at as "endedAt", input, output, error, metadata
+     from concordat.runs
+    where tenant_id = any(case when $1::text is null then array(select tenant_id from concordat.tenants) else array[$1] end)
+      and run_id = $2`,
+)
+
+/** One run with its payloads; of any tenant when `tenantId` is null (for operators). Null when there is none. */
+export async function findRun(tx: Tx, tenantId: string | null, runId: string): Promise<RunRow | null> {
+  const [row] = await tx.query<RunRow>(FIND, [tenantId, runId])
+  return row ?? null
+}
+
+const STATUSES = statement(
+  'runs_statuses',
+  `select r.run_id as "runId", r.phase, r.status, r.reason, r.output, r.error
+     from unnest($1::text[], $2::uuid[]) as x(tenant_id, run_id) join concordat.runs r using (tenant_id, run_id)
+    where r.phase in ('COMPLETED', 'FAILED')`,
+)
+
+export interface EndedStatus {
+  readonly runId: string
+  readonly phase: RunPhase
+  readonly status: RunOutcome
+  readonly reason: string | null
+  readonly output: string | null
+  readonly error: string | null
+}
+
+/** How those of the runs ended that have; for whoever waits for results. */
+export async function endedAmong(tx: Tx, runs: readonly RunKey[]): Promise<EndedStatus[]> {
+  return tx.query<EndedStatus>(STATUSES, [runs.map((run) => run.tenantId), runs.map((run) => run.runId)])
+}
+
+/** What a run's audit contract is held against: the contract, and what its deadlines count from. */
+export interface ContractRow {
+  readonly runId: string
+  readonly phase: RunPhase
+  readonly expectations: readonly StoredExpectation[]
+  readonly executionStartedAt: Date | null
+  readonly executionEndedAt: Date | null
+  readonly activeSince: Date | null
+  readonly activeMs: number
+}
+
+const CONTRACTS = statement(
+  'runs_contracts',
+  `select run_id as "runId", phase, expectations, execution_started_at as "executionStartedAt",
+          execution_ended_at as "executionEndedAt", active_since as "activeSince", active_ms::float8 as "activeMs"
+     from concordat.runs where tenant_id = $1 and run_id = any($2::uuid[])`,
+)
+
+/** The contracts of some of a tenant's runs. */
+export async function contractsOf(tx: Tx, tenantId: string, runIds: readonly string[]): Promise<ContractRow[]> {
+  return tx.query<ContractRow>(CONTRACTS, [tenantId, runIds])
+}
+
+export interface RunFilter {
+  readonly tenantId: string
+  readonly status?: RunStatus | undefined
+  readonly agent?: string | undefined
+  /** Runs older than this one: the last of the page before. */
+  readonly before?: string | undefined
+  /** 1 to 1,000. */
+  readonly limit: number
+}
+
+export interface RunSummary {
+  readonly run_id: string
+  readonly agent: string
+  readonly agent_version: string
+  readonly phase: RunPhase
+  readonly status: RunStatus
+  readonly waiting: Waiting | null
+  readonly reason: string | null
+  readonly step_count: number
+  readonly cost_nano_usd: bigint | null
+  readonly created_at: Date
+  readonly ended_at: Date | null
+}
+
+/** A page of a tenant's runs, newest first, without payloads. */
+export async function listRuns(database: Database, filter: RunFilter): Promise<RunSummary[]> {
+  let query = database.kysely
+    .selectFrom('concordat.runs')
+    .select(['run_id', 'agent', 'agent_version', 'phase', 'status', 'waiting', 'reason', 'created_at', 'ended_at'])
+    .select(['step_count', 'cost_nano_usd'])
+    .where('tenant_id', '=', filter.tenantId)
+    .orderBy('run_id', 'desc')
+    .limit(filter.limit)
+  if (filter.status) query = query.where('status', '=', filter.status)
+  if (filter.agent) query = query.where('agent', '=', filter.agent)
+  if (filter.before) query = query.where('run_id', '<', sql<string>`${filter.before}::uuid`)
+  return (await query.execute()) as RunSummary[]
+}

@@ -1,0 +1,17 @@
+export {
+  isTerminal,
+  NEXT_PHASES,
+  PhaseTransitionError,
+  type RunOutcome,
+  RunPhase,
+  type RunStatus,
+  statusOf,
+  type Transition,
+  transition,
+  type Waiting,
+  walk,
+  walkToEnd,
+} from './phases.ts'
+export { type PendingEnd, pendingEnd, type RunEnd, type RunKey, type RunTotals } from './run.ts'
+export { type ContractRow, contractsOf, type EndedStatus, endedAmong, findRun, listRuns, type RunFilter, type RunRow, type RunSummary } from './run-queries.ts'
+export { checkpointsOfRun, type StepRecord, stepsOfRun, type StepWithTrace } from './step-queries.ts'

@@ -1,0 +1,127 @@
+import { statement, type Tx } from '../../foundation/storage/storage.ts'
+
+export type TraceEnding = 'COMPLETE' | 'ABORTED'
+
+/** The trace of a run as its end leaves it. One a run: steps are its spans. */
+export interface TraceEnd {
+  readonly tenantId: string
+  readonly runId: string
+  readonly ending: TraceEnding
+  readonly endedAt: Date
+  readonly stepCount: number
+  readonly gapCount: number
+  /** True when no trace was started with the run: the end inserts it, marked `started_late`. */
+  readonly startedLate: boolean
+}
+
+export interface Trace {
+  readonly traceId: string
+  readonly startedAt: Date
+  readonly startedLate: boolean
+  readonly ending: TraceEnding | null
+  readonly endedAt: Date | null
+  readonly stepCount: number | null
+  readonly gapCount: number | null
+}
+
+export interface TraceStart {
+  readonly tenantId: string
+  readonly runId: string
+  readonly startedAt: Date
+}
+
+/** A UUID without its dashes is a valid W3C trace id, so a run's trace is found by its run id in any tracing tool. */
+export function traceIdOf(runId: string): string {
+  return runId.replaceAll('-', '')
+}
+
+const START = statement(
+  'traces_start',
+  `insert into concordat.traces (tenant_id, run_id, trace_id, started_at)
+   select * from unnest($1::text[], $2::uuid[], $3::text[], $4::timestamptz[])`,
+)
+
+const COMPLETE = statement(
+  'traces_complete',
+  `update concordat.traces t
+      set ending = x.ending, ended_at = x.ended_at, step_count = x.step_count, gap_count = x.gap_count
+     from unnest($1::text[], $2::uuid[], $3::text[], $4::timestamptz[], $5::int[], $6::int[])
+            as x(tenant_id, run_id, ending, ended_at, step_count, gap_count)
+    where t.tenant_id = x.tenant_id and t.run_id = x.run_id and t.ending is null
+   returning t.run_id`,
+)
+
+const INSERT_ENDED = statement(
+  'traces_insert_ended',
+  `insert into concordat.traces
+     (tenant_id, run_id, ending, ended_at, step_count, gap_count, trace_id, started_at, started_late)
+   select x.*, true
+     from unnest($1::text[], $2::uuid[], $3::text[], $4::timestamptz[], $5::int[], $6::int[], $7::text[], $4::timestamptz[]) as x`,
+)
+
+interface TraceRow {
+  trace_id: string
+  started_at: Date
+  started_late: boolean
+  ending: TraceEnding | null
+  ended_at: Date | null
+  step_count: number | null
+  gap_count: number | null
+}
+
+function endColumns(ends: readonly TraceEnd[]): unknown[] {
+  return [
+    ends.map((end) => end.tenantId),
+    ends.map((end) => end.runId),
+    ends.map((end) => end.ending),
+    ends.map((end) => end.endedAt.toISOString()),
+    ends.map((end) => end.stepCount),
+    ends.map((end) => end.gapCount),
+  ]
+}
+
+/** The traces domain's one public face for the flow. Its domain name in the audit contract is `logs`. */
+export const TraceFacade = Object.freeze({
+  /** Starts the traces of runs in the transaction that first claims them. */
+  async start(tx: Tx, starts: readonly TraceStart[]): Promise<void> {
+    await tx.query(START, [
+      starts.map((start) => start.tenantId),
+      starts.map((start) => start.runId),
+      starts.map((start) => traceIdOf(start.runId)),
+      starts.map((start) => start.startedAt.toISOString()),
+    ])
+  },
+
+  /** Ends the traces of many runs; one that was never started is inserted now. A trace that has ended already is an error. */
+  async complete(tx: Tx, ends: readonly TraceEnd[]): Promise<void> {
+    const started = ends.filter((end) => !end.startedLate)
+    const late = ends.filter((end) => end.startedLate)
+    const [completed] = await Promise.all([
+      started.length > 0 ? tx.query<{ run_id: string }>(COMPLETE, endColumns(started)) : [],
+      late.length > 0 ? tx.query(INSERT_ENDED, [...endColumns(late), late.map((end) => traceIdOf(end.runId))]) : [],
+    ])
+    if (completed.length !== started.length) {
+      const found = new Set(completed.map((row) => row.run_id))
+      const lost = started.filter((end) => !found.has(end.runId)).map((end) => end.runId)
+      throw new Error(`no open trace for ${lost.join(', ')}`)
+    }
+  },
+
+  async ofRun(tx: Tx, { tenantId, runId }: { tenantId: string; runId: string }): Promise<Trace | null> {
+    const [row] = await tx.query<TraceRow>(
+      `select trace_id, started_at, started_late, ending, ended_at, step_count, gap_count
+         from concordat.traces where tenant_id = $1 and run_id = $2`,
+      [tenantId, runId],
+    )
+    if (!row) return null
+    return {
+      traceId: row.trace_id,
+      startedAt: row.started_at,
+      startedLate: row.started_late,
+      ending: row.ending,
+      endedAt: row.ended_at,
+      stepCount: row.step_count,
+      gapCount: row.gap_count,
+    }
+  },
+})

@@ -1,0 +1,25 @@
+import type { RunEnd, RunOutcome, RunPhase } from '../../domains/runs/runs.ts'
+import type { Lease, StopReport } from '../kernel/kernel.ts'
+import type { TransactionFailed, TransactionResult } from './transaction-result.ts'
+
+/** A run whose work has ended and that its domains must now agree on. */
+export interface CompletionRequest {
+  readonly lease: Lease
+  readonly end: RunEnd
+  readonly stop: StopReport | null
+  /** Tries that have failed before this one. */
+  readonly earlierAttempts: number
+}
+
+/** What became of a completion. Only `ended` means that the run is over. */
+export type CompletionOutcome =
+  | { readonly kind: 'ended'; readonly status: RunOutcome; readonly phase: RunPhase; readonly result: TransactionResult }
+  /** A domain refuses: the run stays as it is, nothing of it is lost, and it is tried again when due. */
+  | { readonly kind: 'blocked'; readonly failure: TransactionFailed; readonly retryInMs: number }
+  /** Somebody else has the run now; the caller must not write anything more about it. */
+  | { readonly kind: 'lease_lost' }
+  /** A stop came before the end: the caller ends the run as cancelled instead. */
+  | { readonly kind: 'stop_first' }
+
+/** What the transaction itself can answer; `blocked` is decided by the dispatch above it. */
+export type TransactionOutcome = Exclude<CompletionOutcome, { kind: 'blocked' }>

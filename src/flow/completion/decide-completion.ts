@@ -1,0 +1,111 @@
+import { ACTIONS, ackOf, type DomainAck } from '../../domains/audit/audit.ts'
+import type { LimitPolicy } from '../../domains/policies/policies.ts'
+import { type RunEnd, type RunOutcome, walkToEnd } from '../../domains/runs/runs.ts'
+import { type TraceEnd, traceIdOf } from '../../domains/traces/traces.ts'
+import type { RunEvent } from '../../foundation/events/events.ts'
+import type { IdSource } from '../../foundation/ids.ts'
+import { usdFromNano } from '../../foundation/money.ts'
+import { type FinishedRun, type HeldRun, stoppedEnd } from '../kernel/kernel.ts'
+import type { CompletionRequest } from './completion-request.ts'
+import { checkGovernance } from './governance-check.ts'
+import { GovernanceFacade, type GovernanceRecords } from './governance-facade.ts'
+
+/** Everything that one run's end will write, decided before the first row of it is. */
+export interface DecidedCompletion {
+  readonly request: CompletionRequest
+  readonly held: HeldRun
+  readonly governance: GovernanceRecords
+  readonly traceEnd: TraceEnd
+  readonly finished: FinishedRun
+  /** In the order of the statements that they report: incident, policy, trace, run. */
+  readonly acks: readonly DomainAck[]
+  readonly events: readonly RunEvent[]
+  readonly at: Date
+}
+
+export interface DecisionInputs {
+  readonly policies: readonly LimitPolicy[]
+  /** What `observability` says of a run whose trace has gaps. */
+  readonly degradedAs: 'DEGRADED' | 'NONE'
+  readonly at: Date
+  readonly newId: IdSource
+}
+
+/** Pure. Every domain decides its part of the run's end; the contract is held against it. Throws `CONTRACT_UNMET`. */
+export function decideCompletion(request: CompletionRequest, held: HeldRun, inputs: DecisionInputs): DecidedCompletion {
+  const { at, newId, policies, degradedAs } = inputs
+  const { tenantId, runId, totals } = held
+  const governance = GovernanceFacade.decide(held, endOf(request, held), policies, at, newId)
+  const traceEnd: TraceEnd = {
+    tenantId,
+    runId,
+    ending: endingOf(governance.status, request.end.lastStepRecorded),
+    endedAt: at,
+    stepCount: totals.steps,
+    gapCount: totals.traceGaps,
+    startedLate: !held.traceStarted,
+  }
+  const acks = decideAcks(held, governance, request.earlierAttempts + 1)
+  checkGovernance(held.expectations, held.acked, acks)
+  const succeeded = governance.status === 'succeeded'
+  const finished: FinishedRun = {
+    tenantId,
+    runId,
+    leaseToken: request.lease.leaseToken,
+    phase: succeeded ? 'COMPLETED' : 'FAILED',
+    outcome: governance.status,
+    reason: succeeded ? null : governance.reason,
+    output: request.end.output,
+    error: request.end.error,
+    transitions: walkToEnd(held.phase, governance.status, succeeded ? 'its domains agree' : governance.reason, at),
+    observability: totals.traceGaps > 0 || !held.traceStarted ? degradedAs : 'FULL',
+    ...totals,
+    stop: request.stop,
+    endedAt: at,
+  }
+  return { request, held, governance, traceEnd, finished, acks, events: decideEvents(held, governance, traceEnd, inputs), at }
+}
+
+/** Whoever executes a run learns of a stop only that it came; the run's row knows from whom. */
+function endOf({ end }: CompletionRequest, { stop }: HeldRun): RunEnd {
+  return end.outcome === 'cancelled' && stop ? { ...end, message: stoppedEnd(stop).message } : end
+}
+
+function endingOf(status: RunOutcome, lastStepRecorded: boolean): TraceEnd['ending'] {
+  if (status === 'succeeded') return 'COMPLETE'
+  return status === 'failed' && lastStepRecorded ? 'COMPLETE' : 'ABORTED'
+}
+
+function decideAcks(held: HeldRun, { incident, evaluation }: GovernanceRecords, attempt: number): DomainAck[] {
+  const traceId = traceIdOf(held.runId)
+  const startedAck = held.acked.includes('logs/start_trace')
+  return [
+    ackOf(ACTIONS.createIncident, 'SUCCESS', { resultId: incident.incidentId, attempt }),
+    ackOf(ACTIONS.evaluatePolicy, 'SUCCESS', { resultId: evaluation.evaluationId, attempt }),
+    ...(startedAck ? [] : [ackOf(ACTIONS.startTrace, 'SUCCESS', { resultId: traceId, attempt })]),
+    ackOf(ACTIONS.completeTrace, 'SUCCESS', { resultId: traceId, attempt }),
+    ackOf(ACTIONS.finalizeRun, 'SUCCESS', { resultId: held.runId, attempt }),
+  ]
+}
+
+function decideEvents(held: HeldRun, governance: GovernanceRecords, traceEnd: TraceEnd, inputs: DecisionInputs): RunEvent[] {
+  const { status, reason, incident, evaluation } = governance
+  const { steps, tokensIn, tokensOut, costNanoUsd } = held.totals
+  const time = inputs.at.toISOString()
+  const event = (type: RunEvent['type'], data: RunEvent['data']): RunEvent => ({ id: inputs.newId(), type, time, data })
+  const costUsd = costNanoUsd === null ? null : usdFromNano(costNanoUsd)
+  return [
+    event('incident.created', { incidentId: incident.incidentId, outcome: incident.outcome, severity: incident.severity }),
+    event('policy.evaluated', { evaluationId: evaluation.evaluationId, outcome: evaluation.verdict.outcome }),
+    event('trace.completed', { traceId: traceIdOf(held.runId), ending: traceEnd.ending }),
+    event(status === 'succeeded' ? 'run.completed' : 'run.failed', {
+      agent: held.agent,
+      status,
+      reason: status === 'succeeded' ? null : reason,
+      steps,
+      tokensIn,
+      tokensOut,
+      costUsd,
+    }),
+  ]
+}

@@ -1,0 +1,72 @@
+import { type Incident, IncidentFacade } from '../../domains/incidents/incidents.ts'
+import {
+  evaluate,
+  type Lesson,
+  lessonsOf,
+  type LimitPolicy,
+  type PolicyEvaluation,
+  writeEvaluations,
+  writeLessons,
+} from '../../domains/policies/policies.ts'
+import type { RunEnd, RunOutcome } from '../../domains/runs/runs.ts'
+import type { IdSource } from '../../foundation/ids.ts'
+import type { Tx } from '../../foundation/storage/storage.ts'
+import type { HeldRun } from '../kernel/kernel.ts'
+
+/** What governance says of a run's end: its verdict, the status that follows, its incident, and what can be learned. */
+export interface GovernanceRecords {
+  readonly status: RunOutcome
+  readonly reason: string
+  readonly message: string
+  readonly incident: Incident
+  readonly evaluation: PolicyEvaluation
+  readonly lessons: readonly Lesson[]
+}
+
+/** The execution's one way to the incidents and policies of a run that ends. Decides pure, writes many at once. */
+export const GovernanceFacade = Object.freeze({
+  /** Pure. A run that would have succeeded but is over a limit ends as `failed_policy`. */
+  decide(run: HeldRun, end: RunEnd, policies: readonly LimitPolicy[], at: Date, newId: IdSource): GovernanceRecords {
+    const { tenantId, runId, agent, totals } = run
+    const verdict = evaluate(agent, usageOf(run), policies)
+    const { status, reason, message } = statusAfter(end, verdict)
+    const ending = { tenantId, runId, status, reason, message, traceGaps: totals.traceGaps, failedSteps: totals.failedSteps }
+    return {
+      status,
+      reason,
+      message,
+      incident: IncidentFacade.decide(ending, { incidentId: newId(), at }),
+      evaluation: { tenantId, runId, evaluationId: newId(), verdict, evaluatedAt: at },
+      lessons: lessonsOf({ tenantId, runId, agent, succeeded: status === 'succeeded', verdict, at }),
+    }
+  },
+
+  writeIncidents(tx: Tx, records: readonly GovernanceRecords[]): Promise<void> {
+    return IncidentFacade.write(
+      tx,
+      records.map((record) => record.incident),
+    )
+  },
+
+  /** Evaluations and the lessons drawn from them. */
+  async writeEvaluations(tx: Tx, records: readonly GovernanceRecords[]): Promise<void> {
+    const evaluations = records.map((record) => record.evaluation)
+    const lessons = records.flatMap((record) => record.lessons)
+    await Promise.all([writeEvaluations(tx, evaluations), writeLessons(tx, lessons)])
+  },
+})
+
+function usageOf({ totals }: HeldRun) {
+  const { costNanoUsd, tokensIn, tokensOut, steps } = totals
+  const tokens = tokensIn === null && tokensOut === null ? null : (tokensIn ?? 0) + (tokensOut ?? 0)
+  return { costNanoUsd, tokens, steps }
+}
+
+function statusAfter(end: RunEnd, { outcome, findings }: PolicyEvaluation['verdict']) {
+  if (end.outcome !== 'succeeded' || outcome !== 'VIOLATION') {
+    return { status: end.outcome, reason: end.reason, message: end.message }
+  }
+  const hit = findings.filter((finding) => !finding.met && finding.effect !== 'warn')
+  const message = hit.map(({ name, metric, value, limit }) => `${name}: ${metric} ${value} over ${limit}`).join('; ')
+  return { status: 'failed_policy' as const, reason: 'POLICY_VIOLATION', message }
+}

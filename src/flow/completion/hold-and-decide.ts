@@ -1,0 +1,52 @@
+import { activePolicies } from '../../domains/policies/policies.ts'
+import type { Tx } from '../../foundation/storage/storage.ts'
+import { endedUnder, holdRuns } from '../kernel/kernel.ts'
+import type { CompletionOptions } from './completion-context.ts'
+import type { CompletionRequest, TransactionOutcome } from './completion-request.ts'
+import { type DecidedCompletion, decideCompletion } from './decide-completion.ts'
+import { alreadyEnded } from './domain-results.ts'
+import { TransactionFailed, TransactionPhase } from './transaction-result.ts'
+
+interface Sorted {
+  readonly decided: readonly DecidedCompletion[]
+  readonly answers: Map<CompletionRequest, TransactionOutcome>
+}
+
+/** Locks the runs, reads what the decision needs, decides. Runs that are not the caller's to end get their answer here. */
+export async function holdAndDecide(
+  tx: Tx,
+  options: CompletionOptions,
+  requests: readonly CompletionRequest[],
+): Promise<Sorted> {
+  const leases = requests.map((request) => request.lease)
+  const [held, policies] = await Promise.all([
+    holdRuns(tx, leases),
+    activePolicies(tx, leases.map((lease) => lease.tenantId)),
+  ])
+  const lost = leases.filter((lease) => !held.has(lease.runId))
+  const ended = lost.length > 0 ? await endedUnder(tx, lost) : new Map()
+  const answers = new Map<CompletionRequest, TransactionOutcome>()
+  const decided: DecidedCompletion[] = []
+  for (const request of requests) {
+    const run = held.get(request.lease.runId)
+    const earlier = ended.get(request.lease.runId)
+    if (earlier) answers.set(request, alreadyEnded(options, request, earlier))
+    else if (!run) answers.set(request, { kind: 'lease_lost' })
+    else if (run.stop !== null && request.end.outcome !== 'cancelled') answers.set(request, { kind: 'stop_first' })
+    else decided.push(decideOne(options, request, run, policies.get(run.tenantId) ?? []))
+  }
+  return { decided, answers }
+}
+
+function decideOne(
+  { clock, newId, degradedAs }: CompletionOptions,
+  request: CompletionRequest,
+  run: Parameters<typeof decideCompletion>[1],
+  policies: Parameters<typeof decideCompletion>[2]['policies'],
+): DecidedCompletion {
+  try {
+    return decideCompletion(request, run, { policies, degradedAs, at: clock.now(), newId })
+  } catch (error) {
+    throw new TransactionFailed(run.runId, TransactionPhase.NOT_STARTED, [], error)
+  }
+}

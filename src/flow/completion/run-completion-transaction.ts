@@ -1,0 +1,77 @@
+import { GroupCommit } from '../../foundation/group-commit.ts'
+import { isRetryable, lastFlight, type Tx } from '../../foundation/storage/storage.ts'
+import { limits } from '../../limits.ts'
+import type { CompletionOptions } from './completion-context.ts'
+import type { CompletionRequest, TransactionOutcome } from './completion-request.ts'
+import { COMPLETION_WRITES } from './completion-writes.ts'
+import type { DecidedCompletion } from './decide-completion.ts'
+import { domainResults, endedOutcome, failureOf } from './domain-results.ts'
+import { holdAndDecide } from './hold-and-decide.ts'
+import { completeWithParticipants } from './participant-completion.ts'
+import { type DomainResult, TransactionFailed } from './transaction-result.ts'
+
+/**
+ * Ends runs in one database transaction: incident, policy evaluation, trace, final status, audit acks and the events
+ * to be published are rows of the same commit. kill -9 at any instant leaves all or none.
+ *
+ * Runs that end at the same time share a commit. A batch that fails is halved until the run to blame fails alone.
+ */
+export class RunCompletionTransaction {
+  readonly #options: CompletionOptions
+  readonly #group: GroupCommit<CompletionRequest, TransactionOutcome>
+
+  constructor(options: CompletionOptions) {
+    this.#options = options
+    this.#group = new GroupCommit({
+      name: 'completions',
+      batchMax: limits.completionBatchMax,
+      flushersMax: 1,
+      queueMax: limits.groupQueueMax,
+      retryForMs: options.retryForMs,
+      flush: (requests) => this.#commit(requests),
+      isRetryable: (error) => isRetryable(error instanceof TransactionFailed ? error.cause : error),
+      random: options.random,
+    })
+  }
+
+  /**
+   * Resolves after the commit, or says that the run is not the caller's to end. Throws `TransactionFailed` when a
+   * domain refuses: then nothing of the run's end exists.
+   */
+  execute(request: CompletionRequest): Promise<TransactionOutcome> {
+    return this.#options.participants.length > 0
+      ? completeWithParticipants(this.#options, request)
+      : this.#group.add(request)
+  }
+
+  async #commit(requests: readonly CompletionRequest[]): Promise<TransactionOutcome[]> {
+    const { database, onCommitted } = this.#options
+    const startedAt = performance.now()
+    const outcomes = await database.transaction(async (tx) => {
+      const sorted = await holdAndDecide(tx, this.#options, requests)
+      if (sorted.decided.length === 0) return requests.map((request) => sorted.answers.get(request) as TransactionOutcome)
+      return lastFlight(
+        writeAll(tx, sorted.decided).then((results) => {
+          const durationMs = performance.now() - startedAt
+          sorted.decided.forEach((each, i) => {
+            sorted.answers.set(each.request, endedOutcome(this.#options, each, results[i] ?? [], durationMs))
+          })
+          return requests.map((request) => sorted.answers.get(request) as TransactionOutcome)
+        }),
+      )
+    })
+    onCommitted()
+    return outcomes
+  }
+}
+
+/** Sends every write in order, in one flight. Throws `TransactionFailed` with the phase before the first that failed. */
+async function writeAll(tx: Tx, batch: readonly DecidedCompletion[]): Promise<DomainResult[][]> {
+  const settled = await Promise.allSettled(COMPLETION_WRITES.map((write) => write.run(tx, batch)))
+  const failedAt = settled.findIndex((result) => result.status === 'rejected')
+  if (failedAt >= 0) {
+    const { reason } = settled[failedAt] as PromiseRejectedResult
+    throw failureOf(batch[0] as DecidedCompletion, failedAt, reason)
+  }
+  return batch.map((each) => domainResults(each, COMPLETION_WRITES.length))
+}

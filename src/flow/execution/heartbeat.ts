@@ -1,0 +1,100 @@
+import { Worker as Thread } from 'node:worker_threads'
+import { createTicker, defineService, type Service } from '../../foundation/service.ts'
+import type { Statement } from '../../foundation/storage/storage.ts'
+import { HEARTBEAT, type HeartbeatReply } from '../kernel/kernel.ts'
+
+/** What a worker hears from its heartbeat. `null`: its lease is lost. */
+export interface HeartbeatOptions {
+  readonly workerId: string
+  readonly intervalMs: number
+  readonly onReply: (reply: HeartbeatReply | null, roundTripMs: number) => void
+  readonly onError: (error: unknown) => void
+}
+
+/** Heartbeats from this thread: for the embedded database, which no other thread can reach. */
+export function inlineHeartbeat(
+  beat: (workerId: string) => Promise<HeartbeatReply | null>,
+  { workerId, intervalMs, onReply, onError }: HeartbeatOptions,
+): Service {
+  return createTicker({
+    name: 'heartbeat',
+    intervalMs,
+    onError,
+    tick: async () => {
+      const sentAt = performance.now()
+      onReply(await beat(workerId), performance.now() - sentAt)
+    },
+  })
+}
+
+/** What the main thread shares with the heartbeat's, as milliseconds since the epoch. */
+export const SHARED = { loopAliveAt: 0, earliestDeadlineAt: 1 } as const
+export const NO_DEADLINE = Number.MAX_SAFE_INTEGER
+
+export interface ThreadData {
+  readonly databaseUrl: string
+  readonly statement: Statement
+  readonly workerId: string
+  readonly intervalMs: number
+  readonly graceMs: number
+  readonly shared: SharedArrayBuffer
+}
+
+export type ThreadMessage =
+  | { readonly kind: 'reply'; readonly reply: HeartbeatReply | null; readonly roundTripMs: number }
+  | { readonly kind: 'error'; readonly message: string }
+
+/** Built code has another ending than source, and a thread's file is not an import that the compiler rewrites. */
+const THREAD_FILE = import.meta.url.endsWith('.ts') ? './heartbeat-thread.ts' : './heartbeat-thread.js'
+
+export interface ThreadHeartbeatOptions extends HeartbeatOptions {
+  readonly databaseUrl: string
+  readonly graceMs: number
+  /** When the first of the executing runs reaches its deadline, in milliseconds since the epoch. */
+  readonly earliestDeadlineAt: () => number
+}
+
+/**
+ * Heartbeats from a thread with a connection of its own, so that an agent that blocks the event loop keeps its lease.
+ * It keeps it until the deadline: once a run is past it and the event loop is still blocked, the heart stops beating.
+ */
+export function threadHeartbeat(options: ThreadHeartbeatOptions): Service {
+  const { databaseUrl, workerId, intervalMs, graceMs, onReply, onError, earliestDeadlineAt } = options
+  const shared = new SharedArrayBuffer(2 * Float64Array.BYTES_PER_ELEMENT)
+  const view = new Float64Array(shared)
+  const alive = createTicker({
+    name: 'event loop signal',
+    intervalMs: intervalMs / 3,
+    onError,
+    tick: async () => {
+      view[SHARED.loopAliveAt] = Date.now()
+      view[SHARED.earliestDeadlineAt] = earliestDeadlineAt()
+    },
+  })
+  let thread: Thread | undefined
+  const startThread = () => {
+    const workerData: ThreadData = { databaseUrl, statement: HEARTBEAT, workerId, intervalMs, graceMs, shared }
+    const started = new Thread(new URL(THREAD_FILE, import.meta.url), { workerData })
+    started.on('message', (message: ThreadMessage) => {
+      if (message.kind === 'reply') onReply(message.reply, message.roundTripMs)
+      else onError(new Error(message.message))
+    })
+    started.on('error', onError)
+    started.on('exit', (code) => {
+      if (code !== 0 && thread === started) startThread() // a heart that broke is replaced; the lease tells if too late
+    })
+    thread = started
+  }
+  return defineService('heartbeat', {
+    start: async () => {
+      await alive.start()
+      startThread()
+    },
+    stop: async () => {
+      const stopping = thread
+      thread = undefined
+      await stopping?.terminate()
+      await alive.stop()
+    },
+  })
+}

@@ -1,0 +1,107 @@
+import { ConsecutiveBreaker, type CircuitBreakerPolicy, circuitBreaker, handleAll, isBrokenCircuitError } from 'cockatiel'
+import { AppError } from '../../foundation/app-error.ts'
+import type { Logger } from '../../foundation/log.ts'
+import type { Metrics } from '../../foundation/metrics.ts'
+import { safeText } from '../../foundation/payload-codec.ts'
+import { isRetryable } from '../../foundation/storage/storage.ts'
+import { limits } from '../../limits.ts'
+import type { RecordStep } from '../kernel/kernel.ts'
+
+/** What follows when a run's trace can't be written. The checkpoint is never optional. */
+export const ObservabilityMode = Object.freeze({
+  /** The run fails, reason `OBSERVABILITY`. */
+  STRICT: 'STRICT',
+  /** The run goes on; `observability` says `DEGRADED`. */
+  DEGRADED: 'DEGRADED',
+  /** The run goes on; `observability` says `NONE`. */
+  PERMISSIVE: 'PERMISSIVE',
+})
+export type ObservabilityMode = keyof typeof ObservabilityMode
+
+export interface ObservabilityGuardOptions {
+  readonly mode: ObservabilityMode
+  /** Writes a step's row: checkpoint and trace in one statement. */
+  readonly record: (record: RecordStep) => Promise<void>
+  readonly log: Logger
+  readonly metrics: Metrics
+}
+
+/** Errors that say nothing about the trace: whoever gets them must not try the checkpoint alone. */
+function isAboutLease(error: unknown): boolean {
+  return isRetryable(error) || (error instanceof AppError && error.code === 'LEASE_LOST')
+}
+
+/**
+ * Governs the trace of steps: the input, attributes and usage in a step's row. Normally one statement writes all; if
+ * that fails, the checkpoint alone is written with a `trace_gap` and its reason. A gap is recorded, never hidden. A
+ * circuit breaker stops trying the trace for a while once it has failed several times in a row.
+ */
+export class ObservabilityGuard {
+  readonly #options: ObservabilityGuardOptions
+  readonly #breaker: CircuitBreakerPolicy
+
+  constructor(options: ObservabilityGuardOptions) {
+    this.#options = options
+    this.#breaker = circuitBreaker(handleAll, {
+      halfOpenAfter: limits.breakerOpenMs,
+      breaker: new ConsecutiveBreaker(limits.breakerFailures),
+    })
+  }
+
+  /** False while the breaker is open: traces are not even tried. */
+  mayTrace(): boolean {
+    return this.#breaker.state !== 1
+  }
+
+  /** Feeds a failure outside of steps, as of a trace that could not be started, to the breaker. */
+  traceFailed(error: unknown, runId: string): void {
+    this.#gap(error, runId)
+    this.#breaker.execute(() => Promise.reject(error)).catch(() => undefined)
+  }
+
+  /**
+   * Records a step. Resolves to null, or to why its trace is missing. Fails with `OBSERVABILITY` in mode STRICT after
+   * the checkpoint is written, and with the database's error when not even the checkpoint could be.
+   */
+  async record(record: RecordStep): Promise<string | null> {
+    try {
+      await this.#withTrace(record)
+      return null
+    } catch (error) {
+      if (isAboutLease(error)) throw error
+      const gap = isBrokenCircuitError(error) ? 'the trace store is failing, not tried' : messageOf(error)
+      await this.#options.record(checkpointOnly(record, gap))
+      this.#gap(error, record.lease.runId)
+      if (this.#options.mode !== ObservabilityMode.STRICT) return gap
+      throw new AppError('OBSERVABILITY', `the trace of step ${record.step.key} could not be written: ${gap}`)
+    }
+  }
+
+  /** What the lease's loss or an absent database says is passed by the breaker: it must not open for that. */
+  async #withTrace(record: RecordStep): Promise<void> {
+    let aside: unknown
+    await this.#breaker.execute(async () => {
+      try {
+        await this.#options.record(record)
+      } catch (error) {
+        if (!isAboutLease(error)) throw error
+        aside = error
+      }
+    })
+    if (aside) throw aside
+  }
+
+  #gap(error: unknown, runId: string): void {
+    this.#options.metrics.counter('concordat_trace_gaps_total').inc({})
+    this.#options.log.warn({ error, runId }, 'a trace could not be written')
+  }
+}
+
+function checkpointOnly({ lease, step }: RecordStep, gap: string): RecordStep {
+  const trace = { input: null, attributes: null, tokensIn: null, tokensOut: null, costNanoUsd: null, latencyMs: null }
+  return { lease, step: { ...step, ...trace, traceGap: gap } }
+}
+
+function messageOf(error: unknown): string {
+  return safeText(error instanceof Error ? error.message : String(error), limits.errorMessageCharsMax)
+}

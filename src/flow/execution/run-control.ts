@@ -1,0 +1,51 @@
+import type { RunEnd, Waiting } from '../../domains/runs/runs.ts'
+import type { Claim } from '../kernel/kernel.ts'
+
+/** Why a run stops executing here before its agent's code has returned. */
+export type Interruption =
+  | { readonly kind: 'end'; readonly end: RunEnd }
+  | { readonly kind: 'stop'; readonly deliveredAt: Date }
+  | { readonly kind: 'suspend'; readonly waiting: Waiting; readonly dueAt: Date | null }
+  /** The lease is lost: nothing may be written any more. */
+  | { readonly kind: 'lost' }
+
+/**
+ * The switch between the outside world and one executing run. The first interruption wins; it aborts every step in
+ * flight and keeps new ones from starting, by promises that never resolve, so that a try/catch can't swallow it.
+ */
+export class RunControl {
+  readonly claim: Claim
+  readonly interrupted: Promise<Interruption>
+  readonly #abort = new AbortController()
+  #interruption: Interruption | undefined
+  #lost = false
+  #interrupt: (interruption: Interruption) => void = () => {}
+
+  constructor(claim: Claim) {
+    this.claim = claim
+    this.interrupted = new Promise((resolve) => {
+      this.#interrupt = resolve
+    })
+  }
+
+  get signal(): AbortSignal {
+    return this.#abort.signal
+  }
+
+  /** True once the lease is known to be lost, also when that comes after another interruption. */
+  get lost(): boolean {
+    return this.#lost
+  }
+
+  get interruption(): Interruption | undefined {
+    return this.#interruption
+  }
+
+  interrupt(interruption: Interruption): void {
+    if (interruption.kind === 'lost') this.#lost = true
+    if (this.#interruption) return
+    this.#interruption = interruption
+    this.#interrupt(interruption)
+    this.#abort.abort(new DOMException(`the run was interrupted: ${interruption.kind}`, 'AbortError'))
+  }
+}

@@ -1,0 +1,174 @@
+import { type Agent, type AgentContext, type AgentDirectory, type Secrets } from '../../domains/agents/agents.ts'
+import { checkpointsOfRun, type RunEnd } from '../../domains/runs/runs.ts'
+import { AppError } from '../../foundation/app-error.ts'
+import { backoffMs, sleep } from '../../foundation/backoff.ts'
+import type { Clock } from '../../foundation/clock.ts'
+import type { Json } from '../../foundation/json.ts'
+import type { Logger } from '../../foundation/log.ts'
+import type { PayloadCodec } from '../../foundation/payload-codec.ts'
+import type { Database } from '../../foundation/storage/storage.ts'
+import { limits } from '../../limits.ts'
+import { type CompletionContext, type CompletionOutcome, createGovernanceRecordsForRun } from '../completion/completion.ts'
+import { type RunOrchestrationKernel, type StopReport, stoppedEnd } from '../kernel/kernel.ts'
+import { type ObservabilityGuard, ObservabilityMode } from './observability-guard.ts'
+import type { Prices } from './prices.ts'
+import type { Interruption, RunControl } from './run-control.ts'
+import { deadlineEnd, failedEnd, succeededEnd } from './run-end.ts'
+import { runPlan } from './run-plan.ts'
+import { createStepApi } from './step-api.ts'
+import { StepExecutor } from './step-executor.ts'
+
+export interface RunnerOptions {
+  readonly database: Database
+  readonly kernel: RunOrchestrationKernel
+  readonly completion: CompletionContext
+  readonly guard: ObservabilityGuard
+  readonly observabilityMode: ObservabilityMode
+  readonly directory: AgentDirectory
+  readonly secrets: Secrets
+  readonly prices: Prices
+  readonly codec: PayloadCodec
+  readonly clock: Clock
+  readonly random: () => number
+  readonly log: Logger
+  readonly stepTimeoutMs: number
+}
+
+/** What became of a run that this worker executed. `released`: it goes on later, here or elsewhere. */
+export type RunClosing = CompletionOutcome | { readonly kind: 'released'; readonly dueAt: Date | null }
+
+const OUTPUT_LIMIT = { bytesMax: limits.stepOutputBytesMax, what: 'the run output', tooLargeCode: 'OUTPUT_TOO_LARGE' } as const
+const CLOSE_RETRY_BASE_MS = 200
+const CLOSE_RETRY_CAP_MS = 5_000
+
+/** One run, from its claim to its end: read this and know the run. */
+export async function runToEnd(options: RunnerOptions, control: RunControl): Promise<RunClosing> {
+  const executor = await openExecutor(options, control)
+  const stopDeadline = armDeadline(control, executor)
+  const interruption = await executeSteps(options, control, executor)
+  stopDeadline()
+  const confirmed = await settleSteps(executor)
+  return closeRun(options, control, interruption, confirmed)
+}
+
+async function openExecutor(options: RunnerOptions, control: RunControl): Promise<StepExecutor> {
+  const { claim } = control
+  const recorded = claim.fresh ? [] : await checkpointsOfRun(options.database, claim)
+  if (claim.traceGap !== null && options.observabilityMode === ObservabilityMode.STRICT) {
+    const error = new AppError('OBSERVABILITY', `the run's trace could not be started: ${claim.traceGap}`)
+    control.interrupt({ kind: 'end', end: failedEnd(error, true) })
+  }
+  return new StepExecutor({ ...options, control, recorded })
+}
+
+/** The deadline counts the time that the run executes, over all its workers. */
+function armDeadline(control: RunControl, executor: StepExecutor): () => void {
+  const { timeoutMs, activeMs } = control.claim
+  const timer = setTimeout(
+    () => control.interrupt({ kind: 'end', end: deadlineEnd(timeoutMs, executor.settled) }),
+    Math.min(Math.max(timeoutMs - activeMs, 0), limits.timerMsMax),
+  )
+  return () => clearTimeout(timer)
+}
+
+/** The agent's code, until it returns, throws or is interrupted; whichever comes first is how the execution ends. */
+async function executeSteps(options: RunnerOptions, control: RunControl, executor: StepExecutor): Promise<Interruption> {
+  if (control.interruption) return control.interruption
+  const { claim } = control
+  const agent = options.directory.find(claim.agent, claim.agentVersion)
+  const working = callAgent(options, control, executor, agent).then(
+    (output) => control.interrupt({ kind: 'end', end: endWith(options.codec, output) }),
+    (error) => control.interrupt({ kind: 'end', end: failedEnd(error, executor.settled) }),
+  )
+  working.catch((error) => options.log.error({ error, runId: claim.runId }, 'an agent could not be closed'))
+  return control.interrupted
+}
+
+async function callAgent(
+  options: RunnerOptions,
+  control: RunControl,
+  executor: StepExecutor,
+  agent: Agent,
+): Promise<unknown> {
+  const { claim, signal } = control
+  const { codec, directory, secrets, prices } = options
+  const step = createStepApi({ agent, directory, executor, secrets, prices })
+  const input = codec.decode(claim.input)
+  if (agent.kind === 'plan') return runPlan(agent.plan, { input, step, skills: directory.skills, secrets })
+  const metadata: Json = claim.metadata === null ? null : codec.decode(claim.metadata)
+  const context: AgentContext = { input, step, signal, secrets, run: { runId: claim.runId, tenantId: claim.tenantId, metadata } }
+  return agent.run(context)
+}
+
+function endWith(codec: PayloadCodec, output: unknown): RunEnd {
+  try {
+    return succeededEnd(codec.encode(output ?? null, OUTPUT_LIMIT))
+  } catch (error) {
+    return failedEnd(error, true)
+  }
+}
+
+/** Waits for the steps in flight, which have been told to abort. Null: one ignores its signal, and is left behind. */
+async function settleSteps(executor: StepExecutor): Promise<boolean> {
+  if (executor.settled) return true
+  const patience = new AbortController()
+  await Promise.race([executor.idle(), sleep(limits.stopGraceMs, patience.signal).catch(() => undefined)])
+  patience.abort()
+  return executor.settled
+}
+
+/** Ends or releases the run. While the database refuses even that, it is tried again: the lease decides how long. */
+async function closeRun(
+  options: RunnerOptions,
+  control: RunControl,
+  interruption: Interruption,
+  confirmed: boolean,
+): Promise<RunClosing> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await closeOnce(options, control, interruption, confirmed)
+    } catch (error) {
+      const { runId, tenantId } = control.claim
+      options.log.error({ error, runId, tenantId, attempt }, 'a run could not be closed and will be tried again')
+      if (control.lost) return { kind: 'lease_lost' }
+      await sleep(backoffMs({ attempt, baseMs: CLOSE_RETRY_BASE_MS, capMs: CLOSE_RETRY_CAP_MS, random: options.random }))
+    }
+  }
+}
+
+async function closeOnce(
+  options: RunnerOptions,
+  control: RunControl,
+  interruption: Interruption,
+  confirmed: boolean,
+): Promise<RunClosing> {
+  const { claim } = control
+  const stopped = (deliveredAt: Date): Promise<CompletionOutcome> => {
+    const stop = { deliveredAt, confirmedAt: confirmed ? options.clock.now() : null }
+    return complete(options, control, stoppedEnd({ by: 'request', why: 'a stop was requested' }), stop)
+  }
+  switch (interruption.kind) {
+    case 'lost':
+      return { kind: 'lease_lost' }
+    case 'stop':
+      return stopped(interruption.deliveredAt)
+    case 'suspend': {
+      const { waiting, dueAt } = interruption
+      if (await options.kernel.release({ lease: claim, waiting, dueAt })) return { kind: 'released', dueAt }
+      return stopped(options.clock.now()) // a stop came first, or the lease is lost: the completion tells
+    }
+    case 'end': {
+      const outcome = await complete(options, control, interruption.end, null)
+      return outcome.kind === 'stop_first' ? stopped(options.clock.now()) : outcome
+    }
+  }
+}
+
+function complete(
+  { completion }: RunnerOptions,
+  { claim }: RunControl,
+  end: RunEnd,
+  stop: StopReport | null,
+): Promise<CompletionOutcome> {
+  return createGovernanceRecordsForRun(completion, { lease: claim, end, stop, earlierAttempts: 0 })
+}

@@ -1,0 +1,65 @@
+import { lookup as dnsLookup, type LookupAddress } from 'node:dns'
+import { request as httpRequest, type IncomingMessage, type OutgoingHttpHeaders } from 'node:http'
+import { request as httpsRequest } from 'node:https'
+import { isIP, type LookupFunction } from 'node:net'
+import { AppError } from '../../../foundation/app-error.ts'
+import { publicAddressCheck } from './public-address.ts'
+
+export interface HttpRequest {
+  readonly method: string
+  readonly url: URL
+  readonly headers: OutgoingHttpHeaders
+  readonly body: string | undefined
+}
+
+/** Sends one request and resolves with the answer's head; the body is still to be read. Follows no redirect. */
+export type SendRequest = (request: HttpRequest, signal: AbortSignal) => Promise<IncomingMessage>
+
+export interface GuardOptions {
+  /** Hosts that may have private addresses, as `host` or `host:port`. */
+  readonly allowedPrivateHosts: readonly string[]
+  /** Resolves a host name to all its addresses; the system's resolver where it is left out. */
+  readonly resolve?: (hostname: string, done: (error: Error | null, addresses: LookupAddress[]) => void) => void
+}
+
+/**
+ * Returns a sender that refuses, with `HTTP_BLOCKED_ADDRESS`, hosts of which any address is not public. The address is
+ * checked where the socket asks for it, and the socket connects to what was checked: a name that resolves to another
+ * address a moment later gains nothing. Sockets are not shared with other code, whose connections nobody checked.
+ */
+export function guardedSender({ allowedPrivateHosts, resolve = resolveAll }: GuardOptions): SendRequest {
+  const isPublic = publicAddressCheck()
+  const allowed = new Set(allowedPrivateHosts.map((host) => host.toLowerCase()))
+
+  const lookupPublic: LookupFunction = (hostname, options, done) => {
+    resolve(hostname, (error, addresses) => {
+      const blocked = addresses?.find(({ address }) => !isPublic(address))
+      const [first] = addresses ?? []
+      if (error) done(error, [])
+      else if (blocked) done(blockedAddress(hostname, blocked.address), [])
+      else if (options.all) done(null, addresses)
+      else done(null, first?.address ?? '', first?.family)
+    })
+  }
+
+  return ({ method, url, headers, body }, signal) => {
+    const hostname = url.hostname.replace(/^\[|\]$/g, '')
+    const isAllowed = allowed.has(hostname) || allowed.has(url.host)
+    if (!isAllowed && isIP(hostname) && !isPublic(hostname)) throw blockedAddress(hostname, hostname)
+    const request = url.protocol === 'https:' ? httpsRequest : httpRequest
+    return new Promise((answer, refuse) => {
+      const options = { method, headers, signal, agent: false, ...(!isAllowed && { lookup: lookupPublic }) }
+      request(url, options).on('response', answer).on('error', refuse).end(body)
+    })
+  }
+}
+
+const resolveAll: NonNullable<GuardOptions['resolve']> = (hostname, done) => dnsLookup(hostname, { all: true }, done)
+
+function blockedAddress(hostname: string, address: string): AppError {
+  const shown = hostname === address ? hostname : `${hostname} (${address})`
+  return new AppError('HTTP_BLOCKED_ADDRESS', `${shown} is not an address of the public internet`, {
+    hint: `Add ${JSON.stringify(hostname)} to allowedPrivateHosts if the call is meant.`,
+    details: { hostname, address },
+  })
+}

@@ -1,0 +1,76 @@
+import type {
+  Agent,
+  AgentDirectory,
+  LlmRequest,
+  LlmResult,
+  RecordedStep,
+  Secrets,
+  StepApi,
+  StepContext,
+  StepOptions,
+} from '../../domains/agents/agents.ts'
+import { AppError } from '../../foundation/app-error.ts'
+import type { Json } from '../../foundation/json.ts'
+import { costOf, type Prices } from './prices.ts'
+import { callModel } from './skills/skills.ts'
+import type { StepExecutor } from './step-executor.ts'
+import { recordedResult, retryOf, specOptions } from './step-spec.ts'
+
+/** Ten years: a sleep that is longer is a mistake. */
+const SLEEP_MS_MAX = 315_360_000_000
+
+export interface StepApiOptions {
+  readonly agent: Agent
+  readonly directory: AgentDirectory
+  readonly executor: StepExecutor
+  readonly secrets: Secrets
+  readonly prices: Prices
+}
+
+/** The steps that an agent's code sees: each is one spec for the executor. */
+export function createStepApi({ agent, directory, executor, secrets, prices }: StepApiOptions): StepApi {
+  return {
+    async do<T>(name: string, work: (context: StepContext) => T | Promise<T>, options?: StepOptions): Promise<T> {
+      const execute = (context: StepContext) => output(work(context))
+      return executor.run({ kind: 'do', name, input: null, ...specOptions(options), execute }) as Promise<T>
+    },
+
+    async tool<T>(name: string, input: Json, options?: StepOptions): Promise<T> {
+      const call = directory.toolCall(agent, name, input)
+      const execute = (context: StepContext) => output(call.run({ ...context, secrets }))
+      return executor.run({ kind: 'tool', name, input, ...specOptions({ ...call.options, ...options }), execute }) as Promise<T>
+    },
+
+    async llm(name: string, request: LlmRequest, options?: StepOptions): Promise<LlmResult> {
+      const { model, ...asked } = request
+      const input = { model: model.modelId, ...asked }
+      const execute = async ({ signal }: StepContext) => {
+        const call = await callModel(model, request, { signal })
+        return { output: call.result, tokensIn: call.tokensIn, tokensOut: call.tokensOut, ...costOf(call, prices) }
+      }
+      // A model call can run again: what it said the first time, nobody has acted upon.
+      return executor.run({ kind: 'llm', name, input, ...specOptions(options, false), execute }) as unknown as Promise<LlmResult>
+    },
+
+    async sleep(name: string, ms: number): Promise<void> {
+      if (!(ms >= 0 && ms <= SLEEP_MS_MAX)) throw new AppError('INVALID_REQUEST', `a sleep lasts 0 to ${SLEEP_MS_MAX} ms, not ${ms}`)
+      const execute = () => ({ output: null })
+      await executor.run({ kind: 'sleep', name, input: { ms }, sideEffects: false, retry: retryOf(), sleepMs: ms, execute })
+    },
+
+    async record(step: RecordedStep): Promise<Json> {
+      const { kind, name, input } = step
+      const execute = () => recordedResult(step)
+      return executor.run({ kind, name, input, sideEffects: false, retry: retryOf(), keepsError: true, execute })
+    },
+  }
+}
+
+/** Waits only for what is a promise: a step that answers at once costs no turn. */
+function output(value: unknown): { output: unknown } | Promise<{ output: unknown }> {
+  return isThenable(value) ? Promise.resolve(value).then((resolved) => ({ output: resolved })) : { output: value }
+}
+
+function isThenable(value: unknown): value is PromiseLike<unknown> {
+  return typeof (value as { then?: unknown } | null)?.then === 'function'
+}

@@ -1,0 +1,244 @@
+import type { StepRecord } from '../../domains/runs/runs.ts'
+import { AppError, deserializeError, type SerializedError, serializeError } from '../../foundation/app-error.ts'
+import { backoffMs } from '../../foundation/backoff.ts'
+import type { Clock } from '../../foundation/clock.ts'
+import type { Json } from '../../foundation/json.ts'
+import type { EncodedPayload, PayloadCodec } from '../../foundation/payload-codec.ts'
+import { limits } from '../../limits.ts'
+import type { StepRow, StepStatus } from '../kernel/kernel.ts'
+import type { ObservabilityGuard } from './observability-guard.ts'
+import { type Interruption, type RunControl } from './run-control.ts'
+import { failedEnd } from './run-end.ts'
+import { runAttempt } from './step-attempt.ts'
+import { StepKeys } from './step-keys.ts'
+import { type StepResult, type StepSpec, usageColumns } from './step-spec.ts'
+
+export interface StepExecutorOptions {
+  readonly control: RunControl
+  readonly recorded: readonly StepRecord[]
+  readonly guard: ObservabilityGuard
+  readonly clock: Clock
+  readonly codec: PayloadCodec
+  readonly random: () => number
+  readonly stepTimeoutMs: number
+}
+
+/** A step's promise when the run is interrupted: it never resolves, and the run's code stops where it is. */
+const NEVER = new Promise<never>(() => {})
+
+const OUTPUT_LIMIT = { bytesMax: limits.stepOutputBytesMax, what: 'output', tooLargeCode: 'OUTPUT_TOO_LARGE' } as const
+const INPUT_LIMIT = { bytesMax: limits.runInputBytesMax, what: 'step input', tooLargeCode: 'INPUT_TOO_LARGE' } as const
+
+interface PlannedStep {
+  readonly spec: StepSpec
+  readonly key: string
+  readonly seq: number
+  readonly input: EncodedPayload
+  readonly startedAt: Date
+}
+
+/**
+ * Executes the durable steps of one run. A step's result is committed before its promise settles; a recorded step
+ * gives its recorded result or error again; an interruption leaves its promise pending for ever.
+ */
+export class StepExecutor {
+  readonly #options: StepExecutorOptions
+  readonly #keys: StepKeys
+  /** Steps whose code is running, whose results are not recorded yet. */
+  #inFlight = 0
+  #suspension: { waiting: 'RETRY' | 'TIMER'; dueAt: Date } | undefined
+  #onIdle: (() => void) | undefined
+
+  constructor(options: StepExecutorOptions) {
+    this.#options = options
+    this.#keys = new StepKeys(options.recorded)
+  }
+
+  /** True when no step is under way whose result is not recorded. */
+  get settled(): boolean {
+    return this.#inFlight === 0
+  }
+
+  /** Resolves when the code of every step in flight has returned, as after an interruption that it honours. */
+  idle(): Promise<void> {
+    if (this.settled) return Promise.resolve()
+    return new Promise((resolve) => {
+      this.#onIdle = resolve
+    })
+  }
+
+  async run(spec: StepSpec): Promise<Json> {
+    const { control } = this.#options
+    if (control.interruption) return NEVER
+    this.#inFlight++
+    try {
+      const output = await this.#run(spec)
+      this.#leave()
+      return output
+    } catch (error) {
+      if (!(error instanceof RecordedStepError)) control.interrupt(interruptionBy(error))
+      this.#leave()
+      return error instanceof RecordedStepError ? Promise.reject(error.recorded) : NEVER
+    }
+  }
+
+  #leave(): void {
+    this.#inFlight--
+    if (!this.settled) return
+    this.#onIdle?.()
+    if (!this.#suspension) return
+    // A turn later, because code that just got a result may go on to its next step.
+    setImmediate(() => {
+      if (this.settled && this.#suspension) this.#options.control.interrupt({ kind: 'suspend', ...this.#suspension })
+    })
+  }
+
+  #never(): Promise<never> {
+    this.#leave()
+    return NEVER
+  }
+
+  async #run(spec: StepSpec): Promise<Json> {
+    const { codec, clock } = this.#options
+    const input = codec.encode(spec.input, INPUT_LIMIT)
+    const { key, seq, recorded } = this.#keys.next({ kind: spec.kind, name: spec.name, inputDigest: input.digest })
+    const step: PlannedStep = { spec, key, seq, input, startedAt: recorded?.startedAt ?? clock.now() }
+    switch (recorded?.status) {
+      case undefined:
+        return this.#attempt(step, 1)
+      case 'succeeded':
+        return this.#output(recorded)
+      case 'failed':
+        return spec.keepsError ? this.#output(recorded) : this.#throw(JSON.parse(recorded.error ?? 'null') as SerializedError)
+      case 'waiting':
+        return this.#wake(step, recorded)
+      case 'started':
+        return this.#unknown(step, recorded)
+    }
+  }
+
+  #output(recorded: StepRecord): Json {
+    return recorded.output === null ? null : this.#options.codec.decode(recorded.output)
+  }
+
+  /** A sleep that is over, or a retry that is due. */
+  #wake(step: PlannedStep, recorded: StepRecord): Promise<Json> {
+    const { clock } = this.#options
+    if (recorded.dueAt && recorded.dueAt > clock.now()) return this.#suspend(step, recorded.dueAt)
+    if (step.spec.sleepMs === undefined) return this.#attempt(step, recorded.attempt + 1)
+    return this.#succeed(step, recorded.attempt, { output: null })
+  }
+
+  /** It was started and its worker died: whether it took effect is not known. Idempotent steps never get here. */
+  #unknown(step: PlannedStep, recorded: StepRecord): Promise<Json> {
+    if (step.spec.sideEffects === false) return this.#attempt(step, recorded.attempt)
+    const message = `step ${step.key} was started by a worker that died; whether it took effect is not known`
+    return this.#fail(step, recorded.attempt, serializeError(new AppError('STEP_UNKNOWN', message)))
+  }
+
+  async #attempt(step: PlannedStep, attempt: number): Promise<Json> {
+    const { control, clock, stepTimeoutMs } = this.#options
+    const { spec } = step
+    if (spec.sleepMs !== undefined) {
+      const dueAt = new Date(clock.now().getTime() + spec.sleepMs)
+      await this.#record(step, { status: 'waiting', attempt, dueAt })
+      return this.#suspend(step, dueAt)
+    }
+    if (spec.sideEffects) await this.#record(step, { status: 'started', attempt })
+    if (control.interruption) return this.#never()
+    const idempotencyKey = `${control.claim.runId}:${step.key}`
+    const outcome = await runAttempt(spec, { control, attempt, idempotencyKey, timeoutMs: spec.timeoutMs ?? stepTimeoutMs })
+    if (control.interruption) return this.#never() // late output is not recorded
+    if (outcome.kind === 'done') return this.#succeed(step, attempt, outcome.result)
+    const error = serializeError(outcome.error)
+    if (!outcome.retryable || attempt >= spec.retry.maxAttempts) return this.#fail(step, attempt, error)
+    const { baseMs, capMs } = spec.retry
+    const pauseMs = backoffMs({ attempt, baseMs, capMs, random: this.#options.random })
+    const dueAt = new Date(clock.now().getTime() + pauseMs)
+    await this.#record(step, { status: 'waiting', attempt, dueAt, error })
+    return this.#suspend(step, dueAt)
+  }
+
+  async #succeed(step: PlannedStep, attempt: number, result: StepResult): Promise<Json> {
+    let output: EncodedPayload
+    try {
+      output = this.#options.codec.encode(result.output, OUTPUT_LIMIT)
+    } catch (error) {
+      return this.#fail(step, attempt, serializeError(error))
+    }
+    const failed = result.error !== undefined
+    await this.#record(step, { status: failed ? 'failed' : 'succeeded', attempt, output, result, error: result.error ?? null })
+    return result.output as Json
+  }
+
+  async #fail(step: PlannedStep, attempt: number, error: SerializedError): Promise<never> {
+    await this.#record(step, { status: 'failed', attempt, error })
+    return this.#throw(error)
+  }
+
+  /** The same error now and on every resume: as it is read back. */
+  #throw(error: SerializedError): never {
+    throw new RecordedStepError(deserializeError(error))
+  }
+
+  /** Gives the slot back once the steps beside it are recorded too. */
+  #suspend(step: PlannedStep, dueAt: Date): Promise<never> {
+    const waiting = step.spec.sleepMs === undefined ? 'RETRY' : 'TIMER'
+    if (!this.#suspension || dueAt < this.#suspension.dueAt) this.#suspension = { waiting, dueAt }
+    return this.#never()
+  }
+
+  async #record(step: PlannedStep, write: StepWrite): Promise<void> {
+    const { control, guard } = this.#options
+    if (control.interruption) return this.#never()
+    await guard.record({ lease: control.claim, step: this.#row(step, write) })
+  }
+
+  #row({ spec, key, seq, input, startedAt }: PlannedStep, write: StepWrite): StepRow {
+    const { status, attempt, dueAt = null, output = null, error = null, result } = write
+    const ended = status === 'succeeded' || status === 'failed'
+    const endedAt = ended ? this.#options.clock.now() : null
+    return {
+      key,
+      seq,
+      kind: spec.kind,
+      name: spec.name,
+      status,
+      attempt,
+      dueAt,
+      startedAt,
+      endedAt,
+      inputDigest: input.digest,
+      input,
+      output,
+      error,
+      traceGap: null,
+      ...usageColumns(result, endedAt === null ? null : endedAt.getTime() - startedAt.getTime()),
+    }
+  }
+}
+
+interface StepWrite {
+  readonly status: StepStatus
+  readonly attempt: number
+  readonly dueAt?: Date
+  readonly output?: EncodedPayload
+  readonly error?: SerializedError | null
+  readonly result?: StepResult
+}
+
+/** A step's error that is recorded: the one kind of failure that the agent's code gets to see. */
+class RecordedStepError extends Error {
+  readonly recorded: Error
+
+  constructor(recorded: Error) {
+    super(recorded.message)
+    this.recorded = recorded
+  }
+}
+
+/** Anything else ends the execution here: what can't be written is not this worker's any more, the rest fails the run. */
+function interruptionBy(error: unknown): Interruption {
+  const lost = error instanceof AppError && (error.code === 'LEASE_LOST' || error.kind === 'retryable')
+  return lost ? { kind: 'lost' } : { kind: 'end', end: failedEnd(error, false) }
+}

@@ -1,0 +1,79 @@
+import { AppError, type SerializedError } from '../../foundation/app-error.ts'
+import { nanoFromUsd } from '../../foundation/money.ts'
+import type { RecordedStep, RetryOptions, SkillContext, StepOptions } from '../../domains/agents/agents.ts'
+import { limits } from '../../limits.ts'
+
+/** What a step's code gives back, and what it used. Absent usage is not recorded; it is not zero. */
+export interface StepResult {
+  readonly output: unknown
+  readonly tokensIn?: number | null
+  readonly tokensOut?: number | null
+  readonly costNanoUsd?: bigint | null
+  readonly latencyMs?: number | null
+  readonly attributes?: { readonly [key: string]: unknown }
+  /** The step is recorded as failed with this error, beside its output. */
+  readonly error?: SerializedError
+}
+
+/** One kind of step, ready to be executed: `step.do`, `step.tool`, `step.llm`, `step.sleep` and `step.record` are these. */
+export interface StepSpec {
+  readonly kind: 'do' | 'tool' | 'llm' | 'user' | 'sleep'
+  readonly name: string
+  readonly input: unknown
+  /** True: its start is recorded first, so that a crash in between is known as such. */
+  readonly sideEffects: boolean
+  readonly retry: Required<RetryOptions>
+  readonly timeoutMs?: number
+  /** Only for a sleep. */
+  readonly sleepMs?: number
+  /** A recorded error is returned as it was recorded, not thrown. */
+  readonly keepsError?: boolean
+  readonly execute: (context: Omit<SkillContext, 'secrets'>) => Promise<StepResult> | StepResult
+}
+
+const RETRY_ATTEMPTS_CAP = 100
+
+export function retryOf({ maxAttempts, baseMs, capMs }: RetryOptions = {}): Required<RetryOptions> {
+  const retry = {
+    maxAttempts: maxAttempts ?? limits.stepAttemptsMax,
+    baseMs: baseMs ?? limits.stepBackoffMsBase,
+    capMs: capMs ?? limits.stepBackoffMsCap,
+  }
+  const { maxAttempts: attempts } = retry
+  if (!Number.isInteger(attempts) || attempts < 1 || attempts > RETRY_ATTEMPTS_CAP || !(retry.baseMs >= 0) || !(retry.capMs >= 0)) {
+    throw new AppError('INVALID_REQUEST', `retry takes 1 to ${RETRY_ATTEMPTS_CAP} maxAttempts and pauses of 0 ms or more`)
+  }
+  return retry
+}
+
+export function specOptions({ sideEffects, retry, timeoutMs }: StepOptions = {}, sideEffectsByDefault = true) {
+  if (timeoutMs !== undefined && !(timeoutMs > 0 && timeoutMs <= limits.timerMsMax)) {
+    throw new AppError('INVALID_REQUEST', `a step's timeoutMs is 1 to ${limits.timerMsMax}, not ${timeoutMs}`)
+  }
+  return { sideEffects: sideEffects ?? sideEffectsByDefault, retry: retryOf(retry), ...(timeoutMs && { timeoutMs }) }
+}
+
+/** A step's usage as its row's columns. Latency is what the step says, else what was measured. */
+export function usageColumns(result: StepResult | undefined, measuredMs: number | null) {
+  return {
+    tokensIn: result?.tokensIn ?? null,
+    tokensOut: result?.tokensOut ?? null,
+    costNanoUsd: result?.costNanoUsd ?? null,
+    latencyMs: result?.latencyMs ?? measuredMs,
+    attributes: result?.attributes ? JSON.stringify(result.attributes) : null,
+  }
+}
+
+/** The result of a step that happened elsewhere. Its cost is rounded half-even once, here. */
+export function recordedResult(step: RecordedStep): StepResult {
+  const { output, error, tokensIn, tokensOut, costUsd, latencyMs, attributes } = step
+  return {
+    output,
+    tokensIn: tokensIn ?? null,
+    tokensOut: tokensOut ?? null,
+    costNanoUsd: costUsd === null || costUsd === undefined ? null : nanoFromUsd(costUsd),
+    latencyMs: latencyMs ?? null,
+    ...(attributes && { attributes }),
+    ...(error !== null && error !== undefined && { error: { name: 'RecordedError', message: error } }),
+  }
+}

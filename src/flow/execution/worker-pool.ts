@@ -1,0 +1,231 @@
+import { sleep } from '../../foundation/backoff.ts'
+import type { IdSource } from '../../foundation/ids.ts'
+import { createTicker, defineService, type Service, type Ticker } from '../../foundation/service.ts'
+import { limits } from '../../limits.ts'
+import { type Claim, type HeartbeatReply, type Lane, STOP_CHANNEL } from '../kernel/kernel.ts'
+import { type HeartbeatOptions, inlineHeartbeat, NO_DEADLINE, threadHeartbeat } from './heartbeat.ts'
+import { RunControl } from './run-control.ts'
+import { type RunClosing, type RunnerOptions, runToEnd } from './runner.ts'
+
+/** How late a run of another process is claimed at the most; those of this process are claimed at once. */
+const CLAIM_POLL_MS = 100
+
+export interface WorkerPoolOptions extends RunnerOptions {
+  readonly newId: IdSource
+  /** For people: host and process. */
+  readonly process: string
+  /** Runs executed at the same time. */
+  readonly concurrency: number
+  readonly leaseMs: number
+  readonly heartbeatMs: number
+  readonly drainTimeoutMs: number
+  /** Absent on the embedded database. */
+  readonly databaseUrl: string | undefined
+  readonly onHeartbeat: (databaseNowMs: number, roundTripMs: number) => void
+  /** Called when a run has ended, been parked or given back here. */
+  readonly onClosed: (claim: Claim, closing: RunClosing) => void
+}
+
+/** Executes runs: claims them, runs them to their end, keeps their lease alive. `stop` drains. */
+export interface WorkerPool extends Service {
+  readonly workerId: string
+  /** Runs that hold a slot here. */
+  readonly active: number
+  /** Looks for runs to claim now. */
+  nudge(): void
+  /** Falls silent as if its process had died: no heartbeat, no write, its lease runs out. For tests and the demo. */
+  abandon(leaseMs: number): Promise<void>
+}
+
+export function createWorkerPool(options: WorkerPoolOptions): WorkerPool {
+  return new Pool(options)
+}
+
+class Pool implements WorkerPool {
+  readonly name = 'worker pool'
+  readonly #options: WorkerPoolOptions
+  readonly #lanes: readonly Lane[]
+  readonly #claims: Ticker
+  readonly #service: Service
+  readonly #active = new Map<string, { control: RunControl; deadlineAt: number; closed: Promise<void> }>()
+  #workerId = ''
+  #heartbeat: Service | undefined
+  #unlisten: (() => Promise<void>) | undefined
+  #lastTenant = ''
+  #draining = false
+  #adopt = false
+
+  constructor(options: WorkerPoolOptions) {
+    this.#options = options
+    this.#lanes = options.directory.all().map(({ name, version, digest, maxRunning }) => {
+      return { agent: name, version, digest, maxRunning }
+    })
+    this.#claims = createTicker({
+      name: 'claims',
+      intervalMs: CLAIM_POLL_MS,
+      tick: (signal) => this.#claimAll(signal),
+      onError: (error) => {
+        this.#adopt = true // its reply may be what was lost, not the claim
+        options.log.error({ error }, 'runs could not be claimed')
+      },
+    })
+    this.#service = defineService(this.name, { start: () => this.#start(), stop: () => this.#drain() })
+  }
+
+  get state() {
+    return this.#service.state
+  }
+
+  get workerId(): string {
+    return this.#workerId
+  }
+
+  get active(): number {
+    return this.#active.size
+  }
+
+  start(): Promise<void> {
+    return this.#service.start()
+  }
+
+  stop(): Promise<void> {
+    return this.#service.stop()
+  }
+
+  nudge(): void {
+    this.#claims.nudge()
+  }
+
+  async abandon(leaseMs: number): Promise<void> {
+    await this.#claims.stop()
+    await this.#heartbeat?.stop()
+    await this.#options.kernel.abandon(this.#workerId, leaseMs)
+    for (const { control } of this.#active.values()) control.interrupt({ kind: 'lost' })
+  }
+
+  async #start(): Promise<void> {
+    const { database } = this.#options
+    this.#draining = false
+    await this.#register()
+    this.#unlisten = await database.listen(STOP_CHANNEL, (runId) => this.#deliverStop(runId))
+    await this.#claims.start()
+  }
+
+  /** A new identity: at the start, and after a lease was lost. */
+  async #register(): Promise<void> {
+    const { kernel, newId, process, concurrency, leaseMs, databaseUrl } = this.#options
+    this.#workerId = newId()
+    const embedded = databaseUrl === undefined
+    await kernel.register({ workerId: this.#workerId, process, concurrency, leaseMs: embedded ? null : leaseMs })
+    this.#heartbeat = this.#createHeartbeat(this.#workerId)
+    await this.#heartbeat.start()
+  }
+
+  #createHeartbeat(workerId: string): Service {
+    const { kernel, databaseUrl, heartbeatMs, log } = this.#options
+    const heartbeat: HeartbeatOptions = {
+      workerId,
+      intervalMs: heartbeatMs,
+      onReply: (reply, roundTripMs) => this.#heard(workerId, reply, roundTripMs),
+      onError: (error) => log.warn({ error, workerId }, 'a heartbeat failed'),
+    }
+    if (databaseUrl === undefined) return inlineHeartbeat((id) => kernel.heartbeat(id), heartbeat)
+    return threadHeartbeat({
+      ...heartbeat,
+      databaseUrl,
+      graceMs: limits.stopGraceMs,
+      earliestDeadlineAt: () => {
+        return [...this.#active.values()].reduce((earliest, { deadlineAt }) => Math.min(earliest, deadlineAt), NO_DEADLINE)
+      },
+    })
+  }
+
+  #heard(workerId: string, reply: HeartbeatReply | null, roundTripMs: number): void {
+    if (workerId !== this.#workerId) return
+    if (reply === null) {
+      this.#loseLease().catch((error) => this.#options.log.error({ error }, 'a worker could not register again'))
+      return
+    }
+    this.#options.onHeartbeat(reply.nowMs, roundTripMs)
+    for (const runId of reply.stops) this.#deliverStop(runId)
+    if (this.#adopt) this.nudge()
+  }
+
+  /** Past its lease, everything that it executes belongs to others. It starts over under a new name. */
+  async #loseLease(): Promise<void> {
+    const { log } = this.#options
+    log.warn({ workerId: this.#workerId, runs: this.#active.size }, 'the lease is lost: its runs go on elsewhere')
+    const lost = this.#heartbeat
+    this.#heartbeat = undefined
+    this.#workerId = ''
+    for (const { control } of this.#active.values()) control.interrupt({ kind: 'lost' })
+    await lost?.stop()
+    if (!this.#draining) await this.#register()
+    this.nudge()
+  }
+
+  #deliverStop(runId: string): void {
+    const active = this.#active.get(runId)
+    if (!active || active.control.interruption) return
+    const { clock, kernel, log } = this.#options
+    active.control.interrupt({ kind: 'stop', deliveredAt: clock.now() })
+    kernel.stopDelivered(active.control.claim).catch((error) => log.warn({ error, runId }, 'a delivered stop could not be noted'))
+  }
+
+  async #claimAll(signal: AbortSignal): Promise<void> {
+    const { kernel, concurrency } = this.#options
+    if (this.#adopt) await this.#adoptUnknown()
+    for (;;) {
+      const slots = Math.min(concurrency - this.#active.size, limits.claimBatchMax)
+      if (slots <= 0 || signal.aborted || this.#workerId === '') return
+      const workerId = this.#workerId
+      const claims = await kernel.claim({ workerId, slots, lanes: this.#lanes, afterTenant: this.#lastTenant })
+      for (const claim of claims) this.#execute(claim)
+      this.#lastTenant = claims.at(-1)?.tenantId ?? this.#lastTenant
+      if (claims.length < slots) return
+    }
+  }
+
+  async #adoptUnknown(): Promise<void> {
+    if (this.#workerId === '') return
+    const unknown = await this.#options.kernel.claimsUnknownTo(this.#workerId, [...this.#active.keys()])
+    this.#adopt = false
+    for (const claim of unknown) this.#execute(claim)
+  }
+
+  #execute(claim: Claim): void {
+    const control = new RunControl(claim)
+    const closed = this.#runAndClose(control)
+    const deadlineAt = Date.now() + Math.max(claim.timeoutMs - claim.activeMs, 0)
+    this.#active.set(claim.runId, { control, deadlineAt, closed })
+  }
+
+  async #runAndClose(control: RunControl): Promise<void> {
+    const { claim } = control
+    const { log, onClosed } = this.#options
+    try {
+      onClosed(claim, await runToEnd(this.#options, control))
+    } catch (error) {
+      this.#adopt = true // it is still held by this worker
+      log.error({ error, runId: claim.runId, tenantId: claim.tenantId }, 'a run could not be executed')
+    } finally {
+      this.#active.delete(claim.runId)
+      if (!this.#draining) this.nudge()
+    }
+  }
+
+  /** No new runs; those under way get their time, then go back to the queue at once. */
+  async #drain(): Promise<void> {
+    this.#draining = true
+    await this.#claims.stop()
+    await this.#unlisten?.()
+    const closed = () => Promise.all([...this.#active.values()].map((active) => active.closed))
+    const patience = new AbortController()
+    await Promise.race([closed(), sleep(this.#options.drainTimeoutMs, patience.signal).catch(() => undefined)])
+    patience.abort()
+    for (const { control } of this.#active.values()) control.interrupt({ kind: 'suspend', waiting: 'LEASE', dueAt: null })
+    await closed()
+    await this.#heartbeat?.stop()
+    if (this.#workerId !== '') await this.#options.kernel.leave(this.#workerId)
+  }
+}

@@ -1,0 +1,88 @@
+import { hash } from 'node:crypto'
+import { z } from 'zod'
+import { AppError } from '../../foundation/app-error.ts'
+import type { Json } from '../../foundation/json.ts'
+import type { EncodedPayload, PayloadCodec } from '../../foundation/payload-codec.ts'
+import { limits } from '../../limits.ts'
+
+/** What a user submits. `input` is any JSON that the agent's schema accepts. */
+export interface SubmitRequest {
+  readonly tenant: string
+  readonly agent: string
+  /** Absent: the newest version that is configured. */
+  readonly version?: string | undefined
+  readonly input?: Json
+  /** -100 to 100; higher runs first among the tenant's runs. Default 0. */
+  readonly priority?: number | undefined
+  /** Not before this time. */
+  readonly runAt?: Date | undefined
+  /** Submitting the same request under the same key again gives the same run; another request, `IDEMPOTENCY_CONFLICT`. */
+  readonly idempotencyKey?: string | undefined
+  /** Kept with the run for people and tools; 64 KiB at most. */
+  readonly metadata?: Json
+}
+
+// What text columns can't hold, or what would look like another name on a screen.
+// biome-ignore lint/suspicious/noControlCharactersInRegex: refusing them is the point
+const UNPRINTABLE = /[\u0000-\u001f\u007f]/
+
+const name = z.string().min(1).max(limits.stepNameCharsMax).refine((text) => text.isWellFormed() && !UNPRINTABLE.test(text), {
+  error: 'must not hold control characters or lone surrogates',
+})
+
+const schema = z.object({
+  tenant: name,
+  agent: name,
+  version: name.optional(),
+  priority: z.int().min(-100).max(100).default(0),
+  runAt: z.date().optional(),
+  idempotencyKey: z
+    .string()
+    .min(1)
+    .max(limits.idempotencyKeyCharsMax)
+    .refine((text) => text.isWellFormed() && !text.includes('\0'), { error: 'must not hold NUL or lone surrogates' })
+    .optional(),
+})
+
+export interface ReadRequest {
+  readonly tenant: string
+  readonly agent: string
+  readonly version: string | undefined
+  readonly priority: number
+  readonly runAt: Date | null
+  readonly idempotencyKey: string | null
+  readonly input: EncodedPayload
+  readonly metadata: string | null
+  /** Tells one request from another under the same idempotency key. */
+  readonly requestDigest: string
+}
+
+/** Checks and encodes a request. Fails with `INVALID_REQUEST`, `INPUT_TOO_LARGE` or `NOT_SERIALIZABLE`. */
+export function readRequest(request: SubmitRequest, codec: PayloadCodec): ReadRequest {
+  const parsed = schema.safeParse(request)
+  if (!parsed.success) {
+    throw new AppError('INVALID_REQUEST', `the request is not valid: ${z.prettifyError(parsed.error)}`)
+  }
+  const { tenant, agent, version, priority, runAt, idempotencyKey } = parsed.data
+  const input = codec.encode(request.input ?? null, {
+    bytesMax: limits.runInputBytesMax,
+    what: 'input',
+    tooLargeCode: 'INPUT_TOO_LARGE',
+  })
+  const metadata =
+    request.metadata === undefined
+      ? null
+      : codec.encode(request.metadata, { bytesMax: limits.metadataBytesMax, what: 'metadata', tooLargeCode: 'INPUT_TOO_LARGE' })
+  const identity = JSON.stringify([agent, version ?? null, input.digest, priority, runAt?.getTime() ?? null, metadata?.digest ?? null])
+  return {
+    tenant,
+    agent,
+    version,
+    priority,
+    runAt: runAt ?? null,
+    idempotencyKey: idempotencyKey ?? null,
+    input,
+    metadata: metadata?.text ?? null,
+    requestDigest: hash('sha256', identity),
+  }
+}

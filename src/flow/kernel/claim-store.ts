@@ -1,0 +1,162 @@
+import type { RunPhase } from '../../domains/runs/runs.ts'
+import { statement, type Tx } from '../../foundation/storage/storage.ts'
+import type { Claim, ClaimRequest } from './messages.ts'
+
+/*
+ * Fair claiming by row state. `lane` walks the distinct lanes that have ready runs (a loose scan of index runs_ready:
+ * one probe a lane, however long its queue), from the tenant after the one served last and around. `pick` takes from
+ * each lane what its limits leave room for and numbers each tenant's runs; `held` locks in order of turn, so every
+ * tenant's first run comes before any tenant's second. Rows that another worker is claiming are skipped.
+ */
+const LANES_MAX = 128
+
+const CLAIM = statement(
+  'runs_claim',
+  `with recursive
+   known as (
+     select * from unnest($3::text[], $4::text[], $5::text[], $6::int[]) as k(agent, version, digest, max_running)
+   ),
+   lane(tenant_id, agent, agent_version, agent_digest, wrapped, rank) as (
+     (select tenant_id, agent, agent_version, agent_digest, wrapped, 1 from (
+        (select tenant_id, agent, agent_version, agent_digest, false as wrapped from concordat.runs
+          where ready_at is not null and tenant_id > $7
+          order by tenant_id, agent, agent_version, agent_digest limit 1)
+        union all
+        (select tenant_id, agent, agent_version, agent_digest, true from concordat.runs
+          where ready_at is not null
+          order by tenant_id, agent, agent_version, agent_digest limit 1)) first limit 1)
+     union all
+     select n.* from lane l cross join lateral (
+       select * from (
+         (select tenant_id, agent, agent_version, agent_digest, l.wrapped, l.rank + 1 from concordat.runs
+           where ready_at is not null
+             and (tenant_id, agent, agent_version, agent_digest) > (l.tenant_id, l.agent, l.agent_version, l.agent_digest)
+           order by tenant_id, agent, agent_version, agent_digest limit 1)
+         union all
+         (select tenant_id, agent, agent_version, agent_digest, true, l.rank + 1 from concordat.runs
+           where ready_at is not null and not l.wrapped
+           order by tenant_id, agent, agent_version, agent_digest limit 1)) next limit 1) n
+      where l.rank < ${LANES_MAX} and not (n.wrapped and n.tenant_id > $7)
+   ),
+   open_lane as (
+     select l.*, k.max_running - (
+              case when k.max_running is null then 0 else (
+                select count(*) from concordat.runs h
+                 where h.worker_id is not null and h.tenant_id = l.tenant_id and h.agent = l.agent) end) as lane_room,
+            t.max_running - (
+              case when t.max_running is null then 0 else (
+                select count(*) from concordat.runs h
+                 where h.worker_id is not null and h.tenant_id = l.tenant_id) end) as tenant_room
+       from lane l
+       join known k on (k.agent, k.version, k.digest) = (l.agent, l.agent_version, l.agent_digest)
+       join concordat.tenants t on t.tenant_id = l.tenant_id and t.status = 'active'
+   ),
+   pick as (
+     select l.tenant_id, r.run_id, l.rank, l.tenant_room,
+            row_number() over (partition by l.tenant_id order by r.priority desc, r.ready_at, r.run_id) as turn,
+            row_number() over (partition by l.tenant_id, l.agent order by r.priority desc, r.ready_at, r.run_id) as lane_turn,
+            l.lane_room
+       from open_lane l cross join lateral (
+         select run_id, priority, ready_at from concordat.runs q
+          where q.ready_at is not null and q.tenant_id = l.tenant_id and q.agent = l.agent
+            and q.agent_version = l.agent_version and q.agent_digest = l.agent_digest
+          order by q.priority desc, q.ready_at, q.run_id
+          limit 2 * $2::int) r
+   ),
+   alive as (
+     select worker_id from concordat.workers where worker_id = $1 and expires_at > clock_timestamp() for key share
+   ),
+   held as (
+     select r.tenant_id, r.run_id
+       from pick p join concordat.runs r on r.tenant_id = p.tenant_id and r.run_id = p.run_id
+      where r.ready_at is not null
+        and p.turn <= coalesce(p.tenant_room, p.turn) and p.lane_turn <= coalesce(p.lane_room, p.lane_turn)
+      order by p.turn, p.rank
+      limit $2 for update of r skip locked
+   )
+   update concordat.runs r
+      set phase = 'EXECUTING', worker_id = alive.worker_id, lease_token = r.lease_token + 1,
+          ready_at = null, due_at = null, waiting = null, active_since = clock_timestamp(),
+          execution_started_at = coalesce(r.execution_started_at, clock_timestamp()),
+          transitions = case when r.phase = 'AUTHORIZED' then r.transitions || $8::jsonb else r.transitions end
+     from held, alive
+    where r.tenant_id = held.tenant_id and r.run_id = held.run_id
+   returning r.tenant_id, r.run_id, r.agent, r.agent_version, r.agent_digest, r.phase, r.lease_token, r.input, r.metadata,
+             r.timeout_ms, r.active_ms, r.worker_losses, r.execution_started_at = r.active_since as fresh`,
+)
+
+interface ClaimRow {
+  tenant_id: string
+  run_id: string
+  agent: string
+  agent_version: string
+  agent_digest: string
+  phase: RunPhase
+  lease_token: number
+  input: string
+  metadata: string | null
+  timeout_ms: bigint
+  active_ms: bigint
+  worker_losses: number
+  fresh: boolean
+}
+
+/** Claims up to `slots` ready runs for the worker, tenants in turn. None when the worker's own lease is gone. */
+export async function claimRuns(tx: Tx, request: ClaimRequest, transition: string): Promise<Claim[]> {
+  const { workerId, slots, lanes, afterTenant } = request
+  const rows = await tx.query<ClaimRow>(CLAIM, [
+    workerId,
+    slots,
+    lanes.map((lane) => lane.agent),
+    lanes.map((lane) => lane.version),
+    lanes.map((lane) => lane.digest),
+    lanes.map((lane) => lane.maxRunning),
+    afterTenant,
+    transition,
+  ])
+  return rows.map((row) => toClaim(row, workerId))
+}
+
+const LOCK_LIMITED = statement(
+  'claims_lock_limited',
+  `select pg_advisory_xact_lock(hashtext('concordat.claims'))
+    where $1 or exists (select from concordat.tenants where max_running is not null)`,
+)
+
+/** Where anything has a `maxRunning`, claims take turns: two that count at the same time would both find room. */
+export async function lockLimitedClaims(tx: Tx, { lanes }: ClaimRequest): Promise<void> {
+  await tx.query(LOCK_LIMITED, [lanes.some((lane) => lane.maxRunning !== null)])
+}
+
+const HELD_BY = statement(
+  'runs_held_by_worker',
+  `select tenant_id, run_id, agent, agent_version, agent_digest, phase, lease_token, input, metadata, timeout_ms, active_ms,
+          worker_losses, false as fresh
+     from concordat.runs where worker_id = $1 and not (run_id = any($2::uuid[]))`,
+)
+
+/** Runs that the worker holds by the database without knowing it: the reply to its claim was lost. */
+export async function claimsUnknownTo(tx: Tx, workerId: string, known: readonly string[]): Promise<Claim[]> {
+  const rows = await tx.query<ClaimRow>(HELD_BY, [workerId, known])
+  return rows.map((row) => toClaim(row, workerId))
+}
+
+function toClaim(row: ClaimRow, workerId: string): Claim {
+  return {
+    tenantId: row.tenant_id,
+    runId: row.run_id,
+    workerId,
+    leaseToken: row.lease_token,
+    agent: row.agent,
+    agentVersion: row.agent_version,
+    agentDigest: row.agent_digest,
+    phase: row.phase,
+    input: row.input,
+    metadata: row.metadata,
+    timeoutMs: Number(row.timeout_ms),
+    activeMs: Number(row.active_ms),
+    workerLosses: row.worker_losses,
+    fresh: row.fresh,
+    traceGap: null,
+  }
+}

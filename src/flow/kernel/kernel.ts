@@ -1,0 +1,161 @@
+import { pendingEnd, type RunEnd, type RunKey } from '../../domains/runs/runs.ts'
+import { AppError } from '../../foundation/app-error.ts'
+import type { Clock } from '../../foundation/clock.ts'
+import { appendEvents } from '../../foundation/events/events.ts'
+import { GroupCommit } from '../../foundation/group-commit.ts'
+import type { IdSource } from '../../foundation/ids.ts'
+import { type Database, isRetryable } from '../../foundation/storage/storage.ts'
+import { limits } from '../../limits.ts'
+import { claimsUnknownTo } from './claim-store.ts'
+import { claimTransaction } from './claim-transaction.ts'
+import type { Claim, ClaimRequest, RecordStep, Release } from './messages.ts'
+import { releaseRun } from './run-store.ts'
+import { recordSteps } from './step-store.ts'
+import { type DueEnd, requestStop, seizePending, STOP_CHANNEL, stopDelivered, type Swept, sweepDue } from './takeover-store.ts'
+import { abandonWorker, heartbeat, type HeartbeatReply, type Reaped, reapWorkers, registerWorker, removeWorker, type WorkerIdentity } from './worker-store.ts'
+
+export type * from './messages.ts'
+export { blockRun, endedUnder, finishRuns, type HeldRun, holdRuns } from './run-store.ts'
+export { insertRuns, runsByIdempotencyKey } from './submit-store.ts'
+export { type DueEnd, STOP_CHANNEL } from './takeover-store.ts'
+export { HEARTBEAT, type HeartbeatReply, type WorkerIdentity } from './worker-store.ts'
+
+export interface KernelOptions {
+  readonly database: Database
+  readonly clock: Clock
+  readonly newId: IdSource
+  readonly random: () => number
+  /** How long a write waits for a database that is away: no longer than a lease lasts anyway. */
+  readonly retryForMs: number
+  readonly mayTrace: () => boolean
+  readonly onTraceError: (error: unknown, runId: string) => void
+}
+
+/** Who asks for a stop, and why; both are kept with the run. */
+export interface StopOrder extends RunKey {
+  readonly by: string
+  readonly why: string
+}
+
+/** `executing`: a worker was told. `taken`: nobody executes it, and it is the caller's to end. `refused`: too late. */
+export type StopAnswer =
+  | { readonly kind: 'executing' }
+  | { readonly kind: 'taken'; readonly due: DueEnd }
+  | { readonly kind: 'refused' }
+
+/**
+ * The run orchestration kernel: the single authority over a run's lifecycle and the sole writer of its phase. Every
+ * write names the state and the lease that it leaves; "no row" is an answer: the lease is lost, or somebody was first.
+ */
+export class RunOrchestrationKernel {
+  readonly #options: KernelOptions
+  readonly #steps: GroupCommit<RecordStep, boolean>
+
+  constructor(options: KernelOptions) {
+    this.#options = options
+    this.#steps = new GroupCommit({
+      name: 'step records',
+      batchMax: limits.stepBatchMax,
+      flushersMax: options.database.kind === 'postgres' ? 2 : 1,
+      queueMax: limits.groupQueueMax,
+      retryForMs: options.retryForMs,
+      flush: (records) => recordSteps(options.database, records),
+      isRetryable,
+      random: options.random,
+    })
+  }
+
+  register(worker: WorkerIdentity): Promise<void> {
+    return registerWorker(this.#options.database, worker)
+  }
+
+  /** Null when the worker's lease is lost. */
+  heartbeat(workerId: string): Promise<HeartbeatReply | null> {
+    return heartbeat(this.#options.database, workerId)
+  }
+
+  /** Lets an embedded worker's lease run out, as if its process had died. */
+  abandon(workerId: string, leaseMs: number): Promise<void> {
+    return abandonWorker(this.#options.database, workerId, leaseMs)
+  }
+
+  leave(workerId: string): Promise<void> {
+    return removeWorker(this.#options.database, workerId)
+  }
+
+  claim(request: ClaimRequest): Promise<Claim[]> {
+    return claimTransaction(this.#options, request)
+  }
+
+  /** What the worker holds without knowing it, after a claim whose reply was lost. */
+  claimsUnknownTo(workerId: string, known: readonly string[]): Promise<Claim[]> {
+    return claimsUnknownTo(this.#options.database, workerId, known)
+  }
+
+  /** Resolves after the commit that holds the step. Fails with `LEASE_LOST` when it is no longer this lease's to write. */
+  async recordStep(record: RecordStep): Promise<void> {
+    if (await this.#steps.add(record)) return
+    throw new AppError('LEASE_LOST', `run ${record.lease.runId} is no longer this worker's to write`)
+  }
+
+  /** Gives the run's slot back until it is due. False when the lease is lost or a stop came first. */
+  release(release: Release): Promise<boolean> {
+    return releaseRun(this.#options.database, release)
+  }
+
+  /** Asks for a stop: pushed to the worker that executes the run, or, when nobody does, taken to be ended at once. */
+  async requestStop(order: StopOrder): Promise<StopAnswer> {
+    const { database, clock, newId } = this.#options
+    const at = clock.now()
+    const end = pendingEnd(stoppedEnd(order))
+    const taken = await database.transaction(async (tx) => {
+      const takeoverMs = limits.takeoverMs
+      const row = await requestStop(tx, { ...order, requestedAt: at, end, takeoverMs })
+      if (row) {
+        const data = { by: order.by, why: order.why }
+        const event = { id: newId(), type: 'run.stop_requested' as const, time: at.toISOString(), data }
+        await appendEvents(tx, [{ tenantId: order.tenantId, runId: order.runId, events: [event] }])
+      }
+      return row
+    })
+    if (!taken) return { kind: 'refused' }
+    if (taken.workerId === null) {
+      const { tenantId, runId } = order
+      return { kind: 'taken', due: { tenantId, runId, leaseToken: taken.leaseToken, pending: end } }
+    }
+    await database.notify(STOP_CHANNEL, order.runId)
+    return { kind: 'executing' }
+  }
+
+  stopDelivered(run: RunKey): Promise<void> {
+    return stopDelivered(this.#options.database, run, this.#options.clock.now())
+  }
+
+  /** Runs whose time has come: sleepers become ready, pending ends are returned for completion. */
+  sweepDue(): Promise<Swept> {
+    return sweepDue(this.#options.database, limits.sweepBatchMax, limits.takeoverMs)
+  }
+
+  /** Takes a run whose end is pending so that the caller can try to complete it now. Null: nothing is pending. */
+  seizePending(run: RunKey): Promise<DueEnd | null> {
+    return seizePending(this.#options.database, run, limits.takeoverMs)
+  }
+
+  /** Releases the runs of workers whose lease ran out. */
+  reap(): Promise<Reaped> {
+    const lost = JSON.stringify(pendingEnd(workerLostEnd()))
+    return this.#options.database.transaction((tx) => reapWorkers(tx, limits.workerLossesMax, lost))
+  }
+}
+
+/** How a stopped run ends. */
+export function stoppedEnd({ by, why }: { readonly by: string; readonly why: string }): RunEnd {
+  const message = `stopped by ${by}: ${why}`
+  return { outcome: 'cancelled', reason: 'RUN_STOPPED', message, error: null, output: null, lastStepRecorded: false }
+}
+
+function workerLostEnd(): RunEnd {
+  const message = `${limits.workerLossesMax + 1} workers were lost while they executed it`
+  const error = { name: 'AppError', code: 'WORKER_LOST', message }
+  return { outcome: 'failed', reason: 'WORKER_LOST', message, error, output: null, lastStepRecorded: false }
+}

@@ -1,0 +1,137 @@
+import type { AuditExpectation } from '../../domains/audit/audit.ts'
+import type { PendingEnd, RunKey, RunOutcome, RunPhase, Transition, Waiting } from '../../domains/runs/runs.ts'
+import type { SerializedError } from '../../foundation/app-error.ts'
+import type { EncodedPayload } from '../../foundation/payload-codec.ts'
+
+/*
+ * What worker and kernel say to each other: plain, serialisable data, so that the two can live in different processes.
+ * Every message of a worker names its lease; "no row" means that the lease is lost.
+ */
+
+/** The right to write a run: the worker that holds it and the token that its claim raised. */
+export interface Lease extends RunKey {
+  /** Null: nobody executes the run; whoever raised the token may end it. */
+  readonly workerId: string | null
+  readonly leaseToken: number
+}
+
+/** A run to be inserted, with its contract and first transitions. */
+export interface NewRun extends RunKey {
+  readonly agent: string
+  readonly agentVersion: string
+  readonly agentDigest: string
+  readonly phase: RunPhase
+  readonly priority: number
+  /** When it may be claimed; null with `dueAt` in the future, or when `pending` already says how it ends. */
+  readonly readyAt: Date | null
+  readonly dueAt: Date | null
+  readonly timeoutMs: number
+  readonly idempotencyKey: string | null
+  readonly requestDigest: string
+  readonly input: EncodedPayload
+  readonly metadata: string | null
+  readonly pending: PendingEnd | null
+  readonly transitions: readonly Transition[]
+  readonly expectations: readonly AuditExpectation[]
+  readonly createdAt: Date
+}
+
+/** An agent version that a worker can execute. `maxRunning` null: no limit per tenant. */
+export interface Lane {
+  readonly agent: string
+  readonly version: string
+  readonly digest: string
+  readonly maxRunning: number | null
+}
+
+export interface ClaimRequest {
+  readonly workerId: string
+  readonly slots: number
+  readonly lanes: readonly Lane[]
+  /** The tenant served last: those after it come first. */
+  readonly afterTenant: string
+}
+
+/** A run that is now this worker's to execute. */
+export interface Claim extends Lease {
+  readonly workerId: string
+  readonly agent: string
+  readonly agentVersion: string
+  readonly agentDigest: string
+  readonly phase: RunPhase
+  /** The payload's JSON text. */
+  readonly input: string
+  readonly metadata: string | null
+  readonly timeoutMs: number
+  /** Time already spent executing, without waiting, in milliseconds. */
+  readonly activeMs: number
+  readonly workerLosses: number
+  /** True when no worker has executed it before: it has no steps to resume from. */
+  readonly fresh: boolean
+  /** Why its trace could not be started; null when it was. */
+  readonly traceGap: string | null
+}
+
+export type StepStatus = 'started' | 'waiting' | 'succeeded' | 'failed'
+
+/** One step's row: checkpoint (key, status, output, error) and trace (the rest) in one. */
+export interface StepRow {
+  readonly key: string
+  readonly seq: number
+  readonly kind: string
+  readonly name: string
+  readonly status: StepStatus
+  readonly attempt: number
+  readonly dueAt: Date | null
+  readonly startedAt: Date
+  readonly endedAt: Date | null
+  readonly latencyMs: number | null
+  readonly tokensIn: number | null
+  readonly tokensOut: number | null
+  readonly costNanoUsd: bigint | null
+  readonly inputDigest: string
+  readonly input: EncodedPayload | null
+  readonly output: EncodedPayload | null
+  readonly error: SerializedError | null
+  readonly attributes: string | null
+  readonly traceGap: string | null
+}
+
+export interface RecordStep {
+  readonly lease: Lease
+  readonly step: StepRow
+}
+
+/** Why a run gives its slot back without having ended. */
+export interface Release {
+  readonly lease: Lease
+  readonly waiting: Waiting
+  /** Null: ready at once. */
+  readonly dueAt: Date | null
+}
+
+/** How a stop went: `requested → delivered → confirmed`, or `unconfirmed` when a step ignored it. */
+export interface StopReport {
+  readonly deliveredAt: Date
+  readonly confirmedAt: Date | null
+}
+
+/** A run's last write: everything its row gets when it ends. */
+export interface FinishedRun extends RunKey {
+  readonly leaseToken: number
+  readonly phase: 'COMPLETED' | 'FAILED'
+  readonly outcome: RunOutcome
+  readonly reason: string | null
+  readonly output: EncodedPayload | null
+  readonly error: SerializedError | null
+  readonly transitions: readonly Transition[]
+  readonly observability: 'FULL' | 'DEGRADED' | 'NONE'
+  readonly steps: number
+  readonly failedSteps: number
+  readonly traceGaps: number
+  readonly tokensIn: number | null
+  readonly tokensOut: number | null
+  readonly costNanoUsd: bigint | null
+  readonly stop: StopReport | null
+  readonly endedAt: Date
+}

@@ -1,0 +1,214 @@
+import type { AuditExpectation } from '../../domains/audit/audit.ts'
+import type { PendingEnd, RunKey, RunPhase, RunTotals, Transition } from '../../domains/runs/runs.ts'
+import { type Tx, statement } from '../../foundation/storage/storage.ts'
+import type { FinishedRun, Lease, Release } from './messages.ts'
+
+/** What a completion must know of a run, read under the lock that it holds until it commits. */
+export interface HeldRun extends RunKey {
+  readonly agent: string
+  readonly phase: RunPhase
+  /** Who asked for a stop, and why; null when nobody did. */
+  readonly stop: { readonly by: string; readonly why: string } | null
+  readonly expectations: readonly AuditExpectation[]
+  /** `domain/action` of the SUCCESS acks that are stored already. */
+  readonly acked: readonly string[]
+  readonly traceStarted: boolean
+  readonly totals: RunTotals
+}
+
+const HOLD = statement(
+  'runs_hold',
+  `with alive as (
+     select worker_id from concordat.workers
+      where worker_id = any($1::uuid[]) and expires_at > clock_timestamp() for key share
+   )
+   select r.tenant_id, r.run_id, r.agent, r.phase, r.stop, r.expectations, s.*,
+          array(select a.domain || '/' || a.action from concordat.audit_acks a
+                 where a.tenant_id = r.tenant_id and a.run_id = r.run_id and a.status = 'SUCCESS') as acked,
+          exists (select from concordat.traces t where t.tenant_id = r.tenant_id and t.run_id = r.run_id) as trace_started
+     from unnest($2::text[], $3::uuid[], $4::uuid[], $5::int[]) as x(tenant_id, run_id, worker_id, lease_token)
+     join concordat.runs r on r.tenant_id = x.tenant_id and r.run_id = x.run_id and r.lease_token = x.lease_token
+                          and r.worker_id is not distinct from x.worker_id
+     cross join lateral (
+       select count(*)::int as steps, (count(*) filter (where status = 'failed'))::int as failed_steps,
+              count(trace_gap)::int as trace_gaps, sum(tokens_in)::bigint as tokens_in, sum(tokens_out)::bigint as tokens_out,
+              sum(cost_nano_usd)::bigint as cost_nano_usd
+         from concordat.steps st
+        where st.tenant_id = r.tenant_id and st.run_id = r.run_id and st.status in ('succeeded', 'failed')) s
+    where x.worker_id is null or x.worker_id in (select worker_id from alive)
+    order by r.run_id
+      for no key update of r`,
+)
+
+interface HeldRow {
+  tenant_id: string
+  run_id: string
+  agent: string
+  phase: RunPhase
+  stop: HeldRun['stop']
+  expectations: AuditExpectation[]
+  acked: string[]
+  trace_started: boolean
+  steps: number
+  failed_steps: number
+  trace_gaps: number
+  tokens_in: bigint | null
+  tokens_out: bigint | null
+  cost_nano_usd: bigint | null
+}
+
+/** Locks the runs whose lease still holds until the transaction ends. What is not returned is lost to its holder. */
+export async function holdRuns(tx: Tx, leases: readonly Lease[]): Promise<Map<string, HeldRun>> {
+  const rows = await tx.query<HeldRow>(HOLD, [
+    [...new Set(leases.map((lease) => lease.workerId))],
+    leases.map((lease) => lease.tenantId),
+    leases.map((lease) => lease.runId),
+    leases.map((lease) => lease.workerId),
+    leases.map((lease) => lease.leaseToken),
+  ])
+  return new Map(rows.map((row) => [row.run_id, toHeld(row)]))
+}
+
+function toHeld(row: HeldRow): HeldRun {
+  return {
+    tenantId: row.tenant_id,
+    runId: row.run_id,
+    agent: row.agent,
+    phase: row.phase,
+    stop: row.stop,
+    expectations: row.expectations,
+    acked: row.acked,
+    traceStarted: row.trace_started,
+    totals: {
+      steps: row.steps,
+      failedSteps: row.failed_steps,
+      traceGaps: row.trace_gaps,
+      tokensIn: row.tokens_in === null ? null : Number(row.tokens_in),
+      tokensOut: row.tokens_out === null ? null : Number(row.tokens_out),
+      costNanoUsd: row.cost_nano_usd,
+    },
+  }
+}
+
+const ENDED_UNDER = statement(
+  'runs_ended_under_token',
+  `select r.run_id, r.phase, r.outcome
+     from unnest($1::text[], $2::uuid[], $3::int[]) as x(tenant_id, run_id, lease_token)
+     join concordat.runs r using (tenant_id, run_id, lease_token)
+    where r.phase in ('COMPLETED', 'FAILED')`,
+)
+
+export interface EndedRun {
+  readonly run_id: string
+  readonly phase: RunPhase
+  readonly outcome: FinishedRun['outcome']
+}
+
+/** Those of the leases' runs that ended under that very token: the commit went through, only its reply was lost. */
+export async function endedUnder(tx: Tx, leases: readonly Lease[]): Promise<Map<string, EndedRun>> {
+  const rows = await tx.query<EndedRun>(ENDED_UNDER, [
+    leases.map((lease) => lease.tenantId),
+    leases.map((lease) => lease.runId),
+    leases.map((lease) => lease.leaseToken),
+  ])
+  return new Map(rows.map((row) => [row.run_id, row]))
+}
+
+const FINISH = statement(
+  'runs_finish',
+  `update concordat.runs r
+      set phase = x.phase, outcome = x.outcome, reason = x.reason, output = x.output, output_size = x.output_size,
+          output_digest = x.output_digest, error = x.error, transitions = r.transitions || x.transitions,
+          observability = x.observability, step_count = x.steps, failed_steps = x.failed_steps, trace_gaps = x.trace_gaps,
+          tokens_in = x.tokens_in, tokens_out = x.tokens_out, cost_nano_usd = x.cost_nano_usd,
+          stop = case when x.stop is null then r.stop else coalesce(r.stop, '{}') || x.stop end,
+          active_ms = r.active_ms + coalesce(extract(epoch from x.ended_at - r.active_since) * 1000, 0)::bigint,
+          active_since = null, worker_id = null, waiting = null, ready_at = null, due_at = null, pending = null,
+          paused = false, execution_ended_at = coalesce(r.execution_ended_at, x.ended_at), ended_at = x.ended_at
+     from unnest($1::text[], $2::uuid[], $3::int[], $4::text[], $5::text[], $6::text[], $7::json[], $8::int[], $9::text[],
+                 $10::json[], $11::jsonb[], $12::text[], $13::int[], $14::int[], $15::int[], $16::bigint[], $17::bigint[],
+                 $18::bigint[], $19::jsonb[], $20::timestamptz[])
+            as x(tenant_id, run_id, lease_token, phase, outcome, reason, output, output_size, output_digest, error,
+                 transitions, observability, steps, failed_steps, trace_gaps, tokens_in, tokens_out, cost_nano_usd, stop, ended_at)
+    where r.tenant_id = x.tenant_id and r.run_id = x.run_id and r.lease_token = x.lease_token
+      and r.phase not in ('COMPLETED', 'FAILED')
+   returning r.run_id`,
+)
+
+/** The last write of runs. Returns the ids that were still open under their token. */
+export async function finishRuns(tx: Tx, runs: readonly FinishedRun[]): Promise<Set<string>> {
+  const rows = await tx.query<{ run_id: string }>(FINISH, [
+    runs.map((run) => run.tenantId),
+    runs.map((run) => run.runId),
+    runs.map((run) => run.leaseToken),
+    runs.map((run) => run.phase),
+    runs.map((run) => run.outcome),
+    runs.map((run) => run.reason),
+    runs.map((run) => run.output?.text ?? null),
+    runs.map((run) => run.output?.sizeBytes ?? null),
+    runs.map((run) => run.output?.digest ?? null),
+    runs.map((run) => run.error && JSON.stringify(run.error)),
+    runs.map((run) => JSON.stringify(run.transitions)),
+    runs.map((run) => run.observability),
+    runs.map((run) => run.steps),
+    runs.map((run) => run.failedSteps),
+    runs.map((run) => run.traceGaps),
+    runs.map((run) => run.tokensIn),
+    runs.map((run) => run.tokensOut),
+    runs.map((run) => run.costNanoUsd),
+    runs.map((run) => run.stop && JSON.stringify(run.stop)),
+    runs.map((run) => run.endedAt.toISOString()),
+  ])
+  return new Set(rows.map((row) => row.run_id))
+}
+
+/** SET clauses that take a run off its worker and bank the time that it executed. */
+const LET_GO = `worker_id = null, active_since = null,
+          active_ms = active_ms + coalesce(extract(epoch from clock_timestamp() - active_since) * 1000, 0)::bigint`
+
+const RELEASE = statement(
+  'runs_release',
+  `update concordat.runs
+      set ${LET_GO}, waiting = $5, due_at = $6,
+          ready_at = case when $6::timestamptz is null then clock_timestamp() end
+    where tenant_id = $1 and run_id = $2 and worker_id = $3 and lease_token = $4 and stop is null
+   returning run_id`,
+)
+
+/** Gives the slot back and waits. False when the lease is lost or a stop came first. */
+export async function releaseRun(tx: Tx, { lease, waiting, dueAt }: Release): Promise<boolean> {
+  const { tenantId, runId, workerId, leaseToken } = lease
+  const rows = await tx.query(RELEASE, [tenantId, runId, workerId, leaseToken, waiting, dueAt?.toISOString() ?? null])
+  return rows.length > 0
+}
+
+const BLOCK = statement(
+  'runs_block',
+  `update concordat.runs
+      set ${LET_GO}, phase = $4, pending = $5, due_at = clock_timestamp() + $6::int * interval '1 ms', ready_at = null,
+          execution_ended_at = coalesce(execution_ended_at, clock_timestamp()), transitions = transitions || $7::jsonb
+    where tenant_id = $1 and run_id = $2 and lease_token = $3 and phase not in ('COMPLETED', 'FAILED')
+   returning run_id`,
+)
+
+export interface Block extends RunKey {
+  readonly leaseToken: number
+  readonly phase: RunPhase
+  readonly pending: PendingEnd
+  readonly retryInMs: number
+  readonly transitions: readonly Transition[]
+}
+
+/** Parks a run that can't be finalised: its end is kept, its slot is free, it is tried again when due. */
+export async function blockRun(tx: Tx, block: Block): Promise<boolean> {
+  const rows = await tx.query(BLOCK, [
+    block.tenantId,
+    block.runId,
+    block.leaseToken,
+    block.phase,
+    JSON.stringify(block.pending),
+    block.retryInMs,
+    JSON.stringify(block.transitions),
+  ])
+  return rows.length > 0
+}

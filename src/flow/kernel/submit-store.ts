@@ -1,0 +1,64 @@
+import { statement, type Tx } from '../../foundation/storage/storage.ts'
+import type { NewRun } from './messages.ts'
+
+const INSERT_RUNS = statement(
+  'runs_insert',
+  `insert into concordat.runs
+     (tenant_id, run_id, agent, agent_version, agent_digest, phase, priority, ready_at, due_at, timeout_ms,
+      idempotency_key, request_digest, input, input_size, input_digest, metadata, pending, transitions, expectations, created_at)
+   select * from unnest(
+     $1::text[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::smallint[], $8::timestamptz[],
+     $9::timestamptz[], $10::bigint[], $11::text[], $12::text[], $13::json[], $14::int[], $15::text[], $16::json[],
+     $17::json[], $18::jsonb[], $19::jsonb[], $20::timestamptz[])
+   on conflict do nothing
+   returning run_id`,
+)
+
+/** Inserts runs; one whose idempotency key is taken is left out. Returns the ids that are in. */
+export async function insertRuns(tx: Tx, runs: readonly NewRun[]): Promise<Set<string>> {
+  const rows = await tx.query<{ run_id: string }>(INSERT_RUNS, [
+    runs.map((run) => run.tenantId),
+    runs.map((run) => run.runId),
+    runs.map((run) => run.agent),
+    runs.map((run) => run.agentVersion),
+    runs.map((run) => run.agentDigest),
+    runs.map((run) => run.phase),
+    runs.map((run) => run.priority),
+    runs.map((run) => run.readyAt?.toISOString() ?? null),
+    runs.map((run) => run.dueAt?.toISOString() ?? null),
+    runs.map((run) => run.timeoutMs),
+    runs.map((run) => run.idempotencyKey),
+    runs.map((run) => run.requestDigest),
+    runs.map((run) => run.input.text),
+    runs.map((run) => run.input.sizeBytes),
+    runs.map((run) => run.input.digest),
+    runs.map((run) => run.metadata),
+    runs.map((run) => run.pending && JSON.stringify(run.pending)),
+    runs.map((run) => JSON.stringify(run.transitions)),
+    runs.map((run) => JSON.stringify(run.expectations)),
+    runs.map((run) => run.createdAt.toISOString()),
+  ])
+  return new Set(rows.map((row) => row.run_id))
+}
+
+const SELECT_BY_KEY = statement(
+  'runs_by_idempotency_key',
+  `select r.tenant_id as "tenantId", r.idempotency_key as "idempotencyKey", r.run_id as "runId", r.request_digest as "requestDigest"
+     from unnest($1::text[], $2::text[]) as x(tenant_id, idempotency_key)
+     join concordat.runs r using (tenant_id, idempotency_key)`,
+)
+
+export interface EarlierRun {
+  readonly tenantId: string
+  readonly idempotencyKey: string
+  readonly runId: string
+  readonly requestDigest: string
+}
+
+/** The runs that hold these idempotency keys. */
+export async function runsByIdempotencyKey(
+  tx: Tx,
+  keys: readonly { readonly tenantId: string; readonly idempotencyKey: string }[],
+): Promise<EarlierRun[]> {
+  return tx.query<EarlierRun>(SELECT_BY_KEY, [keys.map((key) => key.tenantId), keys.map((key) => key.idempotencyKey)])
+}

@@ -1,0 +1,90 @@
+import type { Database } from '../../foundation/storage/storage.ts'
+import type { Logger } from '../../foundation/log.ts'
+import { pruneOutbox } from '../../foundation/events/events.ts'
+import { createTicker, defineService, type Service, startAll, stopAll } from '../../foundation/service.ts'
+import { type CompletionContext, createGovernanceRecordsForRun, sweepIntents } from '../completion/completion.ts'
+import type { DueEnd, RunOrchestrationKernel } from '../kernel/kernel.ts'
+
+/** How late a timer fires at the most. */
+const SWEEP_MS = 100
+const REAP_MS = 1_000
+const PRUNE_MS = 60_000
+
+export interface MaintenanceOptions {
+  readonly kernel: RunOrchestrationKernel
+  readonly completion: CompletionContext
+  readonly database: Database
+  readonly log: Logger
+  readonly outboxRetentionMs: number
+  /** Called when runs became ready to be claimed. */
+  readonly onWoken: () => void
+}
+
+/** What is due is done though nobody asks. Every worker runs it; rows that another one has are skipped. */
+export interface Maintenance extends Service {
+  /** Looks for due runs at this time too, so that a short wait in this process ends in time. */
+  sweepAt(dueAt: Date, now: Date): void
+}
+
+export function createMaintenance(options: MaintenanceOptions): Maintenance {
+  const { kernel, completion, database, log, outboxRetentionMs } = options
+  const part = (name: string, intervalMs: number, tick: () => Promise<void>) => {
+    return createTicker({ name, intervalMs, tick, onError: (error) => log.error({ error, part: name }, 'maintenance failed') })
+  }
+  const sweep = part('sweep due runs', SWEEP_MS, () => sweepDueRuns(options))
+  const parts = [
+    sweep,
+    part('reap leases', REAP_MS, () => reapLeases(options)),
+    part('sweep intents', REAP_MS, async () => void (await sweepIntents(completion))),
+    part('prune outbox', PRUNE_MS, async () => void (await pruneOutbox(database, outboxRetentionMs))),
+  ]
+  const timers = new Set<NodeJS.Timeout>()
+  const service = defineService('maintenance', {
+    start: () => startAll(parts),
+    stop: async () => {
+      for (const timer of timers) clearTimeout(timer)
+      timers.clear()
+      await stopAll(parts)
+    },
+  })
+  return {
+    name: service.name,
+    get state() {
+      return service.state
+    },
+    start: () => service.start(),
+    stop: () => service.stop(),
+    sweepAt(dueAt, now) {
+      const waitMs = dueAt.getTime() - now.getTime()
+      if (waitMs > SWEEP_MS) return // the sweep will not be later than that anyway
+      const timer = setTimeout(() => {
+        timers.delete(timer)
+        sweep.nudge()
+      }, Math.max(waitMs, 0) + 1)
+      timers.add(timer)
+    },
+  }
+
+  async function sweepDueRuns({ onWoken }: MaintenanceOptions): Promise<void> {
+    const { woken, ends } = await kernel.sweepDue()
+    if (woken > 0) onWoken()
+    await Promise.all(ends.map((due) => tryEnd(completion, due)))
+  }
+
+  async function reapLeases({ onWoken }: MaintenanceOptions): Promise<void> {
+    const { workers, runs } = await kernel.reap()
+    if (workers.length > 0 || runs.length > 0) {
+      log.warn({ workers, runs: runs.length }, 'workers lost their lease; their runs go on elsewhere')
+      onWoken()
+    }
+  }
+}
+
+/** One try to complete a run whose end is known: of a denial, a stop, a lost run, or a domain that had refused. */
+async function tryEnd(completion: CompletionContext, { tenantId, runId, leaseToken, pending }: DueEnd): Promise<void> {
+  const lease = { tenantId, runId, workerId: null, leaseToken }
+  const request = { lease, end: pending.end, stop: null, earlierAttempts: pending.attempts }
+  await createGovernanceRecordsForRun(completion, request).catch((error) => {
+    completion.log.error({ error, runId, tenantId }, 'a run could not be ended and will be tried again')
+  })
+}

@@ -1,0 +1,114 @@
+import type { OutboxRow } from '../../foundation/events/events.ts'
+import { statement, type Tx } from '../../foundation/storage/storage.ts'
+
+/** An outbox row that is to be published. */
+export interface ChosenRow extends OutboxRow {
+  readonly outbox_id: bigint
+  readonly event_count: number
+}
+
+/** A chosen row with the position of its first event. */
+export interface PlacedRow extends ChosenRow {
+  readonly position: number
+}
+
+/** What the row of a partition says about the events to come. */
+export interface Place {
+  readonly partition: number
+  readonly leaseToken: number
+  readonly nextPosition: number
+  readonly inFlight: readonly bigint[]
+}
+
+/*
+ * The outbox grows from empty to millions of rows between two ANALYZEs, and a plan that was made for a small table
+ * reads a large one whole. These settings leave only plans that read no more than they need.
+ */
+const USE_INDEXES = statement(
+  'relay_use_indexes',
+  `select ${['seqscan', 'bitmapscan', 'hashjoin', 'mergejoin', 'sort']
+    .map((plan) => `set_config('enable_${plan}', 'off', true)`)
+    .join(', ')}`,
+)
+
+export async function useIndexes(tx: Tx): Promise<void> {
+  await tx.query(USE_INDEXES)
+}
+
+const MARK = statement(
+  'relay_mark',
+  `update concordat.outbox o set position = placed.position, published_at = clock_timestamp()
+     from unnest($1::smallint[], $2::bigint[], $3::bigint[]) as placed (partition, outbox_id, position)
+    where o.partition = placed.partition and o.outbox_id = placed.outbox_id and o.published_at is null`,
+)
+
+/** Marks rows as published. */
+export async function markPublished(tx: Tx, rows: readonly PlacedRow[]): Promise<void> {
+  if (rows.length === 0) return
+  const partitions = rows.map((row) => row.partition)
+  await tx.query(MARK, [partitions, rows.map((row) => row.outbox_id), rows.map((row) => row.position)])
+}
+
+const CHOOSE = statement(
+  'relay_choose',
+  `select o.tenant_id, o.run_id, o.partition, o.outbox_id, o.event_count, o.events
+     from unnest($1::smallint[], $2::bigint[]) as held (partition, floor)
+    cross join lateral (
+      select * from concordat.outbox o
+       where o.partition = held.partition and o.outbox_id > held.floor and o.published_at is null
+       order by o.outbox_id limit $3
+    ) o`,
+)
+
+/** The first unpublished rows above each partition's floor. */
+export function chooseRows(tx: Tx, floors: ReadonlyMap<number, bigint>, rowsEach: number): Promise<ChosenRow[]> {
+  if (floors.size === 0) return Promise.resolve([])
+  return tx.query<ChosenRow>(CHOOSE, [[...floors.keys()], [...floors.values()], rowsEach])
+}
+
+// The holder before may have marked them in its last moment; then they are found by their positions.
+const FIND = statement(
+  'relay_find',
+  `select tenant_id, run_id, partition, outbox_id, event_count, events from concordat.outbox
+    where partition = $1 and outbox_id = any ($2::bigint[]) and published_at is null
+   union all
+   select tenant_id, run_id, partition, outbox_id, event_count, events from concordat.outbox
+    where partition = $1 and outbox_id = any ($2::bigint[]) and published_at is not null and position >= $3`,
+)
+
+/** The rows that are in flight in a partition. */
+export function findInFlight(tx: Tx, { partition, inFlight, nextPosition }: Place): Promise<ChosenRow[]> {
+  return tx.query<ChosenRow>(FIND, [partition, inFlight, nextPosition])
+}
+
+const STORE = statement(
+  'relay_store_places',
+  `update concordat.relay_partitions p
+      set next_position = place.next_position, in_flight = place.in_flight::bigint[]
+     from unnest($1::smallint[], $2::integer[], $3::bigint[], $4::text[])
+       as place (partition, lease_token, next_position, in_flight)
+    where p.partition = place.partition and p.lease_token = place.lease_token
+   returning p.partition`,
+)
+
+/** Returns the partitions whose lease still has the token; the others stay as their new holders want them. */
+export async function storePlaces(tx: Tx, places: readonly Place[]): Promise<ReadonlySet<number>> {
+  const rows = await tx.query<{ partition: number }>(STORE, [
+    places.map((place) => place.partition),
+    places.map((place) => place.leaseToken),
+    places.map((place) => place.nextPosition),
+    places.map((place) => `{${place.inFlight.join(',')}}`),
+  ])
+  return new Set(rows.map((row) => row.partition))
+}
+
+const HORIZON = statement(
+  'relay_horizon',
+  `select pg_snapshot_xmin(now)::text as xmin, pg_snapshot_xmax(now)::text as xmax from pg_current_snapshot() as now`,
+)
+
+/** Which transactions run: none below `xmin`, and none yet from `xmax` on. */
+export async function readHorizon(tx: Tx): Promise<{ xmin: bigint; xmax: bigint }> {
+  const [row] = await tx.query<{ xmin: string; xmax: string }>(HORIZON)
+  return { xmin: BigInt(row?.xmin ?? 0), xmax: BigInt(row?.xmax ?? 0) }
+}

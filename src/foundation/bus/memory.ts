@@ -1,0 +1,62 @@
+import { AppError } from '../app-error.ts'
+import { withTimeout } from '../backoff.ts'
+import type { Logger } from '../log.ts'
+import { defineService } from '../service.ts'
+import type { Bus } from './bus.ts'
+import { MAILBOX_EVENTS_MAX, Mailbox } from './mailbox.ts'
+
+const PUBLISH_TIMEOUT_MS = 5_000
+
+/** Within this process. Loses nothing: the publisher waits for a subscriber that is too slow, and in the end fails. */
+export function createMemoryBus({ log }: { readonly log: Logger }): Bus {
+  const mailboxes = new Set<Mailbox>()
+  const service = defineService('memory bus', {
+    start: async () => {},
+    stop: async () => {
+      await Promise.all([...mailboxes].map((mailbox) => mailbox.close()))
+      mailboxes.clear()
+    },
+  })
+
+  /** Before any of them gets the events, so that a publish that fails has delivered nothing. */
+  const room = async () => {
+    const full = [...mailboxes].filter((mailbox) => mailbox.full)
+    if (full.length === 0) return
+    await withTimeout(() => Promise.all(full.map((mailbox) => mailbox.empty())), {
+      timeoutMs: PUBLISH_TIMEOUT_MS,
+      onTimeout: () =>
+        new AppError('BUS_UNREACHABLE', `${full.length} subscribers have ${MAILBOX_EVENTS_MAX} events waiting`, {
+          hint: 'Look for a subscriber that is slow or hangs.',
+        }),
+    })
+  }
+
+  return {
+    name: service.name,
+    get state() {
+      return service.state
+    },
+    get healthy() {
+      return service.state === 'RUNNING'
+    },
+    losses: { malformed: 0, dropped: 0 },
+    start: service.start,
+    stop: service.stop,
+    nudge: () => {},
+    publish: async (events) => {
+      if (service.state !== 'RUNNING') throw new AppError('BUS_UNREACHABLE', 'The memory bus is not running')
+      await room()
+      for (const mailbox of mailboxes) mailbox.put(events)
+    },
+    subscribe: async (hear) => {
+      const mailbox = new Mailbox(hear, log)
+      mailboxes.add(mailbox)
+      return {
+        close: async () => {
+          mailboxes.delete(mailbox)
+          await mailbox.close()
+        },
+      }
+    },
+  }
+}

@@ -1,0 +1,137 @@
+import { isUtf8 } from 'node:buffer'
+import { z } from 'zod'
+import { limits } from '../../limits.ts'
+import { AppError } from '../app-error.ts'
+import type { Json } from '../json.ts'
+
+/** Messages of other versions may be larger than ours, never without a bound. */
+const EVENT_BYTES_MAX = 1_048_576
+const SPEC_VERSION = '1.0'
+const SOURCE = '/concordat'
+
+const NAME_CHARS_MAX = 1_024
+const name = z.string().min(1).max(NAME_CHARS_MAX)
+
+/** CloudEvents 1.0 in JSON with our extensions; further attributes are legal and ignored. */
+const message = z.object({
+  specversion: z.literal(SPEC_VERSION),
+  id: name,
+  source: name,
+  type: name,
+  time: z.iso.datetime({ offset: true }),
+  subject: name,
+  tenantid: name,
+  partition: z
+    .int()
+    .min(0)
+    .max(limits.partitions - 1),
+  position: z.int().min(1),
+  data: z.unknown(),
+})
+
+/** What an event says, without the attributes that are the same for all. */
+export interface EventFields {
+  readonly id: string
+  readonly type: string
+  /** When it happened, RFC 3339. */
+  readonly time: string
+  readonly runId: string
+  readonly tenantId: string
+  readonly partition: number
+  /** Place within the partition, from 1, without gaps; the same in every delivery of the event. */
+  readonly position: number
+  readonly data: Json
+}
+
+/** One event as it travels: CloudEvents 1.0, its subject the run. Read-only: subscribers share it. */
+export class EventEnvelope implements EventFields {
+  readonly specversion = SPEC_VERSION
+  readonly id: string
+  readonly source: string
+  readonly type: string
+  readonly time: string
+  readonly runId: string
+  readonly tenantId: string
+  readonly partition: number
+  readonly position: number
+  readonly data: Json
+
+  constructor(fields: EventFields, source: string = SOURCE) {
+    this.id = fields.id
+    this.source = source
+    this.type = fields.type
+    this.time = fields.time
+    this.runId = fields.runId
+    this.tenantId = fields.tenantId
+    this.partition = fields.partition
+    this.position = fields.position
+    this.data = fields.data
+  }
+
+  /** The run id under its CloudEvents name. */
+  get subject(): string {
+    return this.runId
+  }
+
+  /**
+   * Reads a message of at most 1 MiB. Fails with `INVALID_INPUT` when it is no CloudEvents 1.0 JSON with the
+   * attributes that ours have, or nests deeper than 2,000 levels, and with `INPUT_TOO_LARGE`.
+   */
+  static parse(received: string | Uint8Array): EventEnvelope {
+    const text = decode(received)
+    const parsed = message.safeParse(parseBounded(text))
+    if (!parsed.success) throw malformed(z.prettifyError(parsed.error))
+    const { subject: runId, tenantid: tenantId, data = null, source, ...rest } = parsed.data
+    return new EventEnvelope({ ...rest, runId, tenantId, data: data as Json }, source)
+  }
+
+  /** The CloudEvents JSON of the event. */
+  toJSON(): { readonly [attribute: string]: Json } {
+    const { specversion, id, source, type, time, runId, tenantId, partition, position, data } = this
+    return { specversion, id, source, type, time, subject: runId, tenantid: tenantId, partition, position, data }
+  }
+}
+
+function decode(received: string | Uint8Array): string {
+  const sizeBytes = typeof received === 'string' ? Buffer.byteLength(received) : received.byteLength
+  if (sizeBytes > EVENT_BYTES_MAX) {
+    throw new AppError('INPUT_TOO_LARGE', `The event has ${sizeBytes} bytes; at most ${EVENT_BYTES_MAX} are allowed`)
+  }
+  if (typeof received === 'string') return received
+  if (!isUtf8(received)) throw malformed('it is not UTF-8')
+  return Buffer.from(received.buffer, received.byteOffset, received.byteLength).toString()
+}
+
+function parseBounded(text: string): unknown {
+  if (nestsTooDeep(text)) throw malformed(`it nests deeper than ${limits.jsonDepthMax} levels`)
+  try {
+    return JSON.parse(text)
+  } catch (cause) {
+    throw malformed('it is not JSON', cause)
+  }
+}
+
+/** Whoever handles an event may recurse into its data, as JSON.stringify does. */
+function nestsTooDeep(text: string): boolean {
+  if (text.length <= 2 * limits.jsonDepthMax) return false // each level costs two characters
+  let depth = 0
+  let quoted = false
+  for (let i = 0; i < text.length; i++) {
+    const char = text[i]
+    if (quoted) {
+      if (char === '\\') i++
+      else if (char === '"') quoted = false
+    } else if (char === '"') quoted = true
+    else if (char === '[' || char === '{') {
+      if (++depth > limits.jsonDepthMax) return true
+    } else if (char === ']' || char === '}') depth--
+  }
+  return false
+}
+
+function malformed(why: string, cause?: unknown): AppError {
+  return new AppError('INVALID_INPUT', `The message is not an event: ${why}`, {
+    hint: 'Only Concordat publishes here; look for a foreign publisher or another version.',
+    ...(cause !== undefined && { cause }),
+  })
+}

@@ -1,0 +1,79 @@
+interface EventTypeEntry {
+  /** The change that the event announces; it is committed before anybody hears of it. */
+  readonly when: string
+  /** The fields of `data`, each with its meaning. */
+  readonly data: Readonly<Record<string, string>>
+}
+
+const RUN_END = {
+  agent: 'name of the agent',
+  status: 'final status of the run',
+  reason: 'code of why it ended so; null when it succeeded',
+  steps: 'number of steps',
+  tokensIn: 'tokens sent to models; null when no step has any',
+  tokensOut: 'tokens received from models; null when no step has any',
+  costUsd: 'cost in US dollars; null when it is unknown',
+}
+
+/** Every event type: the single source of the type `EventType` and of docs/reference/events.md. */
+export const eventTypes = Object.freeze({
+  'run.created': {
+    when: 'A run was submitted.',
+    data: { agent: 'name of the agent', agentVersion: 'version of the agent' },
+  },
+  'run.started': {
+    when: 'A worker claimed the run for the first time.',
+    data: {
+      agent: 'name of the agent',
+      agentVersion: 'version of the agent',
+      workerId: 'id of the worker that claimed it',
+    },
+  },
+  'run.stop_requested': {
+    when: 'A person asked for the run to be stopped.',
+    data: { by: 'who asked', why: 'the reason given' },
+  },
+  'run.completed': { when: 'The run succeeded, and its whole footprint is committed.', data: RUN_END },
+  'run.failed': {
+    when: 'The run failed, was refused or was stopped, and its whole footprint is committed.',
+    data: RUN_END,
+  },
+  'incident.created': {
+    when: 'The incident record of a run that ended was created; one that succeeded has one too.',
+    data: {
+      incidentId: 'id of the incident',
+      outcome: 'SUCCESS, PARTIAL, FAILURE or BLOCKED',
+      severity: 'severity of the incident',
+    },
+  },
+  'policy.evaluated': {
+    when: 'The policies in scope were evaluated at the end of a run.',
+    data: {
+      evaluationId: 'id of the evaluation',
+      outcome: 'NOT_APPLICABLE, NO_VIOLATION, ADVISORY or VIOLATION',
+    },
+  },
+  'trace.started': { when: 'The trace of a run was opened.', data: { traceId: 'id of the trace' } },
+  'trace.completed': {
+    when: 'The trace of a run was closed.',
+    data: { traceId: 'id of the trace', ending: 'COMPLETE or ABORTED' },
+  },
+  'audit.reconciliation.missing': {
+    when: 'A reconciliation found audit actions that were expected and not acknowledged.',
+    data: { result: 'COMPLETE, INCOMPLETE or STALE', findings: 'what was found, each with domain and action' },
+  },
+  'audit.reconciliation.drift': {
+    when: 'A reconciliation found acknowledgements that nothing expected, or a second one of the same action.',
+    data: { result: 'COMPLETE, INCOMPLETE or STALE', findings: 'what was found, each with domain and action' },
+  },
+  'audit.reconciliation.stale': {
+    when: 'A reconciliation found a run that should have ended by now.',
+    data: { result: 'COMPLETE, INCOMPLETE or STALE', findings: 'what was found, each with domain and action' },
+  },
+  'audit.reconciliation.failed': {
+    when: 'A run could not be held against its contract, because the contract itself is not valid.',
+    data: { result: 'COMPLETE, INCOMPLETE or STALE', findings: 'what was found, each with domain and action' },
+  },
+} as const satisfies Record<string, EventTypeEntry>)
+
+export type EventType = keyof typeof eventTypes

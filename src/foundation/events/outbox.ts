@@ -1,0 +1,96 @@
+import { limits } from '../../limits.ts'
+import { AppError } from '../app-error.ts'
+import { partitionOf } from '../ids.ts'
+import type { Json } from '../json.ts'
+import { type Database, statement, type Tx } from '../storage/storage.ts'
+import type { EventType } from './event-types.ts'
+
+/** An event as a domain tells it; which run and tenant it belongs to is said by the entry that carries it. */
+export interface RunEvent {
+  /** UUIDv7. */
+  readonly id: string
+  readonly type: EventType
+  /** When it happened, RFC 3339. */
+  readonly time: string
+  readonly data: Json
+}
+
+/** The events of one run in one commit: they share an outbox row. */
+export interface OutboxEntry {
+  readonly tenantId: string
+  readonly runId: string
+  readonly events: readonly RunEvent[]
+}
+
+/** So that the position of a row's first event tells where the row may end. */
+export const EVENTS_PER_ENTRY_MAX = 100
+/** A quarter of the bytes that a message may have: a UTF-16 unit takes at most three. */
+const ENTRY_CHARS_MAX = 262_144
+
+/*
+ * The filter never filters. It gives the transaction its id before the first outbox_id is drawn, so that every
+ * outbox_id below a committed one belongs to a transaction that a snapshot knows of: the relay's scan relies on it.
+ */
+const APPEND = statement(
+  'outbox_append',
+  `insert into concordat.outbox (tenant_id, run_id, partition, event_count, events)
+   select entry.tenant_id, entry.run_id, entry.partition, entry.event_count, entry.events::json
+     from unnest($1::text[], $2::uuid[], $3::smallint[], $4::smallint[], $5::text[])
+       as entry (tenant_id, run_id, partition, event_count, events)
+    where pg_current_xact_id() is not null`,
+)
+
+/**
+ * Puts events into the outbox, in the order of the entries; the relay publishes them once the transaction is
+ * committed. An entry has 1 to 100 events and at most 262,144 characters of JSON, else it fails with `INTERNAL`.
+ */
+export async function appendEvents(tx: Tx, entries: readonly OutboxEntry[]): Promise<void> {
+  if (entries.length === 0) return
+  await tx.query(APPEND, [
+    entries.map((entry) => entry.tenantId),
+    entries.map((entry) => entry.runId),
+    entries.map((entry) => partitionOf(entry.runId)),
+    entries.map((entry) => entry.events.length),
+    entries.map(eventsText),
+  ])
+}
+
+function eventsText({ runId, events }: OutboxEntry): string {
+  const text = JSON.stringify(events)
+  if (events.length === 0 || events.length > EVENTS_PER_ENTRY_MAX || text.length > ENTRY_CHARS_MAX) {
+    throw new AppError('INTERNAL', `${events.length} events of ${text.length} characters at once for run ${runId}`)
+  }
+  return text
+}
+
+const PRUNE_BATCH_MAX = 5_000
+
+/*
+ * Oldest positions first, partition by partition: no index orders rows by time. `ctid` names the row versions of this
+ * very statement; a published row never gets another one.
+ */
+const PRUNE = `
+  delete from concordat.outbox where ctid = any (array(
+    select old.ctid
+      from generate_series(0, $3 - 1) as p (partition)
+     cross join lateral (
+       select o.ctid, o.published_at from concordat.outbox o
+        where o.partition = p.partition and o.position is not null
+        order by o.position limit $2
+     ) old
+     where old.published_at < clock_timestamp() - $1 * interval '1 millisecond'
+  ))
+  returning 1`
+
+/**
+ * Deletes events that were published longer ago than `retentionMs`, at most 5,000 rows a call. Returns how many rows
+ * went; less than a full batch means that nothing old is left.
+ */
+export async function pruneOutbox(database: Database, retentionMs: number): Promise<number> {
+  const rows = await database.query(PRUNE, [
+    retentionMs,
+    Math.floor(PRUNE_BATCH_MAX / limits.partitions),
+    limits.partitions,
+  ])
+  return rows.length
+}

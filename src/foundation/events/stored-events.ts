@@ -1,0 +1,31 @@
+import { statement, type Tx } from '../storage/storage.ts'
+import type { RunEvent } from './outbox.ts'
+
+/** An event of a run with where it stands: its position is null until it is published. */
+export interface StoredEvent extends RunEvent {
+  readonly partition: number
+  readonly position: number | null
+  readonly publishedAt: Date | null
+}
+
+const SELECT = statement(
+  'outbox_of_run',
+  `select partition, position, published_at as "publishedAt", events
+     from concordat.outbox where tenant_id = $1 and run_id = $2 order by outbox_id`,
+)
+
+/** A run's events in order, as far as the outbox still keeps them. */
+export async function eventsOfRun(
+  tx: Tx,
+  { tenantId, runId }: { readonly tenantId: string; readonly runId: string },
+): Promise<StoredEvent[]> {
+  const rows = await tx.query<{ partition: number; position: bigint | null; publishedAt: Date | null; events: string }>(
+    SELECT,
+    [tenantId, runId],
+  )
+  return rows.flatMap(({ partition, position, publishedAt, events }) => {
+    return (JSON.parse(events) as RunEvent[]).map((event, index) => {
+      return { ...event, partition, position: position === null ? null : Number(position) + index, publishedAt }
+    })
+  })
+}

@@ -1,0 +1,35 @@
+import { v7 } from 'uuid'
+import { AppError } from './app-error.ts'
+
+export type RunId = string
+export type TenantId = string
+
+/** Makes ids. Comes in by argument, so that tests can name the ids they get. */
+export type IdSource = () => string
+
+/** A new UUIDv7 in lower case: sorts by time of creation, so that rows of one time lie together in the index. */
+export const newId: IdSource = () => v7()
+
+const ID = /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/
+
+/** Whether the text is an id in the one spelling that we write: a UUIDv7 in lower case, with dashes. */
+export function isId(text: string): boolean {
+  return ID.test(text)
+}
+
+/**
+ * The partition of a run's events, 0 to 15: the last hex digit of its id. Those bits of a UUIDv7 are random, so runs
+ * spread evenly whenever they were made, and SQL can compute the same. Fails with `INVALID_INPUT` if there is no digit.
+ */
+export function partitionOf(runId: RunId): number {
+  const partition = Number.parseInt(runId.slice(-1), 16)
+  if (Number.isNaN(partition)) throw new AppError('INVALID_INPUT', `Not a run id: ${JSON.stringify(runId)}`)
+  return partition
+}
+
+/** A stable 32-bit hash of a text (FNV-1a over UTF-16 units): for advisory lock keys and spreading, not for security. */
+export function hash32(text: string): number {
+  let hash = 0x811c9dc5
+  for (let i = 0; i < text.length; i++) hash = Math.imul(hash ^ text.charCodeAt(i), 0x01000193)
+  return hash >>> 0
+}

@@ -1,0 +1,38 @@
+import { AppError } from '../app-error.ts'
+
+/** SQLSTATE classes and codes after which the same statement may succeed: connection, shutdown, deadlock, serialization. */
+const RETRYABLE_STATES = /^(08|57P0[1-4]|53|40001|40P01|55P03)/
+const RETRYABLE_SYSTEM = new Set([
+  'ECONNREFUSED',
+  'ECONNRESET',
+  'EPIPE',
+  'ETIMEDOUT',
+  'ENOTFOUND',
+  'EAI_AGAIN',
+  'ENOENT',
+])
+const RETRYABLE_TEXT =
+  /Connection terminated|timeout expired|timeout exceeded when trying to connect|Client has encountered a connection error|not queryable|database system is/
+
+function codeOf(error: unknown): string {
+  return String((error as { code?: unknown } | null)?.code ?? '')
+}
+
+/** True when the database could not be reached or asked to be tried again, so that nothing is said about the statement. */
+export function isRetryable(error: unknown): boolean {
+  if (error instanceof AppError) return error.kind === 'retryable'
+  const code = codeOf(error)
+  if (RETRYABLE_SYSTEM.has(code) || RETRYABLE_STATES.test(code)) return true
+  return error instanceof Error && RETRYABLE_TEXT.test(error.message)
+}
+
+/** What a driver's error means to the rest of the program: unreachable (retryable), or a statement that failed. */
+export function databaseError(error: unknown): AppError {
+  if (error instanceof AppError) return error
+  const message = error instanceof Error ? error.message || codeOf(error) : String(error)
+  const code = codeOf(error)
+  if (isRetryable(error)) {
+    return new AppError('DATABASE_UNREACHABLE', `the database did not answer: ${message}`, { cause: error })
+  }
+  return new AppError('DATABASE_ERROR', message, { cause: error, details: { sqlState: code } })
+}

@@ -1,0 +1,62 @@
+import { sql } from 'kysely'
+import { type Migration, type MigrationProvider, Migrator } from 'kysely/migration'
+import { AppError } from '../app-error.ts'
+import { databaseError } from './errors.ts'
+import * as governedRun from './migrations/0001-governed-run.ts'
+import type { Database } from './storage.ts'
+
+const SCHEMA = 'concordat'
+
+/** Every migration in order. A name, once released, is never changed. */
+const MIGRATIONS: Record<string, Migration> = {
+  '0001-governed-run': governedRun,
+}
+
+export interface SchemaState {
+  /** Migrations that the database has, oldest first. */
+  readonly applied: readonly string[]
+  /** Migrations of this version that it lacks. */
+  readonly pending: readonly string[]
+  /** Migrations that it has and this version doesn't know: it belongs to a newer Concordat. */
+  readonly unknown: readonly string[]
+}
+
+/** Where the database's schema stands against this version's. Changes nothing. */
+export async function schemaState(database: Database): Promise<SchemaState> {
+  const [table] = await database.query<{ found: string | null }>(
+    `select to_regclass('concordat.kysely_migration')::text as found`,
+  )
+  const rows = table?.found
+    ? await database.query<{ name: string }>('select name from concordat.kysely_migration order by name')
+    : []
+  const applied = rows.map((row) => row.name)
+  const known = Object.keys(MIGRATIONS)
+  return {
+    applied,
+    pending: known.filter((name) => !applied.includes(name)),
+    unknown: applied.filter((name) => !known.includes(name)),
+  }
+}
+
+/**
+ * Brings the schema up to this version; safe when several processes start at once. Returns what it applied.
+ * Fails with `SCHEMA_NEWER` when a newer Concordat has already changed it.
+ */
+export async function migrate(database: Database): Promise<readonly string[]> {
+  const state = await schemaState(database)
+  if (state.unknown.length > 0) {
+    throw new AppError('SCHEMA_NEWER', `the database has migrations that this version does not know: ${state.unknown}`)
+  }
+  if (state.pending.length === 0) return []
+  const provider: MigrationProvider = { getMigrations: async () => MIGRATIONS }
+  try {
+    await sql.raw(`create schema if not exists ${SCHEMA}`).execute(database.kysely)
+  } catch (error) {
+    // Two processes that create the schema at once: one of them gets a unique violation, and the schema is there.
+    if ((error as { code?: string }).code !== '23505') throw databaseError(error)
+  }
+  const migrator = new Migrator({ db: database.kysely, provider, migrationTableSchema: SCHEMA })
+  const { error, results = [] } = await migrator.migrateToLatest()
+  if (error) throw databaseError(error)
+  return results.map((result) => result.migrationName)
+}

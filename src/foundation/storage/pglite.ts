@@ -1,0 +1,66 @@
+import { EventEmitter } from 'node:events'
+import { mkdir } from 'node:fs/promises'
+import { PGlite } from '@electric-sql/pglite'
+import { createPgConfig } from '@electric-sql/pglite/node-postgres'
+import pg from 'pg'
+import { lockFolder } from './folder-lock.ts'
+import { PoolDatabase } from './pool-database.ts'
+import type { Database } from './storage.ts'
+import { typeParsers } from './type-parsers.ts'
+
+/** Waiting longer than this for the one session means that a transaction waits for itself: an error, not a hang. */
+const SESSION_TIMEOUT_MS = 60_000
+
+/** In memory only: for tests. */
+export const IN_MEMORY = 'memory://'
+
+/**
+ * The embedded database: PostgreSQL compiled to WASM, in this process, with one session.
+ * It survives kill -9; it does not fsync, so it promises nothing about power loss. Fails with `EMBEDDED_LOCKED`
+ * when another process has the folder open.
+ */
+export async function openEmbedded({ dataDir }: { dataDir: string }): Promise<Database> {
+  const inMemory = dataDir === IN_MEMORY
+  if (!inMemory) await mkdir(dataDir, { recursive: true })
+  const unlock = inMemory ? async () => undefined : await lockFolder(dataDir)
+  let lite: PGlite
+  try {
+    lite = await PGlite.create(inMemory ? IN_MEMORY : `${dataDir}/pgdata`)
+  } catch (error) {
+    await unlock()
+    throw error
+  }
+  const config = createPgConfig(lite)
+  const pool = new pg.Pool({
+    ...config,
+    connection: config.connection,
+    max: 1,
+    idleTimeoutMillis: 0,
+    connectionTimeoutMillis: SESSION_TIMEOUT_MS,
+    types: typeParsers,
+    pipeline: true,
+  } as pg.PoolConfig)
+  const database = new PoolDatabase(pool)
+  // LISTEN through this bridge hears only its own session; every process part is in this process anyway.
+  const bus = new EventEmitter().setMaxListeners(0)
+  return {
+    kind: 'embedded',
+    kysely: database.kysely,
+    query: (sql, values) => database.query(sql, values),
+    transaction: (work) => database.transaction(work),
+    notify: async (channel, payload) => {
+      bus.emit(channel, payload)
+    },
+    listen: async (channel, hear) => {
+      bus.on(channel, hear)
+      return async () => {
+        bus.off(channel, hear)
+      }
+    },
+    close: async () => {
+      await pool.end()
+      await lite.close()
+      await unlock()
+    },
+  }
+}

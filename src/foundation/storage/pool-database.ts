@@ -1,0 +1,78 @@
+import { Kysely, PostgresDialect } from 'kysely'
+import type { Pool, PoolClient, QueryConfig } from 'pg'
+import { databaseError } from './errors.ts'
+import type { Schema } from './schema.ts'
+import { LastFlight, type Statement, type Tx } from './storage.ts'
+
+/** Runs statements on a connection of the driver, with our errors. */
+function onClient(client: Pick<PoolClient, 'query'>): Tx {
+  return {
+    async query<Row>(sql: Statement | string, values: readonly unknown[] = []): Promise<Row[]> {
+      const config: QueryConfig = typeof sql === 'string' ? { text: sql } : { name: sql.name, text: sql.text }
+      if (values.length > 0) config.values = values as unknown[]
+      try {
+        return (await client.query(config)).rows as Row[]
+      } catch (error) {
+        throw databaseError(error)
+      }
+    },
+  }
+}
+
+/** Sends the commit behind the last statements. If one of them failed, the server turns the commit into a rollback. */
+async function land<T>(tx: Tx, { landed }: LastFlight<T>): Promise<T> {
+  const [work, commit] = await Promise.allSettled([landed, tx.query('commit')])
+  if (work.status === 'rejected') throw work.reason
+  if (commit.status === 'rejected') throw commit.reason
+  return work.value
+}
+
+/** What PostgreSQL and the embedded database share: statements and transactions on a pool of the `pg` driver. */
+export class PoolDatabase implements Tx {
+  readonly kysely: Kysely<Schema>
+  readonly #pool: Pool
+
+  constructor(pool: Pool) {
+    this.#pool = pool
+    this.kysely = new Kysely<Schema>({ dialect: new PostgresDialect({ pool }) })
+  }
+
+  async query<Row>(sql: Statement | string, values: readonly unknown[] = []): Promise<Row[]> {
+    const client = await this.#connect()
+    try {
+      return await onClient(client).query<Row>(sql, values)
+    } finally {
+      client.release()
+    }
+  }
+
+  async transaction<T>(work: (tx: Tx) => Promise<T | LastFlight<T>>): Promise<T> {
+    const client = await this.#connect()
+    const tx = onClient(client)
+    // BEGIN travels with the first statement: it fails only with the connection, and then that statement tells.
+    tx.query('begin').catch(() => undefined)
+    let broken: Error | undefined
+    try {
+      const result = await work(tx)
+      if (result instanceof LastFlight) return await land(tx, result)
+      await tx.query('commit')
+      return result
+    } catch (error) {
+      broken = await tx.query('rollback').then(
+        () => undefined,
+        (rollbackError: Error) => rollbackError,
+      )
+      throw error
+    } finally {
+      client.release(broken)
+    }
+  }
+
+  async #connect(): Promise<PoolClient> {
+    try {
+      return await this.#pool.connect()
+    } catch (error) {
+      throw databaseError(error)
+    }
+  }
+}

@@ -1,0 +1,51 @@
+export type { Config, ConfigOverrides } from './config.ts'
+export { AlertSeverity, AuditAlertType } from './domains/alerts/alerts.ts'
+export {
+  type Agent,
+  type AgentContext,
+  defineAgent,
+  defineSkill,
+  type LlmRequest,
+  type LlmResult,
+  type Skill,
+  type StepApi,
+  type StepContext,
+  type StepOptions,
+} from './domains/agents/agents.ts'
+export { type AuditExpectation, type DomainAck, reconcile } from './domains/audit/audit.ts'
+export { IncidentFacade } from './domains/incidents/incidents.ts'
+export { PhaseTransitionError, type RunOutcome, RunPhase, type RunStatus } from './domains/runs/runs.ts'
+export { TraceFacade } from './domains/traces/traces.ts'
+export {
+  createGovernanceRecordsAtomic,
+  createGovernanceRecordsForRun,
+  createGovernanceRecordsLegacy,
+  createTransactionCoordinator,
+  type DomainResult,
+  type EndingRun,
+  GovernanceFacade,
+  type Participant,
+  type ParticipantIntent,
+  RunCompletionTransaction,
+  TransactionFailed,
+  TransactionPhase,
+  TransactionResult,
+} from './flow/completion/completion.ts'
+export { ObservabilityGuard, ObservabilityMode, scriptedModel } from './flow/execution/execution.ts'
+export type { Authorize, SubmitRequest } from './flow/intake/intake.ts'
+export { AppError, type ErrorCode } from './foundation/app-error.ts'
+export { EventEnvelope, type EventType } from './foundation/events/events.ts'
+export type { Json } from './foundation/json.ts'
+export type { PayloadCodec } from './foundation/payload-codec.ts'
+export type { Tx } from './foundation/storage/storage.ts'
+export {
+  type Concordat,
+  type ConcordatDefinition,
+  type ConcordatOptions,
+  createConcordat,
+  defineConfig,
+  getTransactionCoordinator,
+} from './runtime.ts'
+export type { AuditApi, AuditReport } from './surface/library/audit-api.ts'
+export type { RunReport, StepReport } from './surface/library/run-report.ts'
+export type { RunHandle, RunsApi, StopInput, StopResult } from './surface/library/runs-api.ts'

@@ -1,0 +1,69 @@
+/**
+ * Every bound of the product, its unit in its name. A number without a reason beside it is a round one that nobody
+ * depends on; one with a reason should be changed only together with it.
+ */
+export const limits = Object.freeze({
+  // Payloads and texts
+  jsonDepthMax: 2_000, // twice the nesting that is promised; JSON.stringify recurses and overflows at some 5,000
+  runInputBytesMax: 8_388_608,
+  stepOutputBytesMax: 4_194_304, // the promised 2 MB, doubled by escapes
+  metadataBytesMax: 65_536,
+  stepNameCharsMax: 200,
+  idempotencyKeyCharsMax: 255,
+  errorMessageCharsMax: 8_192,
+  errorStackCharsMax: 8_192,
+  logDepthMax: 8,
+  usdMax: 1_000_000_000, // as nano-dollars 10^18, which still fits a PostgreSQL bigint
+
+  // Plans and runs
+  planStepsMax: 512,
+  stepsPerRunMax: 10_000,
+  workerLossesMax: 5, // the sixth lost worker is the run's own doing
+  partitions: 16, // one hex digit of the run id; a change of it needs a migration of stored partitions
+
+  // Leases and clocks
+  leaseMsMin: 1_000,
+  heartbeatMs: 3_000, // three heartbeats may be missed in the default lease of 10 s
+  heartbeatsPerLease: 3,
+  stopGraceMs: 5_000,
+  clockSkewWarnMs: 500,
+  clockRoundTripMsMax: 1_000, // half of a round trip is a correction's error; slower ones tell nothing
+  timerMsMax: 2_147_483_647, // Node fires a longer timer at once
+
+  // Batches of the group commits
+  submitBatchMax: 256,
+  claimBatchMax: 256,
+  stepBatchMax: 512,
+  completionBatchMax: 128,
+  relayBatchMax: 500,
+
+  groupQueueMax: 50_000, // what may wait for a group commit before more is refused
+  sweepBatchMax: 500,
+  reconcileBatchMax: 500,
+
+  // Takeovers
+  takeoverMs: 30_000, // how long whoever takes a pending end has, before maintenance tries it again
+
+  // Retries
+  stepAttemptsMax: 3,
+  stepBackoffMsBase: 200,
+  stepBackoffMsCap: 60_000,
+  completionAttemptsMax: 3,
+  finalizeBackoffMsBase: 500,
+  finalizeBackoffMsCap: 300_000,
+  tickerErrorPauseMs: 1_000, // a failing loop that is nudged all the time must not spin
+
+  // Circuit breaker
+  breakerFailures: 5,
+  breakerOpenMs: 30_000,
+
+  // Calls to the outside
+  httpCallResponseBytesMax: 1_048_576,
+  httpCallTimeoutMs: 30_000,
+  participantTimeoutMs: 5_000,
+  participantIntentMs: 60_000, // an intent that is not settled by then belongs to a completion that died
+
+  // Audit contract
+  expectationDeadlineMs: 5_000,
+  finalizeGraceMs: 5_000,
+})

@@ -1,0 +1,229 @@
+import { hostname } from 'node:os'
+import type { LanguageModelV4 } from '@ai-sdk/provider'
+import { type Config, type ConfigOverrides, loadConfig, type ProcessKind } from './config.ts'
+import { environmentSecrets, type SecretSource } from './config-secrets.ts'
+import { type Agent, AgentDirectory, registerAgents, type Skill } from './domains/agents/agents.ts'
+import { applyPolicy, type PolicyInput } from './domains/policies/policies.ts'
+import { listTenants, putTenant, setTenantStatus, type Tenant, type TenantInput } from './domains/tenants/tenants.ts'
+import { type CompletionContext, createCompletionContext, type Participant, type RunCompletionTransaction } from './flow/completion/completion.ts'
+import { builtInSkills, createWorkerPool, ObservabilityGuard, type Prices, type WorkerPool } from './flow/execution/execution.ts'
+import { type Authorize, Intake } from './flow/intake/intake.ts'
+import { RunOrchestrationKernel } from './flow/kernel/kernel.ts'
+import { createMaintenance } from './flow/maintenance/maintenance.ts'
+import { createRelay } from './flow/relay/relay.ts'
+import { type Bus, createBus } from './foundation/bus/bus.ts'
+import { DatabaseClock } from './foundation/clock.ts'
+import { newId } from './foundation/ids.ts'
+import { createLogger, type Logger } from './foundation/log.ts'
+import { createMetrics, type Metrics } from './foundation/metrics.ts'
+import { identityCodec, type PayloadCodec } from './foundation/payload-codec.ts'
+import { defineService, type Service, startAll, stopAll } from './foundation/service.ts'
+import { type Database, migrate, openDatabase } from './foundation/storage/storage.ts'
+import { type AuditApi, createAuditApi } from './surface/library/audit-api.ts'
+import { RunResults } from './surface/library/run-results.ts'
+import { createRunsApi, type RunsApi } from './surface/library/runs-api.ts'
+import { replayAgent } from './surface/replay/replay.ts'
+
+
+/** What `concordat.config.ts` defines, and what `createConcordat` takes. */
+export interface ConcordatDefinition {
+  readonly agents?: readonly Agent[]
+  readonly skills?: readonly Skill[]
+  readonly participants?: readonly Participant[]
+  /** The models that plans name in `llm_invoke`. */
+  readonly models?: Readonly<Record<string, LanguageModelV4>>
+  /** By the provider's model name; these win over the shipped ones. */
+  readonly prices?: Prices
+  readonly authorize?: Authorize
+  /** Hosts that `http_call` may reach though they are private, as `localhost:8080`. */
+  readonly allowedPrivateHosts?: readonly string[]
+  readonly secrets?: SecretSource
+  readonly codec?: PayloadCodec
+}
+
+export interface ConcordatOptions extends ConcordatDefinition {
+  /** Settings that win over the environment, as `{ databaseUrl: 'postgres://…' }`. */
+  readonly config?: ConfigOverrides
+  readonly processKind?: ProcessKind
+  readonly env?: Readonly<Record<string, string | undefined>>
+  readonly log?: Logger
+}
+
+/** Types `concordat.config.ts` and returns it as it is. */
+export function defineConfig(definition: ConcordatDefinition): ConcordatDefinition {
+  return definition
+}
+
+/** A running Concordat: what a program holds to submit runs, and what `start` makes execute them. */
+export interface Concordat extends Service {
+  readonly config: Config
+  readonly runs: RunsApi
+  readonly audit: AuditApi
+  readonly policies: { apply(tenantId: string, policy: PolicyInput): Promise<{ version: number }> }
+  readonly tenants: {
+    put(tenant: TenantInput): Promise<void>
+    setStatus(tenantId: string, status: Tenant['status']): Promise<void>
+    list(): Promise<Tenant[]>
+  }
+  readonly agents: AgentDirectory
+  readonly metrics: Metrics
+  readonly bus: Bus
+  readonly database: Database
+  readonly worker: WorkerPool
+  /** Stops everything and closes the database. The runtime can't be started again. */
+  close(): Promise<void>
+}
+
+const coordinators = new WeakMap<Concordat, RunCompletionTransaction>()
+
+/** The runtime's own transaction coordinator. */
+export function getTransactionCoordinator(runtime: Concordat): RunCompletionTransaction {
+  const coordinator = coordinators.get(runtime)
+  if (!coordinator) throw new TypeError('not a runtime that createConcordat returned')
+  return coordinator
+}
+
+/**
+ * Builds a runtime: embedded unless DATABASE_URL is set. The schema is brought up to date. Nothing is executed before
+ * `start()`; submitting works at once. Fails with the codes of configuration and database.
+ */
+export async function createConcordat(options: ConcordatOptions = {}): Promise<Concordat> {
+  const config = loadConfig(options.env ?? process.env, options.config, options.processKind)
+  const log = options.log ?? createLogger({ level: config.logLevel })
+  const directory = new AgentDirectory({
+    agents: [...(options.agents ?? []), replayAgent],
+    skills: [...builtInSkills(options), ...(options.skills ?? [])],
+  })
+  const database = await openDatabase({ url: config.databaseUrl, dataDir: config.dataDir, log })
+  try {
+    await migrate(database)
+    return compose({ options, config, log, directory, database })
+  } catch (error) {
+    await database.close()
+    throw error
+  }
+}
+
+interface Foundations {
+  readonly options: ConcordatOptions
+  readonly config: Config
+  readonly log: Logger
+  readonly directory: AgentDirectory
+  readonly database: Database
+}
+
+/** Builds every part, in the order in which they depend on each other. */
+function compose({ options, config, log, directory, database }: Foundations): Concordat {
+  const metrics = createMetrics()
+  const clock = new DatabaseClock({
+    onSkew: (skewMs) => log.warn({ skewMs }, 'this machine’s clock differs from the database’s; database time is used'),
+  })
+  const codec = options.codec ?? identityCodec
+  const ground = { database, clock, newId, random: Math.random, log, metrics, retryForMs: config.leaseMs }
+
+  const results = new RunResults(database, log)
+  const bus = createEventBus(config, database, log)
+  const relay = createRelay({ ...ground, bus, ownerId: newId() })
+  const onCommitted = () => relay.nudge()
+
+  const completion: CompletionContext = createCompletionContext({
+    ...ground,
+    coordinatorEnabled: config.transactionCoordinatorEnabled,
+    fallbackToLegacy: config.transactionFallbackToLegacy,
+    rollbackAudit: config.racRollbackAuditEnabled,
+    degradedAs: config.observabilityMode === 'PERMISSIVE' ? 'NONE' : 'DEGRADED',
+    participants: options.participants ?? [],
+    onCommitted,
+  })
+  const guard: ObservabilityGuard = new ObservabilityGuard({
+    mode: config.observabilityMode,
+    record: (record) => kernel.recordStep(record),
+    log,
+    metrics,
+  })
+  const kernel: RunOrchestrationKernel = new RunOrchestrationKernel({
+    ...ground,
+    mayTrace: () => guard.mayTrace(),
+    onTraceError: (error, runId) => guard.traceFailed(error, runId),
+  })
+  const maintenance = createMaintenance({
+    ...ground,
+    kernel,
+    completion,
+    outboxRetentionMs: config.outboxRetentionMs,
+    onWoken: () => worker.nudge(),
+  })
+  const worker: WorkerPool = createWorkerPool({
+    ...ground,
+    ...config,
+    kernel,
+    completion,
+    guard,
+    directory,
+    codec,
+    secrets: options.secrets ?? environmentSecrets(options.env),
+    prices: options.prices ?? {},
+    process: `${hostname()}:${process.pid}`,
+    concurrency: config.workerConcurrency,
+    onHeartbeat: (nowMs, roundTripMs) => clock.correct(nowMs, roundTripMs),
+    onClosed: ({ runId }, closing) => {
+      results.nudge(runId)
+      if (closing.kind === 'released' && closing.dueAt) maintenance.sweepAt(closing.dueAt, clock.now())
+    },
+  })
+  const intake = new Intake({
+    ...ground,
+    codec,
+    findAgent: (name, version) => directory.find(name, version),
+    authorize: options.authorize,
+    completion,
+    runTimeoutMs: config.runTimeoutMs,
+    onSubmitted: () => {
+      worker.nudge()
+      relay.nudge()
+    },
+  })
+
+  const parts: Service[] = [bus, relay, maintenance, worker]
+  const service = defineService('concordat', {
+    start: async () => {
+      await registerAgents(database, directory.all())
+      await startAll(parts)
+    },
+    stop: () => stopAll(parts),
+  })
+  const concordat: Concordat = {
+    name: service.name,
+    get state() {
+      return service.state
+    },
+    start: () => service.start(),
+    stop: () => service.stop(),
+    async close() {
+      await service.stop()
+      await results.stop()
+      await database.close()
+    },
+    config,
+    runs: createRunsApi({ database, intake, kernel, completion, results, codec }),
+    audit: createAuditApi({ database, clock, newId, metrics }),
+    policies: { apply: (tenantId, policy) => applyPolicy(database, tenantId, policy) },
+    tenants: {
+      put: (tenant) => putTenant(database, tenant),
+      setStatus: (tenantId, status) => setTenantStatus(database, tenantId, status),
+      list: () => listTenants(database),
+    },
+    agents: directory,
+    metrics,
+    bus,
+    database,
+    worker,
+  }
+  coordinators.set(concordat, completion.transaction)
+  return concordat
+}
+
+function createEventBus({ eventTransport, redisUrl }: Config, database: Database, log: Logger): Bus {
+  if (eventTransport === 'redis-pubsub') return createBus({ transport: eventTransport, url: redisUrl ?? '', log })
+  return eventTransport === 'postgres' ? createBus({ transport: 'postgres', database, log }) : createBus({ transport: 'memory', log })
+}

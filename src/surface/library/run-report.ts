@@ -1,0 +1,89 @@
+import { alertsOfRun, type StoredAlert } from '../../domains/alerts/alerts.ts'
+import { acksOfRuns, type ExpectationState, expectationStates, reconciliationOf, type StoredAck, type StoredReconciliation } from '../../domains/audit/audit.ts'
+import { type Incident, IncidentFacade } from '../../domains/incidents/incidents.ts'
+import { evaluationOfRun, type PolicyEvaluation } from '../../domains/policies/policies.ts'
+import { isTerminal, type RunRow, type StepWithTrace, stepsOfRun } from '../../domains/runs/runs.ts'
+import { type Trace, TraceFacade } from '../../domains/traces/traces.ts'
+import { eventsOfRun, type StoredEvent } from '../../foundation/events/events.ts'
+import type { Json } from '../../foundation/json.ts'
+import { usdFromNano } from '../../foundation/money.ts'
+import type { PayloadCodec } from '../../foundation/payload-codec.ts'
+import type { Database } from '../../foundation/storage/storage.ts'
+
+/** A step as people and programs read it: payloads decoded, cost in US dollars, times in ISO 8601 UTC. */
+export interface StepReport extends Omit<StepWithTrace, 'input' | 'output' | 'error' | 'attributes' | 'costNanoUsd' | 'tokensIn' | 'tokensOut'> {
+  readonly input: Json
+  readonly output: Json
+  readonly error: Json
+  readonly attributes: Json
+  readonly costUsd: number | null
+  readonly tokensIn: number | null
+  readonly tokensOut: number | null
+}
+
+/** Everything that is known of one run: the run itself and its whole footprint. */
+export interface RunReport extends Omit<RunRow, 'input' | 'output' | 'error' | 'metadata' | 'expectations'> {
+  readonly input: Json
+  readonly output: Json
+  readonly error: Json
+  readonly metadata: Json
+  readonly steps: readonly StepReport[]
+  readonly incident: Incident | null
+  readonly evaluation: PolicyEvaluation | null
+  readonly trace: Trace | null
+  readonly expectations: readonly ExpectationState[]
+  readonly acks: readonly StoredAck[]
+  readonly reconciliation: StoredReconciliation | null
+  readonly alerts: readonly StoredAlert[]
+  readonly events: readonly StoredEvent[]
+}
+
+/** Reads the footprint of a run from its domains. */
+export async function reportOf(database: Database, run: RunRow, codec: PayloadCodec): Promise<RunReport> {
+  const decode = (text: string | null): Json => (text === null ? null : codec.decode(text))
+  const { tenantId, runId } = run
+  const [steps, incident, evaluation, trace, acks, reconciliation, alerts, events] = await Promise.all([
+    stepsOfRun(database, run),
+    IncidentFacade.ofRun(database, run),
+    evaluationOfRun(database, run),
+    TraceFacade.ofRun(database, run),
+    acksOfRuns(database, tenantId, [runId]),
+    reconciliationOf(database, tenantId, runId),
+    alertsOfRun(database, run),
+    eventsOfRun(database, run),
+  ])
+  return {
+    ...run,
+    input: decode(run.input),
+    output: decode(run.output),
+    error: parse(run.error),
+    metadata: decode(run.metadata),
+    steps: steps.map((step) => stepReport(step, decode)),
+    incident,
+    evaluation,
+    trace,
+    expectations: expectationStates(run.expectations, acks, { ...run, ended: isTerminal(run.phase) }),
+    acks,
+    reconciliation,
+    alerts,
+    events,
+  }
+}
+
+export function stepReport(step: StepWithTrace, decode: (text: string | null) => Json): StepReport {
+  const { input, output, error, attributes, costNanoUsd, tokensIn, tokensOut, ...rest } = step
+  return {
+    ...rest,
+    input: decode(input),
+    output: decode(output),
+    error: parse(error),
+    attributes: parse(attributes),
+    costUsd: costNanoUsd === null ? null : usdFromNano(costNanoUsd),
+    tokensIn: tokensIn === null ? null : Number(tokensIn),
+    tokensOut: tokensOut === null ? null : Number(tokensOut),
+  }
+}
+
+function parse(text: string | null): Json {
+  return text === null ? null : (JSON.parse(text) as Json)
+}

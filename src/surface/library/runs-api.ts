@@ -1,0 +1,129 @@
+import { type RunFilter, type RunStatus, type RunSummary, findRun, isTerminal, listRuns } from '../../domains/runs/runs.ts'
+import { AppError, deserializeError, type SerializedError } from '../../foundation/app-error.ts'
+import { isId } from '../../foundation/ids.ts'
+import type { Json } from '../../foundation/json.ts'
+import type { PayloadCodec } from '../../foundation/payload-codec.ts'
+import type { Database } from '../../foundation/storage/storage.ts'
+import { type CompletionContext, type CompletionOutcome, createGovernanceRecordsForRun } from '../../flow/completion/completion.ts'
+import type { Denial, Intake, SubmitRequest } from '../../flow/intake/intake.ts'
+import type { DueEnd, RunOrchestrationKernel } from '../../flow/kernel/kernel.ts'
+import { type RunReport, reportOf } from './run-report.ts'
+import type { RunResults } from './run-results.ts'
+
+/** A submitted run. `result()` resolves to its output, or rejects with the error that it ended with. */
+export interface RunHandle {
+  readonly runId: string
+  readonly tenantId: string
+  /** True when the idempotency key had been used for the same request: this is that run. */
+  readonly deduplicated: boolean
+  /** Why governance refused it; null when it was queued. */
+  readonly denial: Denial | null
+  result(): Promise<Json>
+}
+
+export interface StopInput {
+  readonly by?: string
+  readonly why?: string
+}
+
+/** `cancelled`: it is over. `requested`: its worker was told. */
+export type StopResult = 'cancelled' | 'requested'
+
+/** Runs, as programs use them. */
+export interface RunsApi {
+  submit(request: SubmitRequest): Promise<RunHandle>
+  /** Waits for a run's end: its output, or its error. */
+  result(tenantId: string, runId: string): Promise<Json>
+  /** Everything that is known of a run; fails with `RUN_NOT_FOUND`. `tenantId` null: of any tenant, for operators. */
+  get(tenantId: string | null, runId: string): Promise<RunReport>
+  list(filter: Partial<RunFilter>): Promise<RunSummary[]>
+  /** Fails with `RUN_NOT_FOUND`, and with `RUN_ENDED` (and the final state) when the run is past stopping. */
+  stop(tenantId: string, runId: string, input?: StopInput): Promise<StopResult>
+  /** Forces a try to complete a run that its domains had refused. Fails with `RUN_ENDED` when nothing is pending. */
+  finalize(tenantId: string, runId: string): Promise<CompletionOutcome>
+}
+
+export interface RunsApiParts {
+  readonly database: Database
+  readonly intake: Intake
+  readonly kernel: RunOrchestrationKernel
+  readonly completion: CompletionContext
+  readonly results: RunResults
+  readonly codec: PayloadCodec
+}
+
+const LIST_DEFAULT = 50
+const LIST_MAX = 1_000
+
+export function createRunsApi(parts: RunsApiParts): RunsApi {
+  const { database, intake, kernel, completion, results, codec } = parts
+
+  async function result(tenantId: string, runId: string): Promise<Json> {
+    const ended = await results.ended({ tenantId, runId })
+    if (ended.status === 'succeeded') return ended.output === null ? null : codec.decode(ended.output)
+    throw endError(ended)
+  }
+
+  async function endNow(due: DueEnd): Promise<CompletionOutcome> {
+    const { tenantId, runId, leaseToken, pending } = due
+    const lease = { tenantId, runId, workerId: null, leaseToken }
+    return createGovernanceRecordsForRun(completion, { lease, end: pending.end, stop: null, earlierAttempts: pending.attempts })
+  }
+
+  async function known(tenantId: string | null, runId: string) {
+    const run = isId(runId) ? await findRun(database, tenantId, runId) : null
+    if (!run) throw new AppError('RUN_NOT_FOUND', `there is no run ${JSON.stringify(runId)}`)
+    return run
+  }
+
+  return {
+    async submit(request) {
+      const submitted = await intake.submit(request)
+      const { tenant: tenantId } = request
+      return { ...submitted, tenantId, result: () => result(tenantId, submitted.runId) }
+    },
+
+    async result(tenantId, runId) {
+      const run = await known(tenantId, runId)
+      return result(run.tenantId, run.runId)
+    },
+
+    async get(tenantId, runId) {
+      return reportOf(database, await known(tenantId, runId), codec)
+    },
+
+    list({ tenantId = 'default', limit = LIST_DEFAULT, ...filter }) {
+      return listRuns(database, { ...filter, tenantId, limit: Math.min(Math.max(1, limit), LIST_MAX) })
+    },
+
+    async stop(tenantId, runId, { by = 'operator', why = 'no reason given' } = {}) {
+      const run = await known(tenantId, runId)
+      const answer = await kernel.requestStop({ tenantId: run.tenantId, runId, by, why })
+      if (answer.kind === 'executing') return 'requested'
+      if (answer.kind === 'taken') {
+        const outcome = await endNow(answer.due)
+        return outcome.kind === 'ended' ? 'cancelled' : 'requested'
+      }
+      const now = await known(tenantId, runId)
+      if (!isTerminal(now.phase) && now.stop) return 'requested'
+      throw new AppError('RUN_ENDED', `run ${runId} can't be stopped any more: it is ${now.status} (${now.phase})`, {
+        details: { status: now.status, phase: now.phase },
+      })
+    },
+
+    async finalize(tenantId, runId) {
+      const run = await known(tenantId, runId)
+      const due = await kernel.seizePending(run)
+      if (due) return endNow(due)
+      throw new AppError('RUN_ENDED', `run ${runId} has nothing to finalise: it is ${run.status} (${run.phase})`, {
+        details: { status: run.status, phase: run.phase },
+      })
+    },
+  }
+}
+
+function endError({ status, reason, error, runId }: { status: RunStatus; reason: string | null; error: string | null; runId: string }): Error {
+  if (error !== null) return deserializeError(JSON.parse(error) as SerializedError)
+  const code = status === 'cancelled' ? 'RUN_STOPPED' : 'POLICY_VIOLATION'
+  return new AppError(code, `run ${runId} ended as ${status}: ${reason ?? 'no reason given'}`)
+}

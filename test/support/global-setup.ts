@@ -1,0 +1,10 @@
+import type { TestProject } from 'vitest/node'
+import './servers.ts' // for the type of what is provided
+import { startServers } from './start-servers.ts'
+
+/** Gives all test processes the same servers, and stops those that were started when the run ends. */
+export default async function setup(project: TestProject): Promise<() => Promise<void>> {
+  const { servers, stop } = await startServers(process.env)
+  project.provide('servers', servers)
+  return stop
+}

@@ -1,0 +1,61 @@
+import { randomBytes } from 'node:crypto'
+import { describe, inject, it } from 'vitest'
+import type { PostgresServer } from './postgres-server.ts'
+import type { RedisServer } from './redis-server.ts'
+import { query, type Servers } from './start-servers.ts'
+
+export type { OwnPostgres, PostgresServer } from './postgres-server.ts'
+export { startPostgres } from './postgres-server.ts'
+export type { OwnRedis, RedisServer } from './redis-server.ts'
+export { startRedis } from './redis-server.ts'
+
+declare module 'vitest' {
+  interface ProvidedContext {
+    servers: Servers
+  }
+}
+
+/** The PostgreSQL servers of this run of the tests, oldest first. */
+export function postgresServers(): readonly PostgresServer[] {
+  return inject('servers').postgres
+}
+
+/** The Redis of this run. Only when it is `owned` may a test flush it; to restart one, `startRedis()` your own. */
+export function redisServer(): RedisServer | undefined {
+  return inject('servers').redis
+}
+
+/** A new, empty database. Drop it when done: connections that are still open are ended. */
+export async function createDatabase(server: PostgresServer): Promise<{ url: string; drop(): Promise<void> }> {
+  const name = inject('servers').databasePrefix + randomBytes(6).toString('hex')
+  await query(server.url, `create database ${name}`)
+  const url = new URL(server.url)
+  url.pathname = name
+  const drop = async (): Promise<void> => {
+    await query(server.url, `drop database if exists ${name} with (force)`)
+  }
+  return { url: url.href, drop }
+}
+
+/** A suite that runs once for each PostgreSQL version; one that is missing on this machine is reported as skipped. */
+export function describeOnPostgres(name: string, suite: (server: PostgresServer) => void): void {
+  for (const server of postgresServers()) describe(`${name} (PostgreSQL ${server.version})`, () => suite(server))
+  describeMissing(name, 'PostgreSQL')
+}
+
+/** A suite that needs Redis; without one it is reported as skipped. */
+export function describeOnRedis(name: string, suite: (server: RedisServer) => void): void {
+  const server = redisServer()
+  if (server !== undefined) describe(`${name} (Redis)`, () => suite(server))
+  describeMissing(name, 'Redis')
+}
+
+/** One skipped test in the place of the suite, with the reason as its note: the skip reporter prints it. */
+function describeMissing(name: string, kind: string): void {
+  for (const { server, reason } of inject('servers').missing) {
+    if (!server.startsWith(kind)) continue
+    describe(`${name} (${server})`, () => {
+      it('is skipped', (test) => test.skip(`${server} is missing: ${reason}`))
+    })
+  }
+}
