@@ -47,6 +47,8 @@ export interface ConcordatOptions extends ConcordatDefinition {
   readonly processKind?: ProcessKind
   readonly env?: Readonly<Record<string, string | undefined>>
   readonly log?: Logger
+  /** An open database to use instead of the configured one; it is closed with the runtime. */
+  readonly database?: Database
 }
 
 /** Types `concordat.config.ts` and returns it as it is. */
@@ -91,10 +93,10 @@ export async function createConcordat(options: ConcordatOptions = {}): Promise<C
   const config = loadConfig(options.env ?? process.env, options.config, options.processKind)
   const log = options.log ?? createLogger({ level: config.logLevel })
   const directory = new AgentDirectory({
-    agents: [...(options.agents ?? []), replayAgent],
+    agents: [...(options.agents ?? []), replayAgent()],
     skills: [...builtInSkills(options), ...(options.skills ?? [])],
   })
-  const database = await openDatabase({ url: config.databaseUrl, dataDir: config.dataDir, log })
+  const database = options.database ?? (await openDatabase({ url: config.databaseUrl, dataDir: config.dataDir, log }))
   try {
     await migrate(database)
     return compose({ options, config, log, directory, database })

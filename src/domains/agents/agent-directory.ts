@@ -15,14 +15,10 @@ export class AgentDirectory {
    * as `validatePlan` does for the agents' plans.
    */
   constructor({ agents, skills }: { readonly agents: readonly Agent[]; readonly skills: readonly Skill[] }) {
-    refuseDuplicates(
-      'skills',
-      skills.map(({ name }) => name),
-    )
-    refuseDuplicates(
-      'agents',
-      agents.map(({ name, version }) => `${name} version ${version}`),
-    )
+    const skillNames = skills.map(({ name }) => name)
+    const agentNames = agents.map(({ name, version }) => `${name} version ${version}`)
+    refuseDuplicates('skills', skillNames)
+    refuseDuplicates('agents', agentNames)
     this.skills = new Map(skills.map((skill) => [skill.name, skill]))
     this.#agents = Object.freeze([...agents])
     for (const agent of agents) if (agent.kind === 'plan') validatePlan(agent.plan, this.skills)
@@ -36,18 +32,16 @@ export class AgentDirectory {
     const versions = this.#agents.filter((agent) => agent.name === name)
     const found = version === undefined ? versions.at(-1) : versions.find((agent) => agent.version === version)
     if (found) return found
-    throw new AppError(
-      'UNKNOWN_AGENT',
-      versions.length > 0
-        ? `Agent ${JSON.stringify(name)} has no version ${JSON.stringify(version)}; ${knownNames(
-            version ?? '',
-            versions.map((agent) => agent.version),
-          )}`
-        : `There is no agent ${JSON.stringify(name)}; ${knownNames(
-            name,
-            this.#agents.map((agent) => agent.name),
-          )}`,
-    )
+    if (versions.length > 0) {
+      const known = versions.map((agent) => agent.version)
+      throw unknownAgent(
+        `Agent ${JSON.stringify(name)} has no version ${JSON.stringify(version)}`,
+        version ?? '',
+        known,
+      )
+    }
+    const known = this.#agents.map((agent) => agent.name)
+    throw unknownAgent(`There is no agent ${JSON.stringify(name)}`, name, known)
   }
 
   all(): readonly Agent[] {
@@ -71,6 +65,10 @@ export class AgentDirectory {
       hint: 'In code, use step.llm, step.sleep or step.record.',
     })
   }
+}
+
+function unknownAgent(what: string, wanted: string, known: readonly string[]): AppError {
+  return new AppError('UNKNOWN_AGENT', `${what}; ${knownNames(wanted, known)}`)
 }
 
 function refuseDuplicates(what: string, names: readonly string[]): void {

@@ -168,7 +168,7 @@ export class StepExecutor {
     }
     const failed = result.error !== undefined
     await this.#record(step, { status: failed ? 'failed' : 'succeeded', attempt, output, result, error: result.error ?? null })
-    return result.output as Json
+    return this.#options.codec.decode(output.text) // what a resume would get
   }
 
   async #fail(step: PlannedStep, attempt: number, error: SerializedError): Promise<never> {

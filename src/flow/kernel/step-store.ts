@@ -4,6 +4,7 @@ import type { RecordStep } from './messages.ts'
 /*
  * Checkpoint and trace in one statement. `alive` locks the worker's row against its removal, so a step can't slip in
  * after its run was given to another; the join on the token drops what is no longer this lease's to write.
+ * "Is not distinct from" keeps the planner from finding a run among all that the worker holds: only its key is fast.
  * Writing the very same result again is allowed: the reply to the first try may have been lost.
  */
 const RECORD_STEPS = statement(
@@ -26,7 +27,7 @@ const RECORD_STEPS = statement(
                  ended_at, latency_ms, tokens_in, tokens_out, cost_nano_usd, input_digest, input_size, output_size,
                  output_digest, trace_gap, output, error, input, attributes)
      join concordat.runs r on r.tenant_id = x.tenant_id and r.run_id = x.run_id
-                          and r.worker_id = x.worker_id and r.lease_token = x.lease_token
+                          and r.worker_id is not distinct from x.worker_id and r.lease_token = x.lease_token
      join alive on alive.worker_id = x.worker_id
    on conflict (tenant_id, run_id, step_key) do update
      set status = excluded.status, attempt = excluded.attempt, due_at = excluded.due_at, ended_at = excluded.ended_at,

@@ -71,7 +71,7 @@ export class OutboxRelay {
       await this.#measure()
     } catch (error) {
       this.#forget()
-      return this.#failed(error, 'The relay can not reach the database, trying again')
+      return this.#failed(error, 'The relay has trouble with the database, trying again')
     }
     if (this.#rows.length === 0) return taken > 0 ? 'full' : 'idle'
     if (this.#options.clock.nowMs() >= this.#leasedUntilMs) {

@@ -5,6 +5,9 @@ import { statement, type Tx } from '../../foundation/storage/storage.ts'
 export interface ChosenRow extends OutboxRow {
   readonly outbox_id: bigint
   readonly event_count: number
+  /** Where the row is in the table: good for as long as nothing rewrites it. */
+  readonly ctid: string
+  readonly is_marked: boolean
 }
 
 /** A chosen row with the position of its first event. */
@@ -35,26 +38,41 @@ export async function useIndexes(tx: Tx): Promise<void> {
   await tx.query(USE_INDEXES)
 }
 
+/*
+ * No join, whose order a planner with old statistics gets wrong: rows are fetched by their address, and their positions
+ * by binary search in the sorted ids. The ids also tell whether a row is still the one that was at the address.
+ */
 const MARK = statement(
   'relay_mark',
-  `update concordat.outbox o set position = placed.position, published_at = clock_timestamp()
-     from unnest($1::smallint[], $2::bigint[], $3::bigint[]) as placed (partition, outbox_id, position)
-    where o.partition = placed.partition and o.outbox_id = placed.outbox_id and o.published_at is null`,
+  `with marked as (
+     update concordat.outbox o
+        set position = ($3::bigint[])[width_bucket(o.outbox_id, $2::bigint[])], published_at = clock_timestamp()
+      where o.ctid = any ($1::tid[])
+        and o.outbox_id = ($2::bigint[])[width_bucket(o.outbox_id, $2::bigint[])]
+        and o.published_at is null
+     returning 1
+   )
+   select count(*)::int as rows from marked`,
 )
 
-/** Marks rows as published. */
-export async function markPublished(tx: Tx, rows: readonly PlacedRow[]): Promise<void> {
-  if (rows.length === 0) return
-  const partitions = rows.map((row) => row.partition)
-  await tx.query(MARK, [partitions, rows.map((row) => row.outbox_id), rows.map((row) => row.position)])
+/** Marks rows as published. False when some are no longer where they were found: the marks must not be kept then. */
+export async function markPublished(tx: Tx, rows: readonly PlacedRow[]): Promise<boolean> {
+  const unmarked = rows.filter((row) => !row.is_marked).toSorted((a, b) => (a.outbox_id < b.outbox_id ? -1 : 1))
+  if (unmarked.length === 0) return true
+  const [marked] = await tx.query<{ rows: number }>(MARK, [
+    unmarked.map((row) => row.ctid),
+    unmarked.map((row) => row.outbox_id),
+    unmarked.map((row) => row.position),
+  ])
+  return marked?.rows === unmarked.length
 }
 
 const CHOOSE = statement(
   'relay_choose',
-  `select o.tenant_id, o.run_id, o.partition, o.outbox_id, o.event_count, o.events
+  `select o.tenant_id, o.run_id, o.partition, o.outbox_id, o.event_count, o.events, o.ctid, false as is_marked
      from unnest($1::smallint[], $2::bigint[]) as held (partition, floor)
     cross join lateral (
-      select * from concordat.outbox o
+      select o.ctid, o.* from concordat.outbox o
        where o.partition = held.partition and o.outbox_id > held.floor and o.published_at is null
        order by o.outbox_id limit $3
     ) o`,
@@ -69,10 +87,12 @@ export function chooseRows(tx: Tx, floors: ReadonlyMap<number, bigint>, rowsEach
 // The holder before may have marked them in its last moment; then they are found by their positions.
 const FIND = statement(
   'relay_find',
-  `select tenant_id, run_id, partition, outbox_id, event_count, events from concordat.outbox
+  `select tenant_id, run_id, partition, outbox_id, event_count, events, ctid, false as is_marked
+     from concordat.outbox
     where partition = $1 and outbox_id = any ($2::bigint[]) and published_at is null
    union all
-   select tenant_id, run_id, partition, outbox_id, event_count, events from concordat.outbox
+   select tenant_id, run_id, partition, outbox_id, event_count, events, ctid, true as is_marked
+     from concordat.outbox
     where partition = $1 and outbox_id = any ($2::bigint[]) and published_at is not null and position >= $3`,
 )
 

@@ -1,3 +1,4 @@
+import { AppError } from '../../foundation/app-error.ts'
 import { type Database, lastFlight, type Tx } from '../../foundation/storage/storage.ts'
 import { type Held, markedPlaces, placeRows, withRows } from './places.ts'
 import type { ScanFloor } from './scan-floor.ts'
@@ -46,7 +47,11 @@ export function takeTurn(database: Database, options: TurnOptions): Promise<Turn
       tx,
       [...held.values()].filter((place) => changed.has(place.partition)),
     )
-    return lastFlight(stored.then((kept) => withoutLost({ rows, held }, new Set([...changed].filter((partition) => !kept.has(partition))))))
+    return lastFlight(
+      stored.then((kept) =>
+        withoutLost({ rows, held }, new Set([...changed].filter((partition) => !kept.has(partition)))),
+      ),
+    )
   })
 }
 
@@ -55,13 +60,14 @@ async function markAndChoose(tx: Tx, options: TurnOptions, marked: Held, rowsEac
   const { published, floor, rescan } = options
   const unfinished = [...marked.values()].filter((place) => place.inFlight.length > 0)
   const free = [...marked.values()].filter((place) => place.inFlight.length === 0)
-  const [, , horizon, ...chosen] = await Promise.all([
+  const [, isMarked, horizon, ...chosen] = await Promise.all([
     useIndexes(tx),
     markPublished(tx, published),
     floor.isBehind ? readHorizon(tx) : undefined,
     chooseRows(tx, new Map(free.map((place) => [place.partition, rescan ? 0n : place.floor])), rowsEach),
     ...unfinished.map((place) => findInFlight(tx, place)),
   ])
+  if (!isMarked) throw new AppError('DATABASE_ERROR', 'Outbox rows were moved or changed while they were published')
   if (horizon) floor.observe(horizon.xmin, horizon.xmax)
   return chosen.flat()
 }

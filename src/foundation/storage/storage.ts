@@ -6,6 +6,7 @@ export type { SchemaState } from './migrate.ts'
 export { migrate, schemaState } from './migrate.ts'
 export type { DatabaseOptions } from './open-database.ts'
 export { openDatabase } from './open-database.ts'
+export { type EmbeddedDatabase, type EmbeddedOptions, IN_MEMORY, openEmbedded } from './pglite.ts'
 export type { Schema } from './schema.ts'
 
 /** A whole SQL statement with the name under which the server keeps its plan. */

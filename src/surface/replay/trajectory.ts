@@ -7,7 +7,7 @@ import { limits } from '../../limits.ts'
 import type { RawLine } from './read-lines.ts'
 
 const NAME_CHARS_MAX = 1_000
-const TOKENS_MAX = 1_000_000_000_000 // no run has more, and a thousand of them still add up exactly
+const TOKENS_MAX = 1_000_000_000 // no single step has more
 const LATENCY_MS_MAX = 31_536_000_000 // a year
 const METADATA_TEXT_CHARS_MAX = 1_000
 const METADATA_SPARE_BYTES = 1_024
@@ -63,7 +63,7 @@ export function readTrajectory(line: RawLine, file: string): Trajectory | Malfor
 
 /**
  * Returns the trajectory of a line of JSON, or what is wrong with it: not JSON, a field that is missing or of the wrong
- * kind, counts and amounts that can't be (negative, fractions of a token, over a trillion), a number that JSON can't
+ * kind, counts and amounts that can't be (negative, fractions of a token, over a billion), a number that JSON can't
  * keep, nesting over 2,000 levels, more than the runs and steps of this product may hold. Never throws. Of duplicate
  * keys the last one counts, as everywhere in JavaScript. Lone surrogates and NUL are data like any other.
  */

@@ -20,7 +20,7 @@ const paramsSchema = z.strictObject({
 /**
  * The skill `json_transform`: the value of a JSONata expression on `input`, as plain JSON; null where it is nothing.
  * Fails with `INVALID_PLAN` for an expression that is wrong, does not fit its input, has a function as its value, or
- * takes longer than a second. Holds the thread for that long at most.
+ * takes longer than a second; it holds the thread for that long.
  */
 export function jsonTransformSkill(): Skill {
   const transform = boundedTransform()
@@ -45,8 +45,8 @@ const EVALUATE = `(async () => {
 
 /**
  * JSONata runs in a context of its own, because its own time limit is looked at between its operators only: a regular
- * expression that backtracks, or one `$pad`, would hold the process for as long as it likes. The time limit of \`vm\`
- * ends those too.
+ * expression that backtracks would hold the process for as long as it likes. The time limit of `vm` ends that too. What
+ * nothing ends is a single native call, as in a `$pad` to hundreds of millions: seconds, until memory refuses.
  */
 function boundedTransform(): (expression: string, input: Json) => Json {
   const require = createRequire(import.meta.url)

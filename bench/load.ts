@@ -1,0 +1,101 @@
+import { cpus } from 'node:os'
+import { createConcordat, defineAgent } from '../src/index.ts'
+import { silentLogger } from '../src/foundation/log.ts'
+
+/*
+ * One process that does the main job as fast as it can, in the shape of the bare group committer that it stands
+ * beside: submit, claim, five durable steps, the whole footprint, events to Redis, a consumer that parses them. Runs are
+ * submitted by 50 submitters in turn; afterwards 100 runs one by one, for latency at low load. Prints one JSON line.
+ */
+const [inFlight = '200', runs = '20000', lowRuns = '100', sideEffects = 'false'] = process.argv.slice(2)
+const SUBMITTERS = 50
+const LOW_LOAD_GAP_MS = 30
+const WARM_UP_RUNS = 400
+
+const OUTPUT = { ok: true, tokens: 120, text: 'x'.repeat(60) }
+const INPUT = { input: 'x'.repeat(200) }
+
+const started = new Map<string, number>()
+const latencies: number[] = []
+
+const agent = defineAgent({
+  name: 'bench',
+  version: '1',
+  async run({ step }) {
+    for (let i = 0; i < 5; i++) await step.do(`step${i}`, () => OUTPUT, { sideEffects: sideEffects === 'true' })
+  },
+})
+
+const concordat = await createConcordat({
+  agents: [agent],
+  log: silentLogger,
+  env: process.env,
+  config: { workerConcurrency: Number(inFlight), governanceProfile: 'STRICT' },
+})
+let events = 0
+await concordat.start()
+const subscription = await concordat.bus.subscribe(() => {
+  events++
+})
+
+async function submitAll(count: number): Promise<void> {
+  let next = 0
+  await Promise.all(
+    Array.from({ length: SUBMITTERS }, async () => {
+      while (next++ < count) await concordat.runs.submit({ tenant: 'default', agent: 'bench', input: INPUT })
+    }),
+  )
+}
+
+async function untilEnded(count: number): Promise<void> {
+  for (;;) {
+    const [row] = await concordat.database.query<{ ended: number }>(
+      `select count(*)::int as ended from concordat.runs where agent = 'bench' and phase in ('COMPLETED', 'FAILED')`,
+    )
+    if ((row?.ended ?? 0) >= count) return
+    await new Promise((resolve) => setTimeout(resolve, 25))
+  }
+}
+
+function percentile(values: readonly number[], share: number): number {
+  return values.toSorted((a, b) => a - b)[Math.floor(values.length * share)] ?? Number.NaN
+}
+
+await submitAll(WARM_UP_RUNS)
+await untilEnded(WARM_UP_RUNS)
+
+const cpuBefore = process.cpuUsage()
+const from = performance.now()
+await submitAll(Number(runs))
+await untilEnded(WARM_UP_RUNS + Number(runs))
+const seconds = (performance.now() - from) / 1_000
+const cpu = process.cpuUsage(cpuBefore)
+
+for (let i = 0; i < Number(lowRuns); i++) {
+  const at = performance.now()
+  const run = await concordat.runs.submit({ tenant: 'default', agent: 'bench', input: INPUT })
+  started.set(run.runId, at)
+  await run.result()
+  latencies.push(performance.now() - at)
+  await new Promise((resolve) => setTimeout(resolve, LOW_LOAD_GAP_MS * (0.5 + Math.random())))
+}
+
+await concordat.stop()
+const [counted] = await concordat.database.query<Record<string, number>>(
+  `select (select count(*)::int from concordat.steps) as steps, (select count(*)::int from concordat.audit_acks) as acks,
+          (select count(*)::int from concordat.outbox where published_at is null) as unpublished`,
+)
+await subscription.close()
+await concordat.close()
+process.stdout.write(
+  `${JSON.stringify({
+    runsPerSecond: Math.round(Number(runs) / seconds),
+    nodeCpuMsPerRun: Number(((cpu.user + cpu.system) / 1_000 / Number(runs)).toFixed(3)),
+    rssMb: Math.round(process.memoryUsage().rss / 1_048_576),
+    p50Ms: Number(percentile(latencies, 0.5).toFixed(2)),
+    p99Ms: Number(percentile(latencies, 0.99).toFixed(2)),
+    cores: cpus().length,
+    events,
+    ...counted,
+  })}\n`,
+)
