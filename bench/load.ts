@@ -1,6 +1,6 @@
 import { cpus } from 'node:os'
-import { createConcordat, defineAgent } from '../src/index.ts'
 import { silentLogger } from '../src/foundation/log.ts'
+import { createConcordat, defineAgent } from '../src/index.ts'
 
 /*
  * One process that does the main job as fast as it can, in the shape of the bare group committer that it stands
@@ -53,7 +53,7 @@ async function untilEnded(count: number): Promise<void> {
       `select count(*)::int as ended from concordat.runs where agent = 'bench' and phase in ('COMPLETED', 'FAILED')`,
     )
     if ((row?.ended ?? 0) >= count) return
-    await new Promise((resolve) => setTimeout(resolve, 25))
+    await new Promise((resolve) => setTimeout(resolve, 100))
   }
 }
 

@@ -1,5 +1,4 @@
 export type { Config, ConfigOverrides } from './config.ts'
-export { AlertSeverity, AuditAlertType } from './domains/alerts/alerts.ts'
 export {
   type Agent,
   type AgentContext,
@@ -12,6 +11,7 @@ export {
   type StepContext,
   type StepOptions,
 } from './domains/agents/agents.ts'
+export { AlertSeverity, AuditAlertType } from './domains/alerts/alerts.ts'
 export { type AuditExpectation, type DomainAck, reconcile } from './domains/audit/audit.ts'
 export { IncidentFacade } from './domains/incidents/incidents.ts'
 export { PhaseTransitionError, type RunOutcome, RunPhase, type RunStatus } from './domains/runs/runs.ts'

@@ -5,15 +5,26 @@ import { environmentSecrets, type SecretSource } from './config-secrets.ts'
 import { type Agent, AgentDirectory, registerAgents, type Skill } from './domains/agents/agents.ts'
 import { applyPolicy, type PolicyInput } from './domains/policies/policies.ts'
 import { listTenants, putTenant, setTenantStatus, type Tenant, type TenantInput } from './domains/tenants/tenants.ts'
-import { type CompletionContext, createCompletionContext, type Participant, type RunCompletionTransaction } from './flow/completion/completion.ts'
-import { builtInSkills, createWorkerPool, ObservabilityGuard, type Prices, type WorkerPool } from './flow/execution/execution.ts'
+import {
+  type CompletionContext,
+  createCompletionContext,
+  type Participant,
+  type RunCompletionTransaction,
+} from './flow/completion/completion.ts'
+import {
+  builtInSkills,
+  createWorkerPool,
+  ObservabilityGuard,
+  type Prices,
+  type WorkerPool,
+} from './flow/execution/execution.ts'
 import { type Authorize, Intake } from './flow/intake/intake.ts'
 import { RunOrchestrationKernel } from './flow/kernel/kernel.ts'
 import { createMaintenance } from './flow/maintenance/maintenance.ts'
 import { createRelay } from './flow/relay/relay.ts'
 import { type Bus, createBus } from './foundation/bus/bus.ts'
 import { DatabaseClock } from './foundation/clock.ts'
-import { newId } from './foundation/ids.ts'
+import { createIdSource } from './foundation/ids.ts'
 import { createLogger, type Logger } from './foundation/log.ts'
 import { createMetrics, type Metrics } from './foundation/metrics.ts'
 import { identityCodec, type PayloadCodec } from './foundation/payload-codec.ts'
@@ -23,7 +34,6 @@ import { type AuditApi, createAuditApi } from './surface/library/audit-api.ts'
 import { RunResults } from './surface/library/run-results.ts'
 import { createRunsApi, type RunsApi } from './surface/library/runs-api.ts'
 import { replayAgent } from './surface/replay/replay.ts'
-
 
 /** What `concordat.config.ts` defines, and what `createConcordat` takes. */
 export interface ConcordatDefinition {
@@ -117,6 +127,7 @@ interface Foundations {
 /** Builds every part, in the order in which they depend on each other. */
 function compose({ options, config, log, directory, database }: Foundations): Concordat {
   const metrics = createMetrics()
+  const newId = createIdSource()
   const clock = new DatabaseClock({
     onSkew: (skewMs) => log.warn({ skewMs }, 'this machine’s clock differs from the database’s; database time is used'),
   })
@@ -227,5 +238,7 @@ function compose({ options, config, log, directory, database }: Foundations): Co
 
 function createEventBus({ eventTransport, redisUrl }: Config, database: Database, log: Logger): Bus {
   if (eventTransport === 'redis-pubsub') return createBus({ transport: eventTransport, url: redisUrl ?? '', log })
-  return eventTransport === 'postgres' ? createBus({ transport: 'postgres', database, log }) : createBus({ transport: 'memory', log })
+  return eventTransport === 'postgres'
+    ? createBus({ transport: 'postgres', database, log })
+    : createBus({ transport: 'memory', log })
 }

@@ -1,5 +1,7 @@
 import { describe, expect, it } from 'vitest'
-import { hash32, isId, newId, partitionOf } from './ids.ts'
+import { createIdSource, hash32, isId, partitionOf } from './ids.ts'
+
+const newId = createIdSource()
 
 describe('ids', () => {
   it('are UUIDv7 in one spelling', () => {

@@ -23,9 +23,13 @@ const DEFAULT_LIMIT: JsonLimit = Object.freeze({
   tooLargeCode: 'INPUT_TOO_LARGE',
 })
 
+/** What most steps have for input. */
+const NULL_PAYLOAD: EncodedPayload = Object.freeze({ text: 'null', sizeBytes: 4, digest: hash('sha256', 'null') })
+
 /** Stores plain JSON text. Strings come back byte for byte, values equal. */
 export const identityCodec: PayloadCodec = Object.freeze({
   encode(value: unknown, limit: JsonLimit = DEFAULT_LIMIT): EncodedPayload {
+    if (value === null) return NULL_PAYLOAD
     const { text, sizeBytes, keyOrder } = stringifyJson(value, limit)
     // On the path of every step: the canonical text is built only where it differs, and parsed again only where the
     // value itself does not show it.

@@ -1,3 +1,6 @@
+import { rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import type { TestProject } from 'vitest/node'
 import './servers.ts' // for the type of what is provided
 import { startServers } from './start-servers.ts'
@@ -6,5 +9,8 @@ import { startServers } from './start-servers.ts'
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
   const { servers, stop } = await startServers(process.env)
   project.provide('servers', servers)
-  return stop
+  return async () => {
+    rmSync(join(tmpdir(), `${servers.databasePrefix}embedded`), { force: true }) // test/flow/support/databases.ts
+    await stop()
+  }
 }

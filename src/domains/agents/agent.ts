@@ -99,7 +99,17 @@ export function defineAgent<Input>(definition: CodeAgentDefinition<Input> | Plan
     tools: new Map(Object.entries(tools)),
     async run(context: AgentContext) {
       const input = schema ? parseInput(schema, context.input, base.name) : (context.input as Input)
-      return definition.run({ ...context, input })
+      const { step, secrets, run } = context
+      // The signal is handed on unread: making it for an agent that never asks costs more than a step.
+      return definition.run({
+        input,
+        step,
+        secrets,
+        run,
+        get signal() {
+          return context.signal
+        },
+      })
     },
   })
 }

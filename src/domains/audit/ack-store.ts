@@ -1,4 +1,4 @@
-import { statement, type Tx } from '../../foundation/storage/storage.ts'
+import { plainArray, statement, type Tx, textArray } from '../../foundation/storage/storage.ts'
 import type { DomainAck } from './contract.ts'
 
 const INSERT_ACKS = statement(
@@ -19,15 +19,15 @@ export async function writeAcks(tx: Tx, runs: readonly RunAcks[]): Promise<void>
   const rows = runs.flatMap((run) => run.acks.map((ack) => ({ run, at: run.at.toISOString(), ack })))
   if (rows.length === 0) return
   await tx.query(INSERT_ACKS, [
-    rows.map(({ run }) => run.tenantId),
-    rows.map(({ run }) => run.runId),
-    rows.map(({ ack }) => ack.domain),
-    rows.map(({ ack }) => ack.action),
-    rows.map(({ ack }) => ack.attempt),
-    rows.map(({ ack }) => ack.status),
-    rows.map(({ ack }) => ack.resultId),
-    rows.map(({ ack }) => ack.error),
-    rows.map(({ at }) => at),
+    textArray(rows.map(({ run }) => run.tenantId)),
+    plainArray(rows.map(({ run }) => run.runId)),
+    textArray(rows.map(({ ack }) => ack.domain)),
+    textArray(rows.map(({ ack }) => ack.action)),
+    plainArray(rows.map(({ ack }) => ack.attempt)),
+    plainArray(rows.map(({ ack }) => ack.status)),
+    textArray(rows.map(({ ack }) => ack.resultId)),
+    textArray(rows.map(({ ack }) => ack.error)),
+    plainArray(rows.map(({ at }) => at)),
   ])
 }
 

@@ -10,6 +10,7 @@ export {
   declareExpectations,
   sameAction,
 } from './contract.ts'
+export { type Anchors, type ExpectationState, expectationStates, finalizeDueAt } from './expectation-states.ts'
 export {
   type ContractFacts,
   type Finding,
@@ -17,5 +18,9 @@ export {
   type ReconciliationResult,
   reconcile,
 } from './reconcile.ts'
-export { reconciliationOf, type RunReconciliation, type StoredReconciliation, writeReconciliations } from './reconciliation-store.ts'
-export { type Anchors, type ExpectationState, expectationStates, finalizeDueAt } from './expectation-states.ts'
+export {
+  type RunReconciliation,
+  reconciliationOf,
+  type StoredReconciliation,
+  writeReconciliations,
+} from './reconciliation-store.ts'

@@ -40,7 +40,11 @@ function dueAt({ action, anchor, deadlineMs }: AuditExpectation, anchors: Anchor
   return from && new Date(from.getTime() + deadlineMs)
 }
 
-function statusOf(expectation: AuditExpectation, acks: readonly DomainAck[], { ended }: Anchors): ExpectationState['status'] {
+function statusOf(
+  expectation: AuditExpectation,
+  acks: readonly DomainAck[],
+  { ended }: Anchors,
+): ExpectationState['status'] {
   const own = acks.filter((ack) => sameAction(ack, expectation))
   if (own.some((ack) => ack.status === 'SUCCESS')) return 'ACKED'
   if (!ended) return 'PENDING'

@@ -1,5 +1,5 @@
 import { safeText } from '../../foundation/payload-codec.ts'
-import { statement, type Tx } from '../../foundation/storage/storage.ts'
+import { plainArray, statement, type Tx, textArray } from '../../foundation/storage/storage.ts'
 import { limits } from '../../limits.ts'
 import { type IncidentOutcome, outcomeOf, type RunEnding, severityOf } from './incident-rules.ts'
 
@@ -60,15 +60,15 @@ export const IncidentFacade = Object.freeze({
 
   async write(tx: Tx, incidents: readonly Incident[]): Promise<void> {
     await tx.query(INSERT_INCIDENTS, [
-      incidents.map((incident) => incident.tenantId),
-      incidents.map((incident) => incident.runId),
-      incidents.map((incident) => incident.incidentId),
-      incidents.map((incident) => incident.outcome),
-      incidents.map((incident) => incident.status),
-      incidents.map((incident) => incident.severity),
-      incidents.map((incident) => incident.reason),
-      incidents.map((incident) => incident.message),
-      incidents.map((incident) => incident.createdAt.toISOString()),
+      textArray(incidents.map((incident) => incident.tenantId)),
+      plainArray(incidents.map((incident) => incident.runId)),
+      plainArray(incidents.map((incident) => incident.incidentId)),
+      plainArray(incidents.map((incident) => incident.outcome)),
+      plainArray(incidents.map((incident) => incident.status)),
+      plainArray(incidents.map((incident) => incident.severity)),
+      textArray(incidents.map((incident) => incident.reason)),
+      textArray(incidents.map((incident) => incident.message)),
+      plainArray(incidents.map((incident) => incident.createdAt.toISOString())),
     ])
   },
 

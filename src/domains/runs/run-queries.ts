@@ -1,5 +1,5 @@
 import { sql } from 'kysely'
-import { type Database, type Tx, statement } from '../../foundation/storage/storage.ts'
+import { type Database, statement, type Tx } from '../../foundation/storage/storage.ts'
 import type { RunOutcome, RunPhase, RunStatus, Transition, Waiting } from './phases.ts'
 import type { PendingEnd, RunKey } from './run.ts'
 
@@ -23,7 +23,13 @@ export interface RunRow extends RunKey {
   readonly activeSince: Date | null
   readonly executionStartedAt: Date | null
   readonly executionEndedAt: Date | null
-  readonly stop: { requestedAt: string; by: string; why: string; deliveredAt?: string; confirmedAt?: string | null } | null
+  readonly stop: {
+    requestedAt: string
+    by: string
+    why: string
+    deliveredAt?: string
+    confirmedAt?: string | null
+  } | null
   readonly pending: PendingEnd | null
   readonly transitions: readonly Transition[]
   readonly expectations: readonly StoredExpectation[]

@@ -13,5 +13,15 @@ export {
   walkToEnd,
 } from './phases.ts'
 export { type PendingEnd, pendingEnd, type RunEnd, type RunKey, type RunTotals } from './run.ts'
-export { type ContractRow, contractsOf, type EndedStatus, endedAmong, findRun, listRuns, type RunFilter, type RunRow, type RunSummary } from './run-queries.ts'
-export { checkpointsOfRun, type StepRecord, stepsOfRun, type StepWithTrace } from './step-queries.ts'
+export {
+  type ContractRow,
+  contractsOf,
+  type EndedStatus,
+  endedAmong,
+  findRun,
+  listRuns,
+  type RunFilter,
+  type RunRow,
+  type RunSummary,
+} from './run-queries.ts'
+export { checkpointsOfRun, type StepRecord, type StepWithTrace, stepsOfRun } from './step-queries.ts'

@@ -1,4 +1,4 @@
-import { type Tx, statement } from '../../foundation/storage/storage.ts'
+import { statement, type Tx } from '../../foundation/storage/storage.ts'
 import type { RunKey } from './run.ts'
 
 /** A recorded step; payloads as JSON text, `costNanoUsd` in nano-US-dollars, times in database time. */

@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { AppError } from '../../foundation/app-error.ts'
-import { type Tx, statement } from '../../foundation/storage/storage.ts'
+import { statement, type Tx } from '../../foundation/storage/storage.ts'
 
 /** The customer on whose behalf runs execute. `maxRunning` null: no limit; `allowedAgents` null: every agent. */
 export interface Tenant {
@@ -30,14 +30,18 @@ const PUT = statement(
  */
 export async function putTenant(tx: Tx, tenant: TenantInput): Promise<void> {
   const parsed = input.safeParse(tenant)
-  if (!parsed.success) throw new AppError('INVALID_REQUEST', `the tenant is not valid: ${z.prettifyError(parsed.error)}`)
+  if (!parsed.success)
+    throw new AppError('INVALID_REQUEST', `the tenant is not valid: ${z.prettifyError(parsed.error)}`)
   const { tenantId, maxRunning, allowedAgents } = parsed.data
   await tx.query(PUT, [tenantId, maxRunning, allowedAgents])
 }
 
 /** Suspends or resumes a tenant. New runs of a suspended one are denied, with their footprint; queued ones wait. */
 export async function setTenantStatus(tx: Tx, tenantId: string, status: Tenant['status']): Promise<void> {
-  const rows = await tx.query('update concordat.tenants set status = $2 where tenant_id = $1 returning tenant_id', [tenantId, status])
+  const rows = await tx.query('update concordat.tenants set status = $2 where tenant_id = $1 returning tenant_id', [
+    tenantId,
+    status,
+  ])
   if (rows.length === 0) throw new AppError('UNKNOWN_TENANT', `there is no tenant ${JSON.stringify(tenantId)}`)
 }
 

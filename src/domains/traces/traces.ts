@@ -1,4 +1,4 @@
-import { statement, type Tx } from '../../foundation/storage/storage.ts'
+import { plainArray, statement, type Tx, textArray } from '../../foundation/storage/storage.ts'
 
 export type TraceEnding = 'COMPLETE' | 'ABORTED'
 
@@ -71,12 +71,12 @@ interface TraceRow {
 
 function endColumns(ends: readonly TraceEnd[]): unknown[] {
   return [
-    ends.map((end) => end.tenantId),
-    ends.map((end) => end.runId),
-    ends.map((end) => end.ending),
-    ends.map((end) => end.endedAt.toISOString()),
-    ends.map((end) => end.stepCount),
-    ends.map((end) => end.gapCount),
+    textArray(ends.map((end) => end.tenantId)),
+    plainArray(ends.map((end) => end.runId)),
+    plainArray(ends.map((end) => end.ending)),
+    plainArray(ends.map((end) => end.endedAt.toISOString())),
+    plainArray(ends.map((end) => end.stepCount)),
+    plainArray(ends.map((end) => end.gapCount)),
   ]
 }
 
@@ -85,10 +85,10 @@ export const TraceFacade = Object.freeze({
   /** Starts the traces of runs in the transaction that first claims them. */
   async start(tx: Tx, starts: readonly TraceStart[]): Promise<void> {
     await tx.query(START, [
-      starts.map((start) => start.tenantId),
-      starts.map((start) => start.runId),
-      starts.map((start) => traceIdOf(start.runId)),
-      starts.map((start) => start.startedAt.toISOString()),
+      textArray(starts.map((start) => start.tenantId)),
+      plainArray(starts.map((start) => start.runId)),
+      plainArray(starts.map((start) => traceIdOf(start.runId))),
+      plainArray(starts.map((start) => start.startedAt.toISOString())),
     ])
   },
 

@@ -13,7 +13,12 @@ export interface CompletionRequest {
 
 /** What became of a completion. Only `ended` means that the run is over. */
 export type CompletionOutcome =
-  | { readonly kind: 'ended'; readonly status: RunOutcome; readonly phase: RunPhase; readonly result: TransactionResult }
+  | {
+      readonly kind: 'ended'
+      readonly status: RunOutcome
+      readonly phase: RunPhase
+      readonly result: TransactionResult
+    }
   /** A domain refuses: the run stays as it is, nothing of it is lost, and it is tried again when due. */
   | { readonly kind: 'blocked'; readonly failure: TransactionFailed; readonly retryInMs: number }
   /** Somebody else has the run now; the caller must not write anything more about it. */

@@ -20,17 +20,29 @@ export const COMPLETION_WRITES: readonly CompletionWrite[] = [
   {
     action: ACTIONS.createIncident,
     reaches: TransactionPhase.INCIDENT_CREATED,
-    run: (tx, batch) => GovernanceFacade.writeIncidents(tx, batch.map((each) => each.governance)),
+    run: (tx, batch) =>
+      GovernanceFacade.writeIncidents(
+        tx,
+        batch.map((each) => each.governance),
+      ),
   },
   {
     action: ACTIONS.evaluatePolicy,
     reaches: TransactionPhase.POLICY_EVALUATED,
-    run: (tx, batch) => GovernanceFacade.writeEvaluations(tx, batch.map((each) => each.governance)),
+    run: (tx, batch) =>
+      GovernanceFacade.writeEvaluations(
+        tx,
+        batch.map((each) => each.governance),
+      ),
   },
   {
     action: ACTIONS.completeTrace,
     reaches: TransactionPhase.TRACE_COMPLETED,
-    run: (tx, batch) => TraceFacade.complete(tx, batch.map((each) => each.traceEnd)),
+    run: (tx, batch) =>
+      TraceFacade.complete(
+        tx,
+        batch.map((each) => each.traceEnd),
+      ),
   },
   {
     action: ACTIONS.finalizeRun,
@@ -42,9 +54,18 @@ export const COMPLETION_WRITES: readonly CompletionWrite[] = [
 /** Status, acks and events: rows of the same commit as what they speak of. */
 async function finalize(tx: Tx, batch: readonly DecidedCompletion[]): Promise<void> {
   const [ended] = await Promise.all([
-    finishRuns(tx, batch.map((each) => each.finished)),
-    writeAcks(tx, batch.map(({ held, acks, at }) => ({ tenantId: held.tenantId, runId: held.runId, at, acks }))),
-    appendEvents(tx, batch.map(({ held, events }) => ({ tenantId: held.tenantId, runId: held.runId, events }))),
+    finishRuns(
+      tx,
+      batch.map((each) => each.finished),
+    ),
+    writeAcks(
+      tx,
+      batch.map(({ held, acks, at }) => ({ tenantId: held.tenantId, runId: held.runId, at, acks })),
+    ),
+    appendEvents(
+      tx,
+      batch.map(({ held, events }) => ({ tenantId: held.tenantId, runId: held.runId, events })),
+    ),
   ])
   const open = batch.find((each) => !ended.has(each.held.runId))
   if (open) throw new AppError('LEASE_LOST', `run ${open.held.runId} was ended by somebody else`)

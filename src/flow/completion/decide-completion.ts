@@ -63,7 +63,16 @@ export function decideCompletion(request: CompletionRequest, held: HeldRun, inpu
     stop: request.stop,
     endedAt: at,
   }
-  return { request, held, governance, traceEnd, finished, acks, events: decideEvents(held, governance, traceEnd, inputs), at }
+  return {
+    request,
+    held,
+    governance,
+    traceEnd,
+    finished,
+    acks,
+    events: decideEvents(held, governance, traceEnd, inputs),
+    at,
+  }
 }
 
 /** Whoever executes a run learns of a stop only that it came; the run's row knows from whom. */
@@ -88,14 +97,23 @@ function decideAcks(held: HeldRun, { incident, evaluation }: GovernanceRecords, 
   ]
 }
 
-function decideEvents(held: HeldRun, governance: GovernanceRecords, traceEnd: TraceEnd, inputs: DecisionInputs): RunEvent[] {
+function decideEvents(
+  held: HeldRun,
+  governance: GovernanceRecords,
+  traceEnd: TraceEnd,
+  inputs: DecisionInputs,
+): RunEvent[] {
   const { status, reason, incident, evaluation } = governance
   const { steps, tokensIn, tokensOut, costNanoUsd } = held.totals
   const time = inputs.at.toISOString()
   const event = (type: RunEvent['type'], data: RunEvent['data']): RunEvent => ({ id: inputs.newId(), type, time, data })
   const costUsd = costNanoUsd === null ? null : usdFromNano(costNanoUsd)
   return [
-    event('incident.created', { incidentId: incident.incidentId, outcome: incident.outcome, severity: incident.severity }),
+    event('incident.created', {
+      incidentId: incident.incidentId,
+      outcome: incident.outcome,
+      severity: incident.severity,
+    }),
     event('policy.evaluated', { evaluationId: evaluation.evaluationId, outcome: evaluation.verdict.outcome }),
     event('trace.completed', { traceId: traceIdOf(held.runId), ending: traceEnd.ending }),
     event(status === 'succeeded' ? 'run.completed' : 'run.failed', {

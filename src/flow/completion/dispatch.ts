@@ -64,7 +64,9 @@ export async function createGovernanceRecordsLegacy(
   } catch (error) {
     const { runId } = request.lease
     const failure =
-      error instanceof TransactionFailed ? error : new TransactionFailed(runId, TransactionPhase.TRACE_COMPLETED, [], error)
+      error instanceof TransactionFailed
+        ? error
+        : new TransactionFailed(runId, TransactionPhase.TRACE_COMPLETED, [], error)
     return block(context, request, failure)
   }
 }
@@ -74,6 +76,9 @@ async function ended(context: CompletionContext, request: CompletionRequest, sta
   if (request.earlierAttempts === 0) return
   const { tenantId, runId } = request.lease
   await resolveAlerts(context.database, { tenantId, runId, type: 'RECONCILIATION_FAILED' }).catch((error) => {
-    context.log.error({ error, tenantId, runId }, 'the alert of a completion that is no longer blocked could not be resolved')
+    context.log.error(
+      { error, tenantId, runId },
+      'the alert of a completion that is no longer blocked could not be resolved',
+    )
   })
 }

@@ -11,7 +11,15 @@ export function failureOf(decided: DecidedCompletion, index: number, cause: unkn
   const message = cause instanceof Error ? cause.message : String(cause)
   const done = domainResults(decided, index)
   const action = COMPLETION_WRITES[index]?.action
-  const refused = { domain: 'orchestrator', action: 'finalize_run', ...action, resultId: null, success: false, error: message, at: decided.at }
+  const refused = {
+    domain: 'orchestrator',
+    action: 'finalize_run',
+    ...action,
+    resultId: null,
+    success: false,
+    error: message,
+    at: decided.at,
+  }
   return new TransactionFailed(decided.held.runId, phase, [...done, refused], cause)
 }
 
@@ -38,7 +46,10 @@ export function endedOutcome(
 export function alreadyEnded(
   options: CompletionOptions,
   { lease }: CompletionRequest,
-  { phase, outcome }: { phase: DecidedCompletion['finished']['phase']; outcome: DecidedCompletion['finished']['outcome'] },
+  {
+    phase,
+    outcome,
+  }: { phase: DecidedCompletion['finished']['phase']; outcome: DecidedCompletion['finished']['outcome'] },
 ): TransactionOutcome {
   const fields = { runId: lease.runId, phase: TransactionPhase.COMMITTED, domains: [], durationMs: 0 }
   const result = new TransactionResult(fields, () => untilPublished(options.database, lease))

@@ -2,8 +2,8 @@ import { type Incident, IncidentFacade } from '../../domains/incidents/incidents
 import {
   evaluate,
   type Lesson,
-  lessonsOf,
   type LimitPolicy,
+  lessonsOf,
   type PolicyEvaluation,
   writeEvaluations,
   writeLessons,
@@ -30,7 +30,15 @@ export const GovernanceFacade = Object.freeze({
     const { tenantId, runId, agent, totals } = run
     const verdict = evaluate(agent, usageOf(run), policies)
     const { status, reason, message } = statusAfter(end, verdict)
-    const ending = { tenantId, runId, status, reason, message, traceGaps: totals.traceGaps, failedSteps: totals.failedSteps }
+    const ending = {
+      tenantId,
+      runId,
+      status,
+      reason,
+      message,
+      traceGaps: totals.traceGaps,
+      failedSteps: totals.failedSteps,
+    }
     return {
       status,
       reason,

@@ -21,7 +21,10 @@ export async function holdAndDecide(
   const leases = requests.map((request) => request.lease)
   const [held, policies] = await Promise.all([
     holdRuns(tx, leases),
-    activePolicies(tx, leases.map((lease) => lease.tenantId)),
+    activePolicies(
+      tx,
+      leases.map((lease) => lease.tenantId),
+    ),
   ])
   const lost = leases.filter((lease) => !held.has(lease.runId))
   const ended = lost.length > 0 ? await endedUnder(tx, lost) : new Map()

@@ -18,7 +18,10 @@ export async function sweepIntents(options: CompletionOptions): Promise<number> 
     const { tenantId, runId, participant: name, attempt } = intent
     const participant = participants.find((each) => each.name === name)
     if (!participant) {
-      log.error({ tenantId, runId, participant: name }, 'an operation needs its compensation, but its participant is not configured')
+      log.error(
+        { tenantId, runId, participant: name },
+        'an operation needs its compensation, but its participant is not configured',
+      )
       continue
     }
     try {

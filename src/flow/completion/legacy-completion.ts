@@ -1,7 +1,9 @@
 import { ACTIONS, type Action, ackOf, type DomainAck, writeAcks } from '../../domains/audit/audit.ts'
 import { TraceFacade } from '../../domains/traces/traces.ts'
 import { appendEvents, type EventType } from '../../foundation/events/events.ts'
+import { safeText } from '../../foundation/payload-codec.ts'
 import type { Tx } from '../../foundation/storage/storage.ts'
+import { limits } from '../../limits.ts'
 import { finishRuns, holdRuns } from '../kernel/kernel.ts'
 import type { CompletionOptions } from './completion-context.ts'
 import type { CompletionRequest, TransactionOutcome } from './completion-request.ts'
@@ -84,7 +86,10 @@ async function writePart(
     return (await commitPart(options, decided, part)) ? resultOf(part, decided, null) : 'lease_lost'
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error)
-    options.log.error({ error, tenantId, runId, domain: part.action.domain }, 'a domain refused its part of a run that ends')
+    options.log.error(
+      { error, tenantId, runId, domain: part.action.domain },
+      'a domain refused its part of a run that ends',
+    )
     options.metrics.counter('concordat_completion_domain_errors_total').inc({ domain: part.action.domain })
     await leaveFailedAck(options, decided, part, message)
     return resultOf(part, decided, message)
@@ -116,7 +121,10 @@ async function leaveFailedAck(
   message: string,
 ): Promise<void> {
   const { tenantId, runId } = held
-  const ack = ackOf(action, 'FAILED', { error: message, attempt: request.earlierAttempts + 1 })
+  const ack = ackOf(action, 'FAILED', {
+    error: safeText(message, limits.errorMessageCharsMax),
+    attempt: request.earlierAttempts + 1,
+  })
   await writeAcks(database, [{ tenantId, runId, at, acks: [ack] }]).catch((error) => {
     log.error({ error, tenantId, runId, domain: action.domain }, 'its FAILED ack could not be written either')
   })

@@ -9,7 +9,15 @@ import { COMPLETION_WRITES } from './completion-writes.ts'
 import type { DecidedCompletion } from './decide-completion.ts'
 import { domainResults, endedOutcome, failureOf } from './domain-results.ts'
 import { holdAndDecide } from './hold-and-decide.ts'
-import { compensated, type EndingRun, intend, keepDetail, type Participant, type ParticipantIntent, settle } from './participants.ts'
+import {
+  compensated,
+  type EndingRun,
+  intend,
+  keepDetail,
+  type Participant,
+  type ParticipantIntent,
+  settle,
+} from './participants.ts'
 import { RollbackStack } from './rollback-stack.ts'
 import { TransactionFailed, TransactionPhase } from './transaction-result.ts'
 
@@ -66,7 +74,12 @@ async function actElsewhere(
 }
 
 /** Undoes what a participant did elsewhere, then says so in its intent. A crash in between repeats it. */
-export async function compensate(tx: Tx, participant: Participant, intent: ParticipantIntent, detail: Json): Promise<void> {
+export async function compensate(
+  tx: Tx,
+  participant: Participant,
+  intent: ParticipantIntent,
+  detail: Json,
+): Promise<void> {
   await participant.compensate?.(intent, detail)
   await compensated(tx, intent)
 }
@@ -112,13 +125,21 @@ async function writeOwnRows(
     if (!write) continue
     await tx.query(`set local statement_timeout = ${Math.ceil(timeoutMs)}`)
     await asParticipant(decided, participant, written, () =>
-      withTimeout(() => write(tx, endingRun(decided)), { timeoutMs, onTimeout: () => timedOut(participant.name, timeoutMs) }),
+      withTimeout(() => write(tx, endingRun(decided)), {
+        timeoutMs,
+        onTimeout: () => timedOut(participant.name, timeoutMs),
+      }),
     )
     await tx.query('set local statement_timeout = 0')
   }
   for (const intent of intents) {
     if (await settle(tx, intent)) continue
-    throw refusal(decided, intent.participant, written, new Error('its operation was undone already: the completion took too long'))
+    throw refusal(
+      decided,
+      intent.participant,
+      written,
+      new Error('its operation was undone already: the completion took too long'),
+    )
   }
 }
 
@@ -139,7 +160,14 @@ async function asParticipant<T>(
 function refusal(decided: DecidedCompletion, name: string, written: number, cause: unknown): TransactionFailed {
   const phase = COMPLETION_WRITES[written - 1]?.reaches ?? TransactionPhase.NOT_STARTED
   const error = cause instanceof Error ? cause.message : String(cause)
-  const refused = { domain: `participant:${name}`, action: 'participate', resultId: null, success: false, error, at: decided.at }
+  const refused = {
+    domain: `participant:${name}`,
+    action: 'participate',
+    resultId: null,
+    success: false,
+    error,
+    at: decided.at,
+  }
   return new TransactionFailed(decided.held.runId, phase, [...domainResults(decided, written), refused], cause)
 }
 

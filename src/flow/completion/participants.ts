@@ -1,6 +1,6 @@
 import type { RunKey, RunOutcome } from '../../domains/runs/runs.ts'
 import type { Json } from '../../foundation/json.ts'
-import { type Tx, statement } from '../../foundation/storage/storage.ts'
+import { statement, type Tx } from '../../foundation/storage/storage.ts'
 
 /** What a participant learns of the run that ends. */
 export interface EndingRun extends RunKey {
@@ -96,12 +96,18 @@ export interface DueIntent {
 
 /** Takes intents whose completion never settled them. From here on that completion can no longer commit. */
 export async function takeDueIntents(tx: Tx, batchMax: number, retryInMs: number): Promise<DueIntent[]> {
-  const rows = await tx.query<{ tenant_id: string; run_id: string; attempt: number; participant: string; detail: string | null }>(
-    TAKE_DUE,
-    [batchMax, retryInMs],
-  )
+  const rows = await tx.query<{
+    tenant_id: string
+    run_id: string
+    attempt: number
+    participant: string
+    detail: string | null
+  }>(TAKE_DUE, [batchMax, retryInMs])
   return rows.map((row) => {
-    return { intent: intentOf({ tenantId: row.tenant_id, runId: row.run_id }, row.participant, row.attempt), detail: row.detail }
+    return {
+      intent: intentOf({ tenantId: row.tenant_id, runId: row.run_id }, row.participant, row.attempt),
+      detail: row.detail,
+    }
   })
 }
 

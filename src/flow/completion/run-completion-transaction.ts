@@ -49,7 +49,8 @@ export class RunCompletionTransaction {
     const startedAt = performance.now()
     const outcomes = await database.transaction(async (tx) => {
       const sorted = await holdAndDecide(tx, this.#options, requests)
-      if (sorted.decided.length === 0) return requests.map((request) => sorted.answers.get(request) as TransactionOutcome)
+      if (sorted.decided.length === 0)
+        return requests.map((request) => sorted.answers.get(request) as TransactionOutcome)
       return lastFlight(
         writeAll(tx, sorted.decided).then((results) => {
           const durationMs = performance.now() - startedAt

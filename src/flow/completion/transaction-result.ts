@@ -54,7 +54,10 @@ export class TransactionResult {
   async published(): Promise<TransactionResult> {
     await this.#untilPublished()
     const { runId, domains, durationMs } = this
-    return new TransactionResult({ runId, phase: TransactionPhase.EVENTS_PUBLISHED, domains, durationMs }, this.#untilPublished)
+    return new TransactionResult(
+      { runId, phase: TransactionPhase.EVENTS_PUBLISHED, domains, durationMs },
+      this.#untilPublished,
+    )
   }
 }
 

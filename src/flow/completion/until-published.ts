@@ -18,7 +18,10 @@ export async function untilPublished(database: Database, { tenantId, runId }: Ru
     const [unpublished] = await database.query<{ rows: number }>(UNPUBLISHED, [tenantId, runId])
     if (unpublished?.rows === 0) return
     if (performance.now() > giveUpAt) {
-      throw new AppError('BUS_UNREACHABLE', `${unpublished?.rows} outbox rows of run ${runId} are not published after ${WAIT_MS / 1000} s`)
+      throw new AppError(
+        'BUS_UNREACHABLE',
+        `${unpublished?.rows} outbox rows of run ${runId} are not published after ${WAIT_MS / 1000} s`,
+      )
     }
     await sleep(POLL_MS)
   }

@@ -9,7 +9,11 @@ let client: pg.Client | undefined
 
 async function connected(): Promise<pg.Client> {
   if (client) return client
-  const fresh = new pg.Client({ connectionString: databaseUrl, application_name: 'concordat heartbeat', connectionTimeoutMillis: intervalMs })
+  const fresh = new pg.Client({
+    connectionString: databaseUrl,
+    application_name: 'concordat heartbeat',
+    connectionTimeoutMillis: intervalMs,
+  })
   fresh.on('error', () => {
     client = undefined
   })

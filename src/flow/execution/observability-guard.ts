@@ -1,4 +1,10 @@
-import { ConsecutiveBreaker, type CircuitBreakerPolicy, circuitBreaker, handleAll, isBrokenCircuitError } from 'cockatiel'
+import {
+  type CircuitBreakerPolicy,
+  ConsecutiveBreaker,
+  circuitBreaker,
+  handleAll,
+  isBrokenCircuitError,
+} from 'cockatiel'
 import { AppError } from '../../foundation/app-error.ts'
 import type { Logger } from '../../foundation/log.ts'
 import type { Metrics } from '../../foundation/metrics.ts'
@@ -97,9 +103,9 @@ export class ObservabilityGuard {
   }
 }
 
-function checkpointOnly({ lease, step }: RecordStep, gap: string): RecordStep {
+function checkpointOnly({ lease, step, stored }: RecordStep, gap: string): RecordStep {
   const trace = { input: null, attributes: null, tokensIn: null, tokensOut: null, costNanoUsd: null, latencyMs: null }
-  return { lease, step: { ...step, ...trace, traceGap: gap } }
+  return { lease, stored, step: { ...step, ...trace, traceGap: gap } }
 }
 
 function messageOf(error: unknown): string {

@@ -9,6 +9,10 @@ export type Interruption =
   /** The lease is lost: nothing may be written any more. */
   | { readonly kind: 'lost' }
 
+function interrupted({ kind }: Interruption): DOMException {
+  return new DOMException(`the run was interrupted: ${kind}`, 'AbortError')
+}
+
 /**
  * The switch between the outside world and one executing run. The first interruption wins; it aborts every step in
  * flight and keeps new ones from starting, by promises that never resolve, so that a try/catch can't swallow it.
@@ -16,7 +20,7 @@ export type Interruption =
 export class RunControl {
   readonly claim: Claim
   readonly interrupted: Promise<Interruption>
-  readonly #abort = new AbortController()
+  #abort: AbortController | undefined
   #interruption: Interruption | undefined
   #lost = false
   #interrupt: (interruption: Interruption) => void = () => {}
@@ -28,7 +32,10 @@ export class RunControl {
     })
   }
 
+  /** Made when somebody asks for it: most steps never do. */
   get signal(): AbortSignal {
+    this.#abort ??= new AbortController()
+    if (this.#interruption) this.#abort.abort(interrupted(this.#interruption))
     return this.#abort.signal
   }
 
@@ -46,6 +53,6 @@ export class RunControl {
     if (this.#interruption) return
     this.#interruption = interruption
     this.#interrupt(interruption)
-    this.#abort.abort(new DOMException(`the run was interrupted: ${interruption.kind}`, 'AbortError'))
+    this.#abort?.abort(interrupted(interruption))
   }
 }

@@ -5,7 +5,14 @@ import { limits } from '../../limits.ts'
 
 /** The end of a run whose agent returned. */
 export function succeededEnd(output: EncodedPayload): RunEnd {
-  return { outcome: 'succeeded', reason: 'DONE', message: 'its agent returned', error: null, output, lastStepRecorded: true }
+  return {
+    outcome: 'succeeded',
+    reason: 'DONE',
+    message: 'its agent returned',
+    error: null,
+    output,
+    lastStepRecorded: true,
+  }
 }
 
 /** The end of a run that failed: with our code where the error has one, else `AGENT_FAILED`. */

@@ -1,4 +1,4 @@
-import { type Agent, type AgentContext, type AgentDirectory, type Secrets } from '../../domains/agents/agents.ts'
+import type { Agent, AgentContext, AgentDirectory, Secrets } from '../../domains/agents/agents.ts'
 import { checkpointsOfRun, type RunEnd } from '../../domains/runs/runs.ts'
 import { AppError } from '../../foundation/app-error.ts'
 import { backoffMs, sleep } from '../../foundation/backoff.ts'
@@ -8,7 +8,11 @@ import type { Logger } from '../../foundation/log.ts'
 import type { PayloadCodec } from '../../foundation/payload-codec.ts'
 import type { Database } from '../../foundation/storage/storage.ts'
 import { limits } from '../../limits.ts'
-import { type CompletionContext, type CompletionOutcome, createGovernanceRecordsForRun } from '../completion/completion.ts'
+import {
+  type CompletionContext,
+  type CompletionOutcome,
+  createGovernanceRecordsForRun,
+} from '../completion/completion.ts'
 import { type RunOrchestrationKernel, type StopReport, stoppedEnd } from '../kernel/kernel.ts'
 import { type ObservabilityGuard, ObservabilityMode } from './observability-guard.ts'
 import type { Prices } from './prices.ts'
@@ -37,7 +41,11 @@ export interface RunnerOptions {
 /** What became of a run that this worker executed. `released`: it goes on later, here or elsewhere. */
 export type RunClosing = CompletionOutcome | { readonly kind: 'released'; readonly dueAt: Date | null }
 
-const OUTPUT_LIMIT = { bytesMax: limits.stepOutputBytesMax, what: 'the run output', tooLargeCode: 'OUTPUT_TOO_LARGE' } as const
+const OUTPUT_LIMIT = {
+  bytesMax: limits.stepOutputBytesMax,
+  what: 'the run output',
+  tooLargeCode: 'OUTPUT_TOO_LARGE',
+} as const
 const CLOSE_RETRY_BASE_MS = 200
 const CLOSE_RETRY_CAP_MS = 5_000
 
@@ -72,7 +80,11 @@ function armDeadline(control: RunControl, executor: StepExecutor): () => void {
 }
 
 /** The agent's code, until it returns, throws or is interrupted; whichever comes first is how the execution ends. */
-async function executeSteps(options: RunnerOptions, control: RunControl, executor: StepExecutor): Promise<Interruption> {
+async function executeSteps(
+  options: RunnerOptions,
+  control: RunControl,
+  executor: StepExecutor,
+): Promise<Interruption> {
   if (control.interruption) return control.interruption
   const { claim } = control
   const agent = options.directory.find(claim.agent, claim.agentVersion)
@@ -90,13 +102,21 @@ async function callAgent(
   executor: StepExecutor,
   agent: Agent,
 ): Promise<unknown> {
-  const { claim, signal } = control
+  const { claim } = control
   const { codec, directory, secrets, prices } = options
-  const step = createStepApi({ agent, directory, executor, secrets, prices })
+  const step = createStepApi({ agent, directory, executor, prices })
   const input = codec.decode(claim.input)
   if (agent.kind === 'plan') return runPlan(agent.plan, { input, step, skills: directory.skills, secrets })
   const metadata: Json = claim.metadata === null ? null : codec.decode(claim.metadata)
-  const context: AgentContext = { input, step, signal, secrets, run: { runId: claim.runId, tenantId: claim.tenantId, metadata } }
+  const context: AgentContext = {
+    input,
+    step,
+    secrets,
+    run: { runId: claim.runId, tenantId: claim.tenantId, metadata },
+    get signal() {
+      return control.signal
+    },
+  }
   return agent.run(context)
 }
 
@@ -131,7 +151,9 @@ async function closeRun(
       const { runId, tenantId } = control.claim
       options.log.error({ error, runId, tenantId, attempt }, 'a run could not be closed and will be tried again')
       if (control.lost) return { kind: 'lease_lost' }
-      await sleep(backoffMs({ attempt, baseMs: CLOSE_RETRY_BASE_MS, capMs: CLOSE_RETRY_CAP_MS, random: options.random }))
+      await sleep(
+        backoffMs({ attempt, baseMs: CLOSE_RETRY_BASE_MS, capMs: CLOSE_RETRY_CAP_MS, random: options.random }),
+      )
     }
   }
 }

@@ -4,7 +4,7 @@ import type {
   LlmRequest,
   LlmResult,
   RecordedStep,
-  Secrets,
+  SkillContext,
   StepApi,
   StepContext,
   StepOptions,
@@ -23,12 +23,11 @@ export interface StepApiOptions {
   readonly agent: Agent
   readonly directory: AgentDirectory
   readonly executor: StepExecutor
-  readonly secrets: Secrets
   readonly prices: Prices
 }
 
 /** The steps that an agent's code sees: each is one spec for the executor. */
-export function createStepApi({ agent, directory, executor, secrets, prices }: StepApiOptions): StepApi {
+export function createStepApi({ agent, directory, executor, prices }: StepApiOptions): StepApi {
   return {
     async do<T>(name: string, work: (context: StepContext) => T | Promise<T>, options?: StepOptions): Promise<T> {
       const execute = (context: StepContext) => output(work(context))
@@ -37,8 +36,14 @@ export function createStepApi({ agent, directory, executor, secrets, prices }: S
 
     async tool<T>(name: string, input: Json, options?: StepOptions): Promise<T> {
       const call = directory.toolCall(agent, name, input)
-      const execute = (context: StepContext) => output(call.run({ ...context, secrets }))
-      return executor.run({ kind: 'tool', name, input, ...specOptions({ ...call.options, ...options }), execute }) as Promise<T>
+      const execute = (context: SkillContext) => output(call.run(context))
+      return executor.run({
+        kind: 'tool',
+        name,
+        input,
+        ...specOptions({ ...call.options, ...options }),
+        execute,
+      }) as Promise<T>
     },
 
     async llm(name: string, request: LlmRequest, options?: StepOptions): Promise<LlmResult> {
@@ -49,13 +54,28 @@ export function createStepApi({ agent, directory, executor, secrets, prices }: S
         return { output: call.result, tokensIn: call.tokensIn, tokensOut: call.tokensOut, ...costOf(call, prices) }
       }
       // A model call can run again: what it said the first time, nobody has acted upon.
-      return executor.run({ kind: 'llm', name, input, ...specOptions(options, false), execute }) as unknown as Promise<LlmResult>
+      return executor.run({
+        kind: 'llm',
+        name,
+        input,
+        ...specOptions(options, false),
+        execute,
+      }) as unknown as Promise<LlmResult>
     },
 
     async sleep(name: string, ms: number): Promise<void> {
-      if (!(ms >= 0 && ms <= SLEEP_MS_MAX)) throw new AppError('INVALID_REQUEST', `a sleep lasts 0 to ${SLEEP_MS_MAX} ms, not ${ms}`)
+      if (!(ms >= 0 && ms <= SLEEP_MS_MAX))
+        throw new AppError('INVALID_REQUEST', `a sleep lasts 0 to ${SLEEP_MS_MAX} ms, not ${ms}`)
       const execute = () => ({ output: null })
-      await executor.run({ kind: 'sleep', name, input: { ms }, sideEffects: false, retry: retryOf(), sleepMs: ms, execute })
+      await executor.run({
+        kind: 'sleep',
+        name,
+        input: { ms },
+        sideEffects: false,
+        retry: retryOf(),
+        sleepMs: ms,
+        execute,
+      })
     },
 
     async record(step: RecordedStep): Promise<Json> {

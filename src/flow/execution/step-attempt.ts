@@ -1,3 +1,4 @@
+import type { Secrets, SkillContext } from '../../domains/agents/agents.ts'
 import { AppError } from '../../foundation/app-error.ts'
 import type { RunControl } from './run-control.ts'
 import type { StepResult, StepSpec } from './step-spec.ts'
@@ -11,30 +12,66 @@ export interface AttemptOptions {
   readonly attempt: number
   readonly idempotencyKey: string
   readonly timeoutMs: number
+  readonly secrets: Secrets
 }
 
 /** Runs a step's code once. Its signal aborts at its timeout and when the run is interrupted. */
 export async function runAttempt(spec: StepSpec, options: AttemptOptions): Promise<AttemptOutcome> {
-  const { control, attempt, idempotencyKey, timeoutMs } = options
-  const abort = new AbortController()
-  const onInterrupt = () => abort.abort(control.signal.reason)
-  control.signal.addEventListener('abort', onInterrupt, { once: true })
-  let timer: NodeJS.Timeout | undefined
-  const timedOut = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => {
-      const error = new AppError('STEP_TIMEOUT', `step ${spec.name} took longer than ${timeoutMs} ms`)
-      abort.abort(error)
-      reject(error)
-    }, timeoutMs)
-  })
+  const context = new AttemptContext(options)
   try {
-    const working = spec.execute({ signal: abort.signal, attempt, idempotencyKey })
-    return { kind: 'done', result: working instanceof Promise ? await Promise.race([working, timedOut]) : working }
+    const working = spec.execute(context)
+    if (!(working instanceof Promise)) return { kind: 'done', result: working }
+    return { kind: 'done', result: await context.orTimeout(working, spec.name, options.timeoutMs) }
   } catch (error) {
     return { kind: 'failed', error, retryable: isRetryable(error) }
   } finally {
-    clearTimeout(timer)
-    control.signal.removeEventListener('abort', onInterrupt)
+    context.close()
+  }
+}
+
+/** What a step's code gets. The signal is made when it is asked for, the timer when the code does not answer at once. */
+class AttemptContext implements SkillContext {
+  readonly attempt: number
+  readonly idempotencyKey: string
+  readonly secrets: Secrets
+  readonly #control: RunControl
+  #abort: AbortController | undefined
+  #unhear: (() => void) | undefined
+  #timer: NodeJS.Timeout | undefined
+
+  constructor({ control, attempt, idempotencyKey, secrets }: AttemptOptions) {
+    this.#control = control
+    this.secrets = secrets
+    this.attempt = attempt
+    this.idempotencyKey = idempotencyKey
+  }
+
+  get signal(): AbortSignal {
+    if (this.#abort) return this.#abort.signal
+    const abort = new AbortController()
+    const { signal } = this.#control
+    const onInterrupt = () => abort.abort(signal.reason)
+    signal.addEventListener('abort', onInterrupt, { once: true })
+    this.#unhear = () => signal.removeEventListener('abort', onInterrupt)
+    if (signal.aborted) onInterrupt()
+    this.#abort = abort
+    return abort.signal
+  }
+
+  orTimeout<T>(working: Promise<T>, step: string, timeoutMs: number): Promise<T> {
+    const timedOut = new Promise<never>((_, reject) => {
+      this.#timer = setTimeout(() => {
+        const error = new AppError('STEP_TIMEOUT', `step ${step} took longer than ${timeoutMs} ms`)
+        this.#abort?.abort(error)
+        reject(error)
+      }, timeoutMs)
+    })
+    return Promise.race([working, timedOut])
+  }
+
+  close(): void {
+    clearTimeout(this.#timer)
+    this.#unhear?.()
   }
 }
 

@@ -1,3 +1,4 @@
+import type { Secrets } from '../../domains/agents/agents.ts'
 import type { StepRecord } from '../../domains/runs/runs.ts'
 import { AppError, deserializeError, type SerializedError, serializeError } from '../../foundation/app-error.ts'
 import { backoffMs } from '../../foundation/backoff.ts'
@@ -7,7 +8,7 @@ import type { EncodedPayload, PayloadCodec } from '../../foundation/payload-code
 import { limits } from '../../limits.ts'
 import type { StepRow, StepStatus } from '../kernel/kernel.ts'
 import type { ObservabilityGuard } from './observability-guard.ts'
-import { type Interruption, type RunControl } from './run-control.ts'
+import type { Interruption, RunControl } from './run-control.ts'
 import { failedEnd } from './run-end.ts'
 import { runAttempt } from './step-attempt.ts'
 import { StepKeys } from './step-keys.ts'
@@ -21,6 +22,7 @@ export interface StepExecutorOptions {
   readonly codec: PayloadCodec
   readonly random: () => number
   readonly stepTimeoutMs: number
+  readonly secrets: Secrets
 }
 
 /** A step's promise when the run is interrupted: it never resolves, and the run's code stops where it is. */
@@ -35,6 +37,8 @@ interface PlannedStep {
   readonly seq: number
   readonly input: EncodedPayload
   readonly startedAt: Date
+  /** True once it has a row. */
+  stored: boolean
 }
 
 /**
@@ -102,14 +106,23 @@ export class StepExecutor {
     const { codec, clock } = this.#options
     const input = codec.encode(spec.input, INPUT_LIMIT)
     const { key, seq, recorded } = this.#keys.next({ kind: spec.kind, name: spec.name, inputDigest: input.digest })
-    const step: PlannedStep = { spec, key, seq, input, startedAt: recorded?.startedAt ?? clock.now() }
+    const step: PlannedStep = {
+      spec,
+      key,
+      seq,
+      input,
+      startedAt: recorded?.startedAt ?? clock.now(),
+      stored: recorded !== undefined,
+    }
     switch (recorded?.status) {
       case undefined:
         return this.#attempt(step, 1)
       case 'succeeded':
         return this.#output(recorded)
       case 'failed':
-        return spec.keepsError ? this.#output(recorded) : this.#throw(JSON.parse(recorded.error ?? 'null') as SerializedError)
+        return spec.keepsError
+          ? this.#output(recorded)
+          : this.#throw(JSON.parse(recorded.error ?? 'null') as SerializedError)
       case 'waiting':
         return this.#wake(step, recorded)
       case 'started':
@@ -137,7 +150,7 @@ export class StepExecutor {
   }
 
   async #attempt(step: PlannedStep, attempt: number): Promise<Json> {
-    const { control, clock, stepTimeoutMs } = this.#options
+    const { control, clock, stepTimeoutMs, secrets } = this.#options
     const { spec } = step
     if (spec.sleepMs !== undefined) {
       const dueAt = new Date(clock.now().getTime() + spec.sleepMs)
@@ -147,7 +160,13 @@ export class StepExecutor {
     if (spec.sideEffects) await this.#record(step, { status: 'started', attempt })
     if (control.interruption) return this.#never()
     const idempotencyKey = `${control.claim.runId}:${step.key}`
-    const outcome = await runAttempt(spec, { control, attempt, idempotencyKey, timeoutMs: spec.timeoutMs ?? stepTimeoutMs })
+    const outcome = await runAttempt(spec, {
+      control,
+      attempt,
+      idempotencyKey,
+      secrets,
+      timeoutMs: spec.timeoutMs ?? stepTimeoutMs,
+    })
     if (control.interruption) return this.#never() // late output is not recorded
     if (outcome.kind === 'done') return this.#succeed(step, attempt, outcome.result)
     const error = serializeError(outcome.error)
@@ -167,7 +186,13 @@ export class StepExecutor {
       return this.#fail(step, attempt, serializeError(error))
     }
     const failed = result.error !== undefined
-    await this.#record(step, { status: failed ? 'failed' : 'succeeded', attempt, output, result, error: result.error ?? null })
+    await this.#record(step, {
+      status: failed ? 'failed' : 'succeeded',
+      attempt,
+      output,
+      result,
+      error: result.error ?? null,
+    })
     return this.#options.codec.decode(output.text) // what a resume would get
   }
 
@@ -191,7 +216,8 @@ export class StepExecutor {
   async #record(step: PlannedStep, write: StepWrite): Promise<void> {
     const { control, guard } = this.#options
     if (control.interruption) return this.#never()
-    await guard.record({ lease: control.claim, step: this.#row(step, write) })
+    await guard.record({ lease: control.claim, step: this.#row(step, write), stored: step.stored })
+    step.stored = true
   }
 
   #row({ spec, key, seq, input, startedAt }: PlannedStep, write: StepWrite): StepRow {

@@ -51,5 +51,8 @@ function diverged(key: string, how: string): AppError {
 function checkStepName(name: unknown): void {
   const fits = typeof name === 'string' && name.length > 0 && name.length <= limits.stepNameCharsMax
   if (fits && name.isWellFormed() && !name.includes('\0')) return
-  throw new AppError('INVALID_REQUEST', `a step's name has 1 to ${limits.stepNameCharsMax} characters, no NUL, no lone surrogate`)
+  throw new AppError(
+    'INVALID_REQUEST',
+    `a step's name has 1 to ${limits.stepNameCharsMax} characters, no NUL, no lone surrogate`,
+  )
 }

@@ -1,6 +1,6 @@
+import type { RecordedStep, RetryOptions, SkillContext, StepOptions } from '../../domains/agents/agents.ts'
 import { AppError, type SerializedError } from '../../foundation/app-error.ts'
 import { nanoFromUsd } from '../../foundation/money.ts'
-import type { RecordedStep, RetryOptions, SkillContext, StepOptions } from '../../domains/agents/agents.ts'
 import { limits } from '../../limits.ts'
 
 /** What a step's code gives back, and what it used. Absent usage is not recorded; it is not zero. */
@@ -28,7 +28,7 @@ export interface StepSpec {
   readonly sleepMs?: number
   /** A recorded error is returned as it was recorded, not thrown. */
   readonly keepsError?: boolean
-  readonly execute: (context: Omit<SkillContext, 'secrets'>) => Promise<StepResult> | StepResult
+  readonly execute: (context: SkillContext) => Promise<StepResult> | StepResult
 }
 
 const RETRY_ATTEMPTS_CAP = 100
@@ -40,8 +40,17 @@ export function retryOf({ maxAttempts, baseMs, capMs }: RetryOptions = {}): Requ
     capMs: capMs ?? limits.stepBackoffMsCap,
   }
   const { maxAttempts: attempts } = retry
-  if (!Number.isInteger(attempts) || attempts < 1 || attempts > RETRY_ATTEMPTS_CAP || !(retry.baseMs >= 0) || !(retry.capMs >= 0)) {
-    throw new AppError('INVALID_REQUEST', `retry takes 1 to ${RETRY_ATTEMPTS_CAP} maxAttempts and pauses of 0 ms or more`)
+  if (
+    !Number.isInteger(attempts) ||
+    attempts < 1 ||
+    attempts > RETRY_ATTEMPTS_CAP ||
+    !(retry.baseMs >= 0) ||
+    !(retry.capMs >= 0)
+  ) {
+    throw new AppError(
+      'INVALID_REQUEST',
+      `retry takes 1 to ${RETRY_ATTEMPTS_CAP} maxAttempts and pauses of 0 ms or more`,
+    )
   }
   return retry
 }

@@ -135,7 +135,10 @@ class Pool implements WorkerPool {
       databaseUrl,
       graceMs: limits.stopGraceMs,
       earliestDeadlineAt: () => {
-        return [...this.#active.values()].reduce((earliest, { deadlineAt }) => Math.min(earliest, deadlineAt), NO_DEADLINE)
+        return [...this.#active.values()].reduce(
+          (earliest, { deadlineAt }) => Math.min(earliest, deadlineAt),
+          NO_DEADLINE,
+        )
       },
     })
   }
@@ -169,7 +172,9 @@ class Pool implements WorkerPool {
     if (!active || active.control.interruption) return
     const { clock, kernel, log } = this.#options
     active.control.interrupt({ kind: 'stop', deliveredAt: clock.now() })
-    kernel.stopDelivered(active.control.claim).catch((error) => log.warn({ error, runId }, 'a delivered stop could not be noted'))
+    kernel
+      .stopDelivered(active.control.claim)
+      .catch((error) => log.warn({ error, runId }, 'a delivered stop could not be noted'))
   }
 
   async #claimAll(signal: AbortSignal): Promise<void> {
@@ -223,7 +228,8 @@ class Pool implements WorkerPool {
     const patience = new AbortController()
     await Promise.race([closed(), sleep(this.#options.drainTimeoutMs, patience.signal).catch(() => undefined)])
     patience.abort()
-    for (const { control } of this.#active.values()) control.interrupt({ kind: 'suspend', waiting: 'LEASE', dueAt: null })
+    for (const { control } of this.#active.values())
+      control.interrupt({ kind: 'suspend', waiting: 'LEASE', dueAt: null })
     await closed()
     await this.#heartbeat?.stop()
     if (this.#workerId !== '') await this.#options.kernel.leave(this.#workerId)

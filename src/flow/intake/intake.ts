@@ -1,6 +1,6 @@
 import type { Agent } from '../../domains/agents/agents.ts'
 import { declareExpectations } from '../../domains/audit/audit.ts'
-import { pendingEnd, RunPhase, transition, type Transition } from '../../domains/runs/runs.ts'
+import { pendingEnd, RunPhase, type Transition, transition } from '../../domains/runs/runs.ts'
 import type { Clock } from '../../foundation/clock.ts'
 import { GroupCommit } from '../../foundation/group-commit.ts'
 import type { IdSource } from '../../foundation/ids.ts'
@@ -106,7 +106,11 @@ export class Intake {
       }),
       createdAt: at,
     }
-    return { run, denied: denial ? { denial, run: deniedRun(run, denial, at) } : null, deny: (why) => deniedRun(run, why, at) }
+    return {
+      run,
+      denied: denial ? { denial, run: deniedRun(run, denial, at) } : null,
+      deny: (why) => deniedRun(run, why, at),
+    }
   }
 
   /** If this process dies here, maintenance ends the run: its end is stored with it. */
@@ -127,4 +131,3 @@ function deniedRun(run: NewRun, denial: Denial, at: Date): NewRun {
   const pending = pendingEnd(deniedEnd(denial))
   return { ...run, phase: RunPhase.CREATED, readyAt: null, dueAt, pending, transitions: [created(at)] }
 }
-

@@ -26,9 +26,13 @@ export interface SubmitRequest {
 // biome-ignore lint/suspicious/noControlCharactersInRegex: refusing them is the point
 const UNPRINTABLE = /[\u0000-\u001f\u007f]/
 
-const name = z.string().min(1).max(limits.stepNameCharsMax).refine((text) => text.isWellFormed() && !UNPRINTABLE.test(text), {
-  error: 'must not hold control characters or lone surrogates',
-})
+const name = z
+  .string()
+  .min(1)
+  .max(limits.stepNameCharsMax)
+  .refine((text) => text.isWellFormed() && !UNPRINTABLE.test(text), {
+    error: 'must not hold control characters or lone surrogates',
+  })
 
 const schema = z.object({
   tenant: name,
@@ -72,8 +76,19 @@ export function readRequest(request: SubmitRequest, codec: PayloadCodec): ReadRe
   const metadata =
     request.metadata === undefined
       ? null
-      : codec.encode(request.metadata, { bytesMax: limits.metadataBytesMax, what: 'metadata', tooLargeCode: 'INPUT_TOO_LARGE' })
-  const identity = JSON.stringify([agent, version ?? null, input.digest, priority, runAt?.getTime() ?? null, metadata?.digest ?? null])
+      : codec.encode(request.metadata, {
+          bytesMax: limits.metadataBytesMax,
+          what: 'metadata',
+          tooLargeCode: 'INPUT_TOO_LARGE',
+        })
+  const identity = JSON.stringify([
+    agent,
+    version ?? null,
+    input.digest,
+    priority,
+    runAt?.getTime() ?? null,
+    metadata?.digest ?? null,
+  ])
   return {
     tenant,
     agent,

@@ -39,7 +39,10 @@ export async function insertBatch(
     const tenants = new Map(rows.map((row) => [row.tenantId, row]))
     const admitted = submissions.map((submission) => admit(submission, tenants))
     const keyed = admitted.some(({ run }) => run.idempotencyKey !== null)
-    const inserting = insertRuns(tx, admitted.map(({ run }) => run))
+    const inserting = insertRuns(
+      tx,
+      admitted.map(({ run }) => run),
+    )
     if (keyed) return settleKeyed(tx, newId, admitted, await inserting)
     const done = Promise.all([inserting, appendCreated(tx, newId, admitted)])
     return lastFlight(done.then(() => admitted.map(toOutcome)))
@@ -75,7 +78,11 @@ async function settleKeyed(
   })
   const [earlier] = await Promise.all([
     taken.length > 0 ? runsByIdempotencyKey(tx, taken) : [],
-    appendCreated(tx, newId, admitted.filter(({ run }) => inserted.has(run.runId))),
+    appendCreated(
+      tx,
+      newId,
+      admitted.filter(({ run }) => inserted.has(run.runId)),
+    ),
   ])
   const byKey = new Map(earlier.map((run) => [JSON.stringify([run.tenantId, run.idempotencyKey]), run]))
   return admitted.map((each) => {
@@ -83,9 +90,13 @@ async function settleKeyed(
     const first = byKey.get(JSON.stringify([run.tenantId, run.idempotencyKey]))
     if (!first || first.runId === run.runId) return toOutcome(each)
     if (first.requestDigest === run.requestDigest) return { runId: first.runId, deduplicated: true, denial: null }
-    throw new AppError('IDEMPOTENCY_CONFLICT', `idempotency key ${JSON.stringify(run.idempotencyKey)} was used for another request`, {
-      details: { runId: first.runId },
-    })
+    throw new AppError(
+      'IDEMPOTENCY_CONFLICT',
+      `idempotency key ${JSON.stringify(run.idempotencyKey)} was used for another request`,
+      {
+        details: { runId: first.runId },
+      },
+    )
   })
 }
 
@@ -93,7 +104,11 @@ function appendCreated(tx: Tx, newId: IdSource, admitted: readonly Admitted[]): 
   const entries = admitted.map(({ run }) => {
     const { tenantId, runId, agent, agentVersion, priority, createdAt } = run
     const data = { agent, agentVersion, priority }
-    return { tenantId, runId, events: [{ id: newId(), type: 'run.created' as const, time: createdAt.toISOString(), data }] }
+    return {
+      tenantId,
+      runId,
+      events: [{ id: newId(), type: 'run.created' as const, time: createdAt.toISOString(), data }],
+    }
   })
   return appendEvents(tx, entries)
 }

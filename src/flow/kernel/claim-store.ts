@@ -61,7 +61,7 @@ const CLAIM = statement(
           where q.ready_at is not null and q.tenant_id = l.tenant_id and q.agent = l.agent
             and q.agent_version = l.agent_version and q.agent_digest = l.agent_digest
           order by q.priority desc, q.ready_at, q.run_id
-          limit 2 * $2::int) r
+          limit $2::int + least($2::int, 16)) r
    ),
    alive as (
      select worker_id from concordat.workers where worker_id = $1 and expires_at > clock_timestamp() for key share
@@ -76,8 +76,8 @@ const CLAIM = statement(
    )
    update concordat.runs r
       set phase = 'EXECUTING', worker_id = alive.worker_id, lease_token = r.lease_token + 1,
-          ready_at = null, due_at = null, waiting = null, active_since = clock_timestamp(),
-          execution_started_at = coalesce(r.execution_started_at, clock_timestamp()),
+          ready_at = null, due_at = null, waiting = null, active_since = statement_timestamp(),
+          execution_started_at = coalesce(r.execution_started_at, statement_timestamp()),
           transitions = case when r.phase = 'AUTHORIZED' then r.transitions || $8::jsonb else r.transitions end
      from held, alive
     where r.tenant_id = held.tenant_id and r.run_id = held.run_id

@@ -11,8 +11,25 @@ import { claimTransaction } from './claim-transaction.ts'
 import type { Claim, ClaimRequest, RecordStep, Release } from './messages.ts'
 import { releaseRun } from './run-store.ts'
 import { recordSteps } from './step-store.ts'
-import { type DueEnd, requestStop, seizePending, STOP_CHANNEL, stopDelivered, type Swept, sweepDue } from './takeover-store.ts'
-import { abandonWorker, heartbeat, type HeartbeatReply, type Reaped, reapWorkers, registerWorker, removeWorker, type WorkerIdentity } from './worker-store.ts'
+import {
+  type DueEnd,
+  requestStop,
+  STOP_CHANNEL,
+  type Swept,
+  seizePending,
+  stopDelivered,
+  sweepDue,
+} from './takeover-store.ts'
+import {
+  abandonWorker,
+  type HeartbeatReply,
+  heartbeat,
+  type Reaped,
+  reapWorkers,
+  registerWorker,
+  removeWorker,
+  type WorkerIdentity,
+} from './worker-store.ts'
 
 export type * from './messages.ts'
 export { blockRun, endedUnder, finishRuns, type HeldRun, holdRuns } from './run-store.ts'

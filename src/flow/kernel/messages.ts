@@ -100,6 +100,8 @@ export interface StepRow {
 export interface RecordStep {
   readonly lease: Lease
   readonly step: StepRow
+  /** True when the step has a row already: it was started or is waiting. */
+  readonly stored: boolean
 }
 
 /** Why a run gives its slot back without having ended. */

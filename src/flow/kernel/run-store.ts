@@ -1,6 +1,6 @@
 import type { AuditExpectation } from '../../domains/audit/audit.ts'
 import type { PendingEnd, RunKey, RunPhase, RunTotals, Transition } from '../../domains/runs/runs.ts'
-import { type Tx, statement } from '../../foundation/storage/storage.ts'
+import { jsonArray, plainArray, statement, type Tx, textArray } from '../../foundation/storage/storage.ts'
 import type { FinishedRun, Lease, Release } from './messages.ts'
 
 /** What a completion must know of a run, read under the lock that it holds until it commits. */
@@ -61,10 +61,10 @@ interface HeldRow {
 export async function holdRuns(tx: Tx, leases: readonly Lease[]): Promise<Map<string, HeldRun>> {
   const rows = await tx.query<HeldRow>(HOLD, [
     [...new Set(leases.map((lease) => lease.workerId))],
-    leases.map((lease) => lease.tenantId),
-    leases.map((lease) => lease.runId),
-    leases.map((lease) => lease.workerId),
-    leases.map((lease) => lease.leaseToken),
+    textArray(leases.map((lease) => lease.tenantId)),
+    plainArray(leases.map((lease) => lease.runId)),
+    plainArray(leases.map((lease) => lease.workerId)),
+    plainArray(leases.map((lease) => lease.leaseToken)),
   ])
   return new Map(rows.map((row) => [row.run_id, toHeld(row)]))
 }
@@ -107,9 +107,9 @@ export interface EndedRun {
 /** Those of the leases' runs that ended under that very token: the commit went through, only its reply was lost. */
 export async function endedUnder(tx: Tx, leases: readonly Lease[]): Promise<Map<string, EndedRun>> {
   const rows = await tx.query<EndedRun>(ENDED_UNDER, [
-    leases.map((lease) => lease.tenantId),
-    leases.map((lease) => lease.runId),
-    leases.map((lease) => lease.leaseToken),
+    textArray(leases.map((lease) => lease.tenantId)),
+    plainArray(leases.map((lease) => lease.runId)),
+    plainArray(leases.map((lease) => lease.leaseToken)),
   ])
   return new Map(rows.map((row) => [row.run_id, row]))
 }
@@ -138,26 +138,26 @@ const FINISH = statement(
 /** The last write of runs. Returns the ids that were still open under their token. */
 export async function finishRuns(tx: Tx, runs: readonly FinishedRun[]): Promise<Set<string>> {
   const rows = await tx.query<{ run_id: string }>(FINISH, [
-    runs.map((run) => run.tenantId),
-    runs.map((run) => run.runId),
-    runs.map((run) => run.leaseToken),
-    runs.map((run) => run.phase),
-    runs.map((run) => run.outcome),
-    runs.map((run) => run.reason),
-    runs.map((run) => run.output?.text ?? null),
-    runs.map((run) => run.output?.sizeBytes ?? null),
-    runs.map((run) => run.output?.digest ?? null),
-    runs.map((run) => run.error && JSON.stringify(run.error)),
-    runs.map((run) => JSON.stringify(run.transitions)),
-    runs.map((run) => run.observability),
-    runs.map((run) => run.steps),
-    runs.map((run) => run.failedSteps),
-    runs.map((run) => run.traceGaps),
-    runs.map((run) => run.tokensIn),
-    runs.map((run) => run.tokensOut),
-    runs.map((run) => run.costNanoUsd),
-    runs.map((run) => run.stop && JSON.stringify(run.stop)),
-    runs.map((run) => run.endedAt.toISOString()),
+    textArray(runs.map((run) => run.tenantId)),
+    plainArray(runs.map((run) => run.runId)),
+    plainArray(runs.map((run) => run.leaseToken)),
+    plainArray(runs.map((run) => run.phase)),
+    plainArray(runs.map((run) => run.outcome)),
+    textArray(runs.map((run) => run.reason)),
+    jsonArray(runs.map((run) => run.output?.text ?? null)),
+    plainArray(runs.map((run) => run.output?.sizeBytes ?? null)),
+    plainArray(runs.map((run) => run.output?.digest ?? null)),
+    jsonArray(runs.map((run) => run.error && JSON.stringify(run.error))),
+    jsonArray(runs.map((run) => JSON.stringify(run.transitions))),
+    plainArray(runs.map((run) => run.observability)),
+    plainArray(runs.map((run) => run.steps)),
+    plainArray(runs.map((run) => run.failedSteps)),
+    plainArray(runs.map((run) => run.traceGaps)),
+    plainArray(runs.map((run) => run.tokensIn)),
+    plainArray(runs.map((run) => run.tokensOut)),
+    plainArray(runs.map((run) => run.costNanoUsd)),
+    jsonArray(runs.map((run) => run.stop && JSON.stringify(run.stop))),
+    plainArray(runs.map((run) => run.endedAt.toISOString())),
   ])
   return new Set(rows.map((row) => row.run_id))
 }

@@ -1,4 +1,4 @@
-import { statement, type Tx } from '../../foundation/storage/storage.ts'
+import { jsonArray, plainArray, statement, type Tx, textArray } from '../../foundation/storage/storage.ts'
 import type { NewRun } from './messages.ts'
 
 const INSERT_RUNS = statement(
@@ -17,26 +17,26 @@ const INSERT_RUNS = statement(
 /** Inserts runs; one whose idempotency key is taken is left out. Returns the ids that are in. */
 export async function insertRuns(tx: Tx, runs: readonly NewRun[]): Promise<Set<string>> {
   const rows = await tx.query<{ run_id: string }>(INSERT_RUNS, [
-    runs.map((run) => run.tenantId),
-    runs.map((run) => run.runId),
-    runs.map((run) => run.agent),
-    runs.map((run) => run.agentVersion),
-    runs.map((run) => run.agentDigest),
-    runs.map((run) => run.phase),
-    runs.map((run) => run.priority),
-    runs.map((run) => run.readyAt?.toISOString() ?? null),
-    runs.map((run) => run.dueAt?.toISOString() ?? null),
-    runs.map((run) => run.timeoutMs),
-    runs.map((run) => run.idempotencyKey),
-    runs.map((run) => run.requestDigest),
-    runs.map((run) => run.input.text),
-    runs.map((run) => run.input.sizeBytes),
-    runs.map((run) => run.input.digest),
-    runs.map((run) => run.metadata),
-    runs.map((run) => run.pending && JSON.stringify(run.pending)),
-    runs.map((run) => JSON.stringify(run.transitions)),
-    runs.map((run) => JSON.stringify(run.expectations)),
-    runs.map((run) => run.createdAt.toISOString()),
+    textArray(runs.map((run) => run.tenantId)),
+    plainArray(runs.map((run) => run.runId)),
+    textArray(runs.map((run) => run.agent)),
+    textArray(runs.map((run) => run.agentVersion)),
+    textArray(runs.map((run) => run.agentDigest)),
+    plainArray(runs.map((run) => run.phase)),
+    plainArray(runs.map((run) => run.priority)),
+    plainArray(runs.map((run) => run.readyAt?.toISOString() ?? null)),
+    plainArray(runs.map((run) => run.dueAt?.toISOString() ?? null)),
+    plainArray(runs.map((run) => run.timeoutMs)),
+    textArray(runs.map((run) => run.idempotencyKey)),
+    plainArray(runs.map((run) => run.requestDigest)),
+    jsonArray(runs.map((run) => run.input.text)),
+    plainArray(runs.map((run) => run.input.sizeBytes)),
+    plainArray(runs.map((run) => run.input.digest)),
+    jsonArray(runs.map((run) => run.metadata)),
+    jsonArray(runs.map((run) => run.pending && JSON.stringify(run.pending))),
+    jsonArray(runs.map((run) => JSON.stringify(run.transitions))),
+    jsonArray(runs.map((run) => JSON.stringify(run.expectations))),
+    plainArray(runs.map((run) => run.createdAt.toISOString())),
   ])
   return new Set(rows.map((row) => row.run_id))
 }

@@ -1,5 +1,5 @@
 import type { PendingEnd, RunKey } from '../../domains/runs/runs.ts'
-import { type Tx, statement } from '../../foundation/storage/storage.ts'
+import { statement, type Tx } from '../../foundation/storage/storage.ts'
 
 /** The channel on which a stop is pushed to every worker. Payload: the run's id. */
 export const STOP_CHANNEL = 'concordat_stop'

@@ -1,7 +1,7 @@
-import type { Database } from '../../foundation/storage/storage.ts'
-import type { Logger } from '../../foundation/log.ts'
 import { pruneOutbox } from '../../foundation/events/events.ts'
+import type { Logger } from '../../foundation/log.ts'
 import { createTicker, defineService, type Service, startAll, stopAll } from '../../foundation/service.ts'
+import type { Database } from '../../foundation/storage/storage.ts'
 import { type CompletionContext, createGovernanceRecordsForRun, sweepIntents } from '../completion/completion.ts'
 import type { DueEnd, RunOrchestrationKernel } from '../kernel/kernel.ts'
 
@@ -29,7 +29,12 @@ export interface Maintenance extends Service {
 export function createMaintenance(options: MaintenanceOptions): Maintenance {
   const { kernel, completion, database, log, outboxRetentionMs } = options
   const part = (name: string, intervalMs: number, tick: () => Promise<void>) => {
-    return createTicker({ name, intervalMs, tick, onError: (error) => log.error({ error, part: name }, 'maintenance failed') })
+    return createTicker({
+      name,
+      intervalMs,
+      tick,
+      onError: (error) => log.error({ error, part: name }, 'maintenance failed'),
+    })
   }
   const sweep = part('sweep due runs', SWEEP_MS, () => sweepDueRuns(options))
   const parts = [

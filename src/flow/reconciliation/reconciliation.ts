@@ -2,8 +2,8 @@ import {
   acksOfRuns,
   type Finding,
   finalizeDueAt,
-  reconcile,
   type RunReconciliation,
+  reconcile,
   writeReconciliations,
 } from '../../domains/audit/audit.ts'
 import { type ContractRow, contractsOf, isTerminal } from '../../domains/runs/runs.ts'

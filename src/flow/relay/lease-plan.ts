@@ -31,5 +31,5 @@ export function planLeases(rows: readonly LeaseRow[], self: string, held: Readon
   if (free.length > 0) return { take: free.slice(0, share - mine.length), release: [] }
   if (mine.length > 0) return { take: [], release: [] }
   const [richest = []] = [...byOwner.values()].toSorted((a, b) => b.length - a.length)
-  return { take: richest.length > share ? richest.slice(-1) : [], release: [] }
+  return { take: richest.length > 1 ? richest.slice(-1) : [], release: [] }
 }

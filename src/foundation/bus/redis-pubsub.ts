@@ -9,8 +9,8 @@ import { Mailbox } from './mailbox.ts'
 import { RedisLink } from './redis-link.ts'
 
 const CHANNEL = 'concordat.events'
-/** A start does not wait longer for a Redis that is away: its absence delays events and nothing else. */
-const START_WAIT_MS = 2_000
+/** Nobody waits longer for a Redis that is away: its absence delays events and nothing else. */
+const OPEN_WAIT_MS = 2_000
 /** Redis runs a script without interruption: a few MB at a time keep it responsive. */
 const CALL_CHARS_MAX = 2_097_152
 const LOGGED_CHARS_MAX = 200
@@ -43,19 +43,22 @@ export function createRedisPubSubBus({ url, channel = CHANNEL, log }: RedisPubSu
     onReady: async (client) => (client.isPubSubActive ? undefined : client.subscribe(channel, receive)),
   })
 
+  let listening: Promise<void> | undefined
+  /** Only while somebody listens: otherwise this process would receive, and throw away, all that it publishes. */
+  const listen = () => {
+    listening ??= patiently(listener.open(), log)
+    return listening
+  }
+  const unlisten = () => {
+    listener.close()
+    listening = undefined
+  }
+
   const service = defineService('redis-pubsub bus', {
-    start: async () => {
-      const opened = Promise.all([publisher.open(), listener.open()])
-      await withTimeout(() => opened, {
-        timeoutMs: START_WAIT_MS,
-        onTimeout: () => unreachable('does not answer'),
-      }).catch((error: Error) =>
-        log.warn({ error: error.message }, 'Starting without Redis: events are late until it is back'),
-      )
-    },
+    start: () => patiently(publisher.open(), log),
     stop: async () => {
       publisher.close()
-      listener.close()
+      unlisten()
       await Promise.all([...mailboxes].map((mailbox) => mailbox.close()))
       mailboxes.clear()
     },
@@ -67,7 +70,7 @@ export function createRedisPubSubBus({ url, channel = CHANNEL, log }: RedisPubSu
       return service.state
     },
     get healthy() {
-      return publisher.ready !== undefined && listener.ready !== undefined
+      return publisher.ready !== undefined && (mailboxes.size === 0 || listener.ready !== undefined)
     },
     losses,
     start: service.start,
@@ -79,14 +82,24 @@ export function createRedisPubSubBus({ url, channel = CHANNEL, log }: RedisPubSu
     subscribe: async (hear) => {
       const mailbox = new Mailbox(hear, log)
       mailboxes.add(mailbox)
+      await listen()
       return {
         close: async () => {
           mailboxes.delete(mailbox)
+          if (mailboxes.size === 0) unlisten()
           await mailbox.close()
         },
       }
     },
   }
+}
+
+/** Redis may be away for long; what needs it comes later then. */
+async function patiently(opened: Promise<void>, log: Logger): Promise<void> {
+  const options = { timeoutMs: OPEN_WAIT_MS, onTimeout: () => unreachable('does not answer') }
+  await withTimeout(() => opened, options).catch((error: Error) =>
+    log.warn({ error: error.message }, 'Going on without Redis: events are late until it is back'),
+  )
 }
 
 async function publishAll(publisher: RedisLink, channel: string, messages: string[]): Promise<void> {
@@ -125,7 +138,6 @@ interface Receiver {
 
 /** Never throws: node-redis would end the process. */
 function receiveMessage(message: string, { mailboxes, losses, log }: Receiver): void {
-  if (mailboxes.size === 0) return
   let event: EventEnvelope
   try {
     event = EventEnvelope.parse(message)

@@ -26,7 +26,7 @@ const message = z.object({
     .min(0)
     .max(limits.partitions - 1),
   position: z.int().min(1),
-  data: z.unknown(),
+  data: z.unknown().optional(),
 })
 
 /** What an event says, without the attributes that are the same for all. */

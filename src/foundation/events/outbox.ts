@@ -2,7 +2,7 @@ import { limits } from '../../limits.ts'
 import { AppError } from '../app-error.ts'
 import { partitionOf } from '../ids.ts'
 import type { Json } from '../json.ts'
-import { type Database, statement, type Tx } from '../storage/storage.ts'
+import { type Database, jsonArray, plainArray, statement, type Tx, textArray } from '../storage/storage.ts'
 import type { EventType } from './event-types.ts'
 
 /** An event as a domain tells it; which run and tenant it belongs to is said by the entry that carries it. */
@@ -34,8 +34,8 @@ const ENTRY_CHARS_MAX = 262_144
 const APPEND = statement(
   'outbox_append',
   `insert into concordat.outbox (tenant_id, run_id, partition, event_count, events)
-   select entry.tenant_id, entry.run_id, entry.partition, entry.event_count, entry.events::json
-     from unnest($1::text[], $2::uuid[], $3::smallint[], $4::smallint[], $5::text[])
+   select entry.tenant_id, entry.run_id, entry.partition, entry.event_count, entry.events
+     from unnest($1::text[], $2::uuid[], $3::smallint[], $4::smallint[], $5::json[])
        as entry (tenant_id, run_id, partition, event_count, events)
     where pg_current_xact_id() is not null`,
 )
@@ -47,11 +47,11 @@ const APPEND = statement(
 export async function appendEvents(tx: Tx, entries: readonly OutboxEntry[]): Promise<void> {
   if (entries.length === 0) return
   await tx.query(APPEND, [
-    entries.map((entry) => entry.tenantId),
-    entries.map((entry) => entry.runId),
-    entries.map((entry) => partitionOf(entry.runId)),
-    entries.map((entry) => entry.events.length),
-    entries.map(eventsText),
+    textArray(entries.map((entry) => entry.tenantId)),
+    plainArray(entries.map((entry) => entry.runId)),
+    plainArray(entries.map((entry) => partitionOf(entry.runId))),
+    plainArray(entries.map((entry) => entry.events.length)),
+    jsonArray(entries.map(eventsText)),
   ])
 }
 

@@ -26,6 +26,11 @@ export function isRetryable(error: unknown): boolean {
   return error instanceof Error && RETRYABLE_TEXT.test(error.message)
 }
 
+/** True when a row with the same key is there already. */
+export function isUniqueViolation(error: unknown): boolean {
+  return error instanceof AppError && error.details?.sqlState === '23505'
+}
+
 /** What a driver's error means to the rest of the program: unreachable (retryable), or a statement that failed. */
 export function databaseError(error: unknown): AppError {
   if (error instanceof AppError) return error

@@ -5,6 +5,7 @@ import { createPgConfig } from '@electric-sql/pglite/node-postgres'
 import pg from 'pg'
 import { lockFolder } from './folder-lock.ts'
 import { PoolDatabase } from './pool-database.ts'
+import { SESSION_SETTINGS } from './session-settings.ts'
 import type { Database } from './storage.ts'
 import { typeParsers } from './type-parsers.ts'
 
@@ -48,6 +49,7 @@ export async function openEmbedded(options: EmbeddedOptions): Promise<EmbeddedDa
     await unlock()
     throw error
   }
+  await lite.exec(SESSION_SETTINGS)
   const config = createPgConfig(lite)
   const pool = new pg.Pool({
     ...config,

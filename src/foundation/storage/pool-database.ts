@@ -1,3 +1,4 @@
+import type { Writable } from 'node:stream'
 import { Kysely, PostgresDialect } from 'kysely'
 import type { Pool, PoolClient, QueryConfig } from 'pg'
 import { databaseError } from './errors.ts'
@@ -10,6 +11,7 @@ function onClient(client: Pick<PoolClient, 'query'>): Tx {
     async query<Row>(sql: Statement | string, values: readonly unknown[] = []): Promise<Row[]> {
       const config: QueryConfig = typeof sql === 'string' ? { text: sql } : { name: sql.name, text: sql.text }
       if (values.length > 0) config.values = values as unknown[]
+      gatherWrites(client)
       try {
         return (await client.query(config)).rows as Row[]
       } catch (error) {
@@ -17,6 +19,14 @@ function onClient(client: Pick<PoolClient, 'query'>): Tx {
       }
     },
   }
+}
+
+/** Whatever one turn of the event loop sends on a connection leaves in one system call, and wakes the server once. */
+function gatherWrites(client: Pick<PoolClient, 'query'>): void {
+  const { stream } = (client as unknown as { connection: { stream: Partial<Writable> } }).connection
+  if (!stream.cork || !stream.uncork || (stream.writableCorked ?? 0) > 0) return
+  stream.cork()
+  process.nextTick(() => stream.uncork?.())
 }
 
 /** Sends the commit behind the last statements. If one of them failed, the server turns the commit into a rollback. */

@@ -3,6 +3,7 @@ import { backoffMs, sleep } from '../backoff.ts'
 import type { Logger } from '../log.ts'
 import { databaseError } from './errors.ts'
 import { PoolDatabase } from './pool-database.ts'
+import { SESSION_SETTINGS } from './session-settings.ts'
 import type { Database } from './storage.ts'
 import { typeParsers } from './type-parsers.ts'
 
@@ -95,6 +96,7 @@ export function openPostgres({ url, poolMax, log, connectTimeoutMs }: PostgresOp
   pool.on('error', (error) => log.warn({ err: error.message }, 'idle database connection lost'))
   pool.on('connect', (connected) => {
     connected.on('error', (error) => log.warn({ err: error.message }, 'database connection lost'))
+    connected.query(SESSION_SETTINGS).catch(() => undefined) // the statement behind it tells
   })
   const database = new PoolDatabase(pool)
   const listener = new Listener(client, log)

@@ -1,7 +1,8 @@
 import type { Kysely } from 'kysely'
 import type { Schema } from './schema.ts'
 
-export { isRetryable } from './errors.ts'
+export { jsonArray, plainArray, textArray } from './array-literal.ts'
+export { isRetryable, isUniqueViolation } from './errors.ts'
 export type { SchemaState } from './migrate.ts'
 export { migrate, schemaState } from './migrate.ts'
 export type { DatabaseOptions } from './open-database.ts'

@@ -2,15 +2,15 @@ import {
   acksOfRuns,
   type ExpectationState,
   expectationStates,
-  reconciliationOf,
   type RunReconciliation,
+  reconciliationOf,
   type StoredAck,
   type StoredReconciliation,
 } from '../../domains/audit/audit.ts'
 import { findRun, isTerminal } from '../../domains/runs/runs.ts'
+import { type ReconciliationContext, reconcileRuns } from '../../flow/reconciliation/reconciliation.ts'
 import { AppError } from '../../foundation/app-error.ts'
 import { isId } from '../../foundation/ids.ts'
-import { type ReconciliationContext, reconcileRuns } from '../../flow/reconciliation/reconciliation.ts'
 
 /** A run's contract as it stands: what is expected, what is acknowledged, what the last reconciliation found. */
 export interface AuditReport {

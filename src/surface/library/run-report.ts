@@ -1,5 +1,12 @@
 import { alertsOfRun, type StoredAlert } from '../../domains/alerts/alerts.ts'
-import { acksOfRuns, type ExpectationState, expectationStates, reconciliationOf, type StoredAck, type StoredReconciliation } from '../../domains/audit/audit.ts'
+import {
+  acksOfRuns,
+  type ExpectationState,
+  expectationStates,
+  reconciliationOf,
+  type StoredAck,
+  type StoredReconciliation,
+} from '../../domains/audit/audit.ts'
 import { type Incident, IncidentFacade } from '../../domains/incidents/incidents.ts'
 import { evaluationOfRun, type PolicyEvaluation } from '../../domains/policies/policies.ts'
 import { isTerminal, type RunRow, type StepWithTrace, stepsOfRun } from '../../domains/runs/runs.ts'
@@ -11,7 +18,8 @@ import type { PayloadCodec } from '../../foundation/payload-codec.ts'
 import type { Database } from '../../foundation/storage/storage.ts'
 
 /** A step as people and programs read it: payloads decoded, cost in US dollars, times in ISO 8601 UTC. */
-export interface StepReport extends Omit<StepWithTrace, 'input' | 'output' | 'error' | 'attributes' | 'costNanoUsd' | 'tokensIn' | 'tokensOut'> {
+export interface StepReport
+  extends Omit<StepWithTrace, 'input' | 'output' | 'error' | 'attributes' | 'costNanoUsd' | 'tokensIn' | 'tokensOut'> {
   readonly input: Json
   readonly output: Json
   readonly error: Json

@@ -1,7 +1,7 @@
-import { endedAmong, type EndedStatus, type RunKey } from '../../domains/runs/runs.ts'
+import { type EndedStatus, endedAmong, type RunKey } from '../../domains/runs/runs.ts'
+import type { Logger } from '../../foundation/log.ts'
 import { createTicker, type Ticker } from '../../foundation/service.ts'
 import type { Database } from '../../foundation/storage/storage.ts'
-import type { Logger } from '../../foundation/log.ts'
 
 /** How late the end of a run that another process executes is noticed at the most. */
 const POLL_MS = 50

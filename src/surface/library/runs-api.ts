@@ -1,12 +1,23 @@
-import { type RunFilter, type RunStatus, type RunSummary, findRun, isTerminal, listRuns } from '../../domains/runs/runs.ts'
+import {
+  findRun,
+  isTerminal,
+  listRuns,
+  type RunFilter,
+  type RunStatus,
+  type RunSummary,
+} from '../../domains/runs/runs.ts'
+import {
+  type CompletionContext,
+  type CompletionOutcome,
+  createGovernanceRecordsForRun,
+} from '../../flow/completion/completion.ts'
+import type { Denial, Intake, SubmitRequest } from '../../flow/intake/intake.ts'
+import type { DueEnd, RunOrchestrationKernel } from '../../flow/kernel/kernel.ts'
 import { AppError, deserializeError, type SerializedError } from '../../foundation/app-error.ts'
 import { isId } from '../../foundation/ids.ts'
 import type { Json } from '../../foundation/json.ts'
-import type { PayloadCodec } from '../../foundation/payload-codec.ts'
+import { type PayloadCodec, safeText } from '../../foundation/payload-codec.ts'
 import type { Database } from '../../foundation/storage/storage.ts'
-import { type CompletionContext, type CompletionOutcome, createGovernanceRecordsForRun } from '../../flow/completion/completion.ts'
-import type { Denial, Intake, SubmitRequest } from '../../flow/intake/intake.ts'
-import type { DueEnd, RunOrchestrationKernel } from '../../flow/kernel/kernel.ts'
 import { type RunReport, reportOf } from './run-report.ts'
 import type { RunResults } from './run-results.ts'
 
@@ -54,6 +65,7 @@ export interface RunsApiParts {
 
 const LIST_DEFAULT = 50
 const LIST_MAX = 1_000
+const NOTE_CHARS_MAX = 1_000
 
 export function createRunsApi(parts: RunsApiParts): RunsApi {
   const { database, intake, kernel, completion, results, codec } = parts
@@ -67,7 +79,12 @@ export function createRunsApi(parts: RunsApiParts): RunsApi {
   async function endNow(due: DueEnd): Promise<CompletionOutcome> {
     const { tenantId, runId, leaseToken, pending } = due
     const lease = { tenantId, runId, workerId: null, leaseToken }
-    return createGovernanceRecordsForRun(completion, { lease, end: pending.end, stop: null, earlierAttempts: pending.attempts })
+    return createGovernanceRecordsForRun(completion, {
+      lease,
+      end: pending.end,
+      stop: null,
+      earlierAttempts: pending.attempts,
+    })
   }
 
   async function known(tenantId: string | null, runId: string) {
@@ -98,7 +115,13 @@ export function createRunsApi(parts: RunsApiParts): RunsApi {
 
     async stop(tenantId, runId, { by = 'operator', why = 'no reason given' } = {}) {
       const run = await known(tenantId, runId)
-      const answer = await kernel.requestStop({ tenantId: run.tenantId, runId, by, why })
+      const order = {
+        tenantId: run.tenantId,
+        runId,
+        by: safeText(by, NOTE_CHARS_MAX),
+        why: safeText(why, NOTE_CHARS_MAX),
+      }
+      const answer = await kernel.requestStop(order)
       if (answer.kind === 'executing') return 'requested'
       if (answer.kind === 'taken') {
         const outcome = await endNow(answer.due)
@@ -122,7 +145,17 @@ export function createRunsApi(parts: RunsApiParts): RunsApi {
   }
 }
 
-function endError({ status, reason, error, runId }: { status: RunStatus; reason: string | null; error: string | null; runId: string }): Error {
+function endError({
+  status,
+  reason,
+  error,
+  runId,
+}: {
+  status: RunStatus
+  reason: string | null
+  error: string | null
+  runId: string
+}): Error {
   if (error !== null) return deserializeError(JSON.parse(error) as SerializedError)
   const code = status === 'cancelled' ? 'RUN_STOPPED' : 'POLICY_VIOLATION'
   return new AppError(code, `run ${runId} ended as ${status}: ${reason ?? 'no reason given'}`)

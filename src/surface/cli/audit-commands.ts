@@ -1,0 +1,5 @@
+import { auditGet } from './audit-get.ts'
+import { auditReconcile } from './audit-reconcile.ts'
+import { defineNoun } from './command.ts'
+
+export const auditCommands = defineNoun('audit', 'hold runs against their audit contract', [auditGet, auditReconcile])

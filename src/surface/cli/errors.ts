@@ -1,0 +1,51 @@
+import { CommanderError } from 'commander'
+import { AppError, type ErrorCode, exitCodeOf, toAppError } from '../../foundation/app-error.ts'
+import { toJson } from './json.ts'
+import { printable, type Terminal } from './terminal.ts'
+
+/** 0 fine, 1 the work failed, 2 usage, 3 configuration, 4 unreachable. */
+export type ExitCode = 0 | 1 | 2 | 3 | 4
+
+/** What helps after an error of this code, where one command does. */
+const NEXT_COMMANDS: { readonly [Code in ErrorCode]?: string } = {
+  INVALID_CONFIGURATION: 'concordat doctor',
+  DATABASE_UNREACHABLE: 'concordat doctor',
+  BUS_UNREACHABLE: 'concordat doctor',
+  SCHEMA_OUTDATED: 'concordat migrate',
+  SCHEMA_NEWER: 'concordat migrate --check',
+  RUN_NOT_FOUND: 'concordat runs list',
+  NO_WORKER: 'concordat worker',
+}
+
+/** A command line that can't be understood: `path` is the command whose help tells more. */
+export class UsageError extends AppError {
+  readonly path: string
+
+  constructor(path: string, message: string) {
+    super('INVALID_REQUEST', message, { hint: `\`${path} --help\` shows what it takes.` })
+    this.path = path
+  }
+}
+
+/** Commander's own errors in our words; null for help and version, which are none. */
+export function usageError(error: CommanderError, path: string): UsageError | null {
+  if (error.exitCode === 0) return null
+  const message = error.code === 'commander.help' ? 'a command is missing' : error.message.replace(/^error: /, '')
+  return new UsageError(path, message)
+}
+
+/** Tells what went wrong on standard error, for people or as one JSON object, and returns the exit code. */
+export function reportError(terminal: Terminal, thrown: unknown, asJson: boolean): ExitCode {
+  const error = toAppError(thrown)
+  const next = error instanceof UsageError ? `${error.path} --help` : NEXT_COMMANDS[error.code]
+  const { code, hint } = error
+  if (asJson) {
+    terminal.err(toJson({ error: { code, message: error.message, hint, ...(next && { next }) } }))
+  } else {
+    const message = error.message.split('\n').map((line) => printable(line.trimEnd(), 2_000))
+    terminal.err(`${terminal.styleErr(['red', 'bold'], code)}  ${message.join('\n  ')}`)
+    if (hint) terminal.err(`  ${terminal.styleErr('dim', 'hint')}  ${printable(hint, 2_000)}`)
+    if (next) terminal.err(`  ${terminal.styleErr('dim', 'next')}  ${next}`)
+  }
+  return exitCodeOf(error)
+}

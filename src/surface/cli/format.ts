@@ -1,0 +1,50 @@
+import { formatUsd, nanoFromUsd } from '../../foundation/money.ts'
+
+/** How numbers, times and money are written for people. What is not known is a dash: absent is not zero. */
+export const UNKNOWN = '–'
+
+export function count(value: number | bigint | null): string {
+  return value === null ? UNKNOWN : value.toLocaleString('en-US')
+}
+
+/** `3 ms`, `1.25 s`, `2 m 03 s`, `5 h 07 m`. */
+export function duration(ms: number | null): string {
+  if (ms === null) return UNKNOWN
+  const seconds = ms / 1_000
+  if (seconds < 1) return `${Math.round(ms)} ms`
+  if (seconds < 60) return `${seconds.toFixed(seconds < 10 ? 2 : 1)} s`
+  const minutes = Math.floor(seconds / 60)
+  if (minutes < 60) return `${minutes} m ${pad(seconds % 60)} s`
+  return `${Math.floor(minutes / 60)} h ${pad(minutes % 60)} m`
+}
+
+/** The largest unit only: `3 s`, `12 m`, `5 h`, `40 d`. */
+export function age(ms: number): string {
+  const seconds = Math.max(0, ms / 1_000)
+  if (seconds < 60) return `${Math.floor(seconds)} s`
+  if (seconds < 3_600) return `${Math.floor(seconds / 60)} m`
+  if (seconds < 86_400) return `${Math.floor(seconds / 3_600)} h`
+  return `${Math.floor(seconds / 86_400)} d`
+}
+
+/** `2026-11-21 21:22:57.123 UTC`. */
+export function timestamp(at: Date): string {
+  return `${at.toISOString().slice(0, -1).replace('T', ' ')} UTC`
+}
+
+/** `21:22:57.123`, for rows below a full timestamp. */
+export function timeOfDay(at: Date | null): string {
+  return at === null ? UNKNOWN : at.toISOString().slice(11, -1)
+}
+
+export function usd(amount: number | null): string {
+  return amount === null ? UNKNOWN : formatUsd(nanoFromUsd(amount))
+}
+
+export function plural(n: number, one: string, many = `${one}s`): string {
+  return `${count(n)} ${n === 1 ? one : many}`
+}
+
+function pad(value: number): string {
+  return String(Math.floor(value)).padStart(2, '0')
+}

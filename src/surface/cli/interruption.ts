@@ -1,0 +1,28 @@
+import type { Terminal } from './terminal.ts'
+
+const EXIT_CODES = { SIGINT: 130, SIGTERM: 143 } as const // 128 and the signal's number, as shells have it
+
+/** Hears Ctrl-C and SIGTERM until `end` is called. */
+export interface Interruption {
+  /** Aborts at the first one: the command drains. The second one ends the process at once. */
+  readonly signal: AbortSignal
+  end(): void
+}
+
+export function onInterruption(terminal: Terminal, draining: string): Interruption {
+  const abort = new AbortController()
+  const hear = (signal: keyof typeof EXIT_CODES) => {
+    if (abort.signal.aborted) process.exit(EXIT_CODES[signal])
+    terminal.err(`${draining} (Ctrl-C again quits at once)`)
+    abort.abort()
+  }
+  process.on('SIGINT', hear)
+  process.on('SIGTERM', hear)
+  return {
+    signal: abort.signal,
+    end: () => {
+      process.off('SIGINT', hear)
+      process.off('SIGTERM', hear)
+    },
+  }
+}

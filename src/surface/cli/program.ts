@@ -1,0 +1,33 @@
+import { readFileSync } from 'node:fs'
+import { Command } from 'commander'
+import { auditCommands } from './audit-commands.ts'
+import { commonOptions, type Shell, setUp } from './command.ts'
+import { demoCommand } from './demo-command.ts'
+import { doctorCommand } from './doctor-command.ts'
+import { migrateCommand } from './migrate-command.ts'
+import { replayCommand } from './replay-command.ts'
+import { runsCommands } from './runs-commands.ts'
+import { workerCommand } from './worker-command.ts'
+
+const NOTES = `
+Exit codes: 0 fine, 1 the work failed, 2 usage, 3 configuration, 4 database or transport unreachable.
+Commands work on the embedded database in CONCORDAT_DATA_DIR (.concordat), or on DATABASE_URL.`
+
+/** The whole command line. */
+export function createProgram(shell: Shell): Command {
+  const program = new Command('concordat')
+    .description('Governed runs of AI agents: each ends in one atomic agreement between its domains.')
+    .version(packageVersion())
+    .enablePositionalOptions()
+    .addHelpText('after', NOTES)
+  for (const option of commonOptions()) program.addOption(option)
+  setUp(program, shell)
+  const commands = [demoCommand, replayCommand, workerCommand, migrateCommand, doctorCommand, runsCommands, auditCommands]
+  for (const add of commands) add(program, shell)
+  return program
+}
+
+function packageVersion(): string {
+  const { version } = JSON.parse(readFileSync(new URL('../../../package.json', import.meta.url), 'utf8'))
+  return version
+}

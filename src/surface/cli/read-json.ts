@@ -1,0 +1,45 @@
+import { createReadStream } from 'node:fs'
+import type { Readable } from 'node:stream'
+import { AppError } from '../../foundation/app-error.ts'
+import type { Json } from '../../foundation/json.ts'
+import { limits } from '../../limits.ts'
+
+/** Escapes may double a text; what is over the bound once it is parsed, the submission refuses. */
+const TEXT_BYTES_MAX = 2 * limits.runInputBytesMax
+
+/** The value of an option that takes JSON as it is, `@file` for a file's, `-` for standard input's. */
+export async function jsonOption(name: string, text: string): Promise<Json> {
+  if (text === '-') return parse(await readText(process.stdin, 'standard input'), `${name} from standard input`)
+  return text.startsWith('@') ? jsonFile(name, text.slice(1)) : parse(text, name)
+}
+
+export async function jsonFile(name: string, path: string): Promise<Json> {
+  return parse(await readText(createReadStream(path), path), `${name} from ${path}`)
+}
+
+async function readText(stream: Readable, what: string): Promise<string> {
+  const chunks: Buffer[] = []
+  let sizeBytes = 0
+  try {
+    for await (const chunk of stream) {
+      sizeBytes += chunk.length
+      if (sizeBytes > TEXT_BYTES_MAX) break
+      chunks.push(chunk)
+    }
+  } catch (cause) {
+    throw new AppError('INVALID_REQUEST', `cannot read ${what}: ${(cause as Error).message}`, { cause })
+  }
+  if (sizeBytes > TEXT_BYTES_MAX) throw new AppError('INPUT_TOO_LARGE', `${what} has more than ${TEXT_BYTES_MAX} bytes`)
+  return Buffer.concat(chunks).toString('utf8')
+}
+
+function parse(text: string, what: string): Json {
+  try {
+    return JSON.parse(text)
+  } catch (cause) {
+    throw new AppError('INVALID_REQUEST', `${what} is not JSON: ${(cause as Error).message}`, {
+      cause,
+      hint: 'Quote it for the shell, as in --input \'{"ticket":"T-1"}\', or pass @file or - for standard input.',
+    })
+  }
+}

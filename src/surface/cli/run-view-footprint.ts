@@ -1,0 +1,50 @@
+import type { RunReport } from '../library/run-report.ts'
+import { count, plural, timeOfDay, UNKNOWN } from './format.ts'
+import { type Canvas, title } from './canvas.ts'
+import { styledOutcome } from './status-style.ts'
+import { tableLines } from './table.ts'
+import { printable } from './terminal.ts'
+
+const NOT_YET = 'not yet'
+
+/** Incident, verdict, trace: what the run's end leaves, whatever the end. */
+export function footprintLines(canvas: Canvas, { incident, evaluation, trace }: RunReport): string[] {
+  const incidentText = incident
+    ? [styledOutcome(canvas, incident.outcome), incident.status, incident.severity, incident.reason, incident.message]
+    : [NOT_YET]
+  const findings = evaluation?.verdict.findings ?? []
+  const verdictText = evaluation
+    ? [styledOutcome(canvas, evaluation.verdict.outcome), ...findings.map(findingText)]
+    : [NOT_YET]
+  const traceText = trace
+    ? [
+        trace.ending ? styledOutcome(canvas, trace.ending) : 'open',
+        trace.stepCount !== null && plural(trace.stepCount, 'step'),
+        trace.gapCount !== null && plural(trace.gapCount, 'gap'),
+        trace.startedLate && 'started late',
+        trace.traceId,
+      ]
+    : [NOT_YET]
+  const row = (name: string, parts: readonly (string | false | null)[]) => {
+    const text = parts.filter((part) => typeof part === 'string' && part !== '') as string[]
+    return `${canvas.style('bold', name.padEnd(10))}${text[0] ?? ''}  ${text.slice(1).map((part) => printable(part, 500)).join(' · ')}`.trimEnd()
+  }
+  return [row('Incident', incidentText), row('Verdict', verdictText), row('Trace', traceText)]
+}
+
+type Finding = NonNullable<RunReport['evaluation']>['verdict']['findings'][number]
+
+function findingText({ name, version, metric, effect, limit, value, met }: Finding): string {
+  const held = `${metric} ${value === null ? UNKNOWN : value} of ${limit}`
+  return `${met ? '' : `${effect}: `}${name}@${version} ${held}`
+}
+
+/** The run's events with where they were published. */
+export function eventLines(canvas: Canvas, { events }: RunReport): string[] {
+  if (events.length === 0) return [title(canvas, 'Events', 'none kept')]
+  const columns = [{ head: 'EVENT' }, { head: 'AT (UTC)' }, { head: 'PARTITION', align: 'right' }, { head: 'POSITION', align: 'right' }] as const
+  const rows = events.map(({ type, time, partition, position }) => {
+    return [type, timeOfDay(new Date(time)), String(partition), position === null ? 'waits' : count(position)]
+  })
+  return [title(canvas, 'Events'), ...tableLines(canvas, columns, rows)]
+}

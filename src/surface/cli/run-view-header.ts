@@ -1,0 +1,95 @@
+import { isTerminal } from '../../domains/runs/runs.ts'
+import type { RunReport } from '../library/run-report.ts'
+import { age, duration, timestamp } from './format.ts'
+import type { Canvas, RunView } from './canvas.ts'
+import { styledStatus } from './status-style.ts'
+import { printable } from './terminal.ts'
+
+const TEXT_CHARS_MAX = 1_000
+
+/** Who the run is, how it stands and, where it does not go on by itself, why. */
+export function headerLines(canvas: Canvas, { report, now, unclaimedBecause }: RunView): string[] {
+  const { style } = canvas
+  const { runId, status, phase, agent, agentVersion, tenantId, createdAt, endedAt } = report
+  const rows: [string, string | null][] = [
+    ['agent', printable(`${agent}@${agentVersion}`)],
+    ['tenant', printable(tenantId)],
+    ['created', `${timestamp(createdAt)}, ${age(now.getTime() - createdAt.getTime())} ago`],
+    ['ended', endedAt && `${timestamp(endedAt)}, after ${duration(endedAt.getTime() - createdAt.getTime())}`],
+    ['waits for', waitingFor(report, now, unclaimedBecause)],
+    ['blocked by', blockedBy(report, now)],
+    ['stop', stopOf(report)],
+    ['workers', report.workerLosses > 0 ? `${report.workerLosses} lost while they executed it` : null],
+    ['trace', report.observability === 'FULL' ? null : `observability ${report.observability}`],
+    ...failure(report),
+  ]
+  const labels = rows.flatMap(([label, text]) => (text === null ? [] : [`  ${style('dim', label.padEnd(10))}  ${text}`]))
+  return [`${style('bold', `run ${runId}`)}  ${styledStatus(canvas, status, report.waiting)}  ${phase}`, ...labels]
+}
+
+/** An error as it is stored: plain data with a code and a hint where it has them. */
+function failure({ error, reason, status }: RunReport): [string, string | null][] {
+  const stored = (error ?? {}) as { readonly message?: string; readonly hint?: string }
+  if (status === 'succeeded' || (reason === null && error === null)) return []
+  return [
+    ['reason', reason],
+    ['error', stored.message === undefined ? null : printable(stored.message, TEXT_CHARS_MAX)],
+    ['hint', stored.hint ? printable(stored.hint, TEXT_CHARS_MAX) : null],
+  ]
+}
+
+function waitingFor(report: RunReport, now: Date, unclaimedBecause: string | null): string | null {
+  const { phase, waiting, dueAt, status, pending, createdAt } = report
+  if (isTerminal(phase) || pending !== null) return null
+  const due = dueAt && `due ${timestamp(dueAt)}, ${fromNow(dueAt, now)}`
+  const since = timestamp(waitingSince(report) ?? createdAt)
+  switch (waiting) {
+    case 'RETRY':
+      return `the next try of a step, ${due ?? 'as soon as a worker is free'}; since ${since}`
+    case 'TIMER':
+      return `the end of a sleep, ${due ?? 'which is over'}; since ${since}`
+    case 'LEASE':
+      return `another worker, after its own was lost or ended${because(unclaimedBecause)}`
+    case null:
+      if (status !== 'queued') return null
+      return due ? `its time: ${due}` : `a worker, since ${timestamp(createdAt)}${because(unclaimedBecause)}`
+    default:
+      return `${waiting}; since ${since}`
+  }
+}
+
+function because(why: string | null): string {
+  return why === null ? '' : `: ${why}`
+}
+
+/** A run waits since its last step that waits was written. */
+function waitingSince({ steps }: RunReport): Date | null {
+  return steps.findLast((step) => step.status === 'waiting')?.startedAt ?? null
+}
+
+function blockedBy({ pending, dueAt }: RunReport, now: Date): string | null {
+  if (pending === null) return null
+  const { blockedBy: domain, phaseReached, attempts, error, end } = pending
+  const nextTry = dueAt ? `next try ${fromNow(dueAt, now)}` : 'is being tried now'
+  if (domain === null) return `nothing: it ends as ${end.outcome} (${end.reason}); ${nextTry}`
+  const reached = `after ${phaseReached}, ${attempts === 1 ? '1 try' : `${attempts} tries`}, ${nextTry}`
+  return `${domain} (${reached}): ${printable(error ?? 'no reason given', TEXT_CHARS_MAX)}`
+}
+
+function stopOf({ stop }: RunReport): string | null {
+  if (stop === null) return null
+  const { by, why, requestedAt, deliveredAt, confirmedAt } = stop
+  const since = (at: string) => duration(new Date(at).getTime() - new Date(requestedAt).getTime())
+  const steps = [
+    `requested by ${printable(by, 100)} (${printable(why, 200)}) ${timestamp(new Date(requestedAt))}`,
+    deliveredAt && `delivered after ${since(deliveredAt)}`,
+    confirmedAt && `confirmed after ${since(confirmedAt)}`,
+    confirmedAt === null && 'unconfirmed: a step ignored it',
+  ]
+  return steps.filter(Boolean).join(', ')
+}
+
+function fromNow(at: Date, now: Date): string {
+  const ms = at.getTime() - now.getTime()
+  return ms > 0 ? `in ${duration(ms)}` : 'now'
+}

@@ -1,0 +1,97 @@
+import { Option } from 'commander'
+import type { RunStatus, RunSummary } from '../../domains/runs/runs.ts'
+import { AppError } from '../../foundation/app-error.ts'
+import { isId } from '../../foundation/ids.ts'
+import { usdFromNano } from '../../foundation/money.ts'
+import { defineCommand, integer } from './command.ts'
+import { age, count, duration, usd } from './format.ts'
+import { toJson } from './json.ts'
+import { withSession } from './session.ts'
+import { styledStatus } from './status-style.ts'
+import { tableLines } from './table.ts'
+import { printable, type Terminal } from './terminal.ts'
+
+const STATUSES = ['queued', 'running', 'paused', 'succeeded', 'failed', 'failed_policy', 'cancelled'] as const
+const LIMIT_MAX = 1_000
+
+interface ListOptions {
+  readonly status?: RunStatus
+  readonly agent?: string
+  readonly limit: number
+  readonly before?: string
+}
+
+export const runsList = defineCommand<ListOptions>({
+  usage: 'list',
+  description: 'a tenant’s runs, newest first',
+  options: [
+    new Option('--status <status>', 'only these').choices(STATUSES),
+    new Option('--agent <name>', 'only runs of this agent'),
+    new Option('--limit <n>', 'how many at the most').argParser(integer(1, LIMIT_MAX)).default(20),
+    new Option('--before <run>', 'only runs older than this one: the next page'),
+  ],
+  run: async (context) => {
+    const { terminal, options } = context
+    const { tenant = 'default', json, status, agent, limit, before } = options
+    if (before !== undefined && !isId(before)) {
+      throw new AppError('INVALID_REQUEST', `--before takes a run id, not ${JSON.stringify(before)}`)
+    }
+    const { runs, now } = await withSession(context, async (concordat) => {
+      const tenants = await concordat.tenants.list()
+      if (!tenants.some(({ tenantId }) => tenantId === tenant)) {
+        throw new AppError('UNKNOWN_TENANT', `there is no tenant ${JSON.stringify(tenant)}`)
+      }
+      return { runs: await concordat.runs.list({ tenantId: tenant, status, agent, before, limit }), now: Date.now() }
+    })
+    const next = runs.length === limit ? (runs.at(-1)?.run_id ?? null) : null
+    if (json) terminal.out(toJson({ tenant, runs: runs.map(toReport), next }))
+    else showPage(terminal, { tenant, runs, now, next })
+    return 0
+  },
+})
+
+function toReport(run: RunSummary) {
+  const { run_id: runId, agent, agent_version: agentVersion, phase, status, waiting, reason } = run
+  const { step_count: steps, cost_nano_usd: cost, created_at: createdAt, ended_at: endedAt } = run
+  const costUsd = cost === null ? null : usdFromNano(cost)
+  return { runId, agent, agentVersion, phase, status, waiting, reason, steps, costUsd, createdAt, endedAt }
+}
+
+interface Page {
+  readonly tenant: string
+  readonly runs: readonly RunSummary[]
+  readonly now: number
+  readonly next: string | null
+}
+
+function showPage(terminal: Terminal, { tenant, runs, now, next }: Page): void {
+  if (runs.length === 0) {
+    terminal.out(`Tenant ${tenant} has no such runs.`)
+    return
+  }
+  const columns = [
+    { head: 'RUN' },
+    { head: 'AGENT', flexible: true },
+    { head: 'STATUS' },
+    { head: 'STEPS', align: 'right' },
+    { head: 'AGE', align: 'right' },
+    { head: 'TOOK', align: 'right', optional: true },
+    { head: 'COST', align: 'right', optional: true },
+    { head: 'REASON', flexible: true, optional: true },
+  ] as const
+  const rows = runs.map((run) => {
+    const ended = run.ended_at !== null
+    return [
+      run.run_id,
+      printable(`${run.agent}@${run.agent_version}`),
+      styledStatus(terminal, run.status, run.waiting),
+      ended ? count(run.step_count) : '', // counted at the end
+      age(now - run.created_at.getTime()),
+      ended ? duration(run.ended_at.getTime() - run.created_at.getTime()) : '',
+      usd(run.cost_nano_usd === null ? null : usdFromNano(run.cost_nano_usd)),
+      run.status === 'succeeded' ? '' : (run.reason ?? ''),
+    ]
+  })
+  for (const line of tableLines(terminal, columns, rows)) terminal.out(line)
+  if (next !== null) terminal.out(terminal.style('dim', `  older ones: --before ${next}`))
+}

@@ -1,0 +1,132 @@
+import { Option } from 'commander'
+import type { SubmitRequest } from '../../flow/intake/intake.ts'
+import { AppError, serializeError } from '../../foundation/app-error.ts'
+import type { Json } from '../../foundation/json.ts'
+import type { Concordat } from '../../runtime.ts'
+import type { RunHandle } from '../library/runs-api.ts'
+import { defineCommand, instant, integer } from './command.ts'
+import { type ExitCode, reportError } from './errors.ts'
+import { onInterruption } from './interruption.ts'
+import { toJson } from './json.ts'
+import { jsonFile, jsonOption } from './read-json.ts'
+import { type CommandContext, type CommonOptions, withSession } from './session.ts'
+import { liveWorkers } from './workers.ts'
+
+interface SubmitOptions {
+  readonly agent?: string
+  readonly version?: string
+  readonly plan?: string
+  readonly input?: string
+  readonly key?: string
+  readonly priority?: number
+  readonly at?: Date
+  readonly metadata?: string
+  readonly wait?: true
+}
+
+type SubmitContext = CommandContext<SubmitOptions & CommonOptions>
+
+export const runsSubmit = defineCommand<SubmitOptions>({
+  usage: 'submit',
+  description: 'submit a run of an agent, or of a plan in a file',
+  options: [
+    new Option('--agent <name>', 'the agent'),
+    new Option('--version <version>', 'of the agent; default the newest that is configured'),
+    new Option('--plan <file>', 'instead of an agent: a plan of skills, JSON { steps: [{ skill, params, name? }] }').conflicts([
+      'agent',
+      'version',
+    ]),
+    new Option('--input <json>', 'what the agent gets: JSON, @file, or - for standard input'),
+    new Option('--key <key>', 'idempotency key: the same request under it is the same run'),
+    new Option('--priority <n>', '-100 to 100; higher runs first').argParser(integer(-100, 100)),
+    new Option('--at <time>', 'not before this time, ISO 8601').argParser(instant),
+    new Option('--metadata <json>', 'kept with the run: JSON, or @file'),
+    new Option('--wait', 'wait for the end and print the output; executes it here on the embedded database'),
+  ],
+  run: async (context) => {
+    const request = await requestOf(context)
+    return withSession(context, async (concordat) => {
+      const run = await concordat.runs.submit(request)
+      if (run.denial) {
+        showSubmitted(context, run)
+        throw new AppError(run.denial.code, `run ${run.runId} was refused: ${run.denial.reason}`)
+      }
+      if (context.options.wait) return waitFor(context, concordat, run)
+      showSubmitted(context, run)
+      if (!context.options.json) await sayWhoExecutes(context, concordat)
+      return 0
+    })
+  },
+})
+
+async function requestOf({ options }: SubmitContext): Promise<SubmitRequest> {
+  const { tenant = 'default', agent, version, plan, key, priority, at, metadata } = options
+  if (agent === undefined && plan === undefined) {
+    throw new AppError('INVALID_REQUEST', 'which agent? --agent NAME, or --plan FILE for a plan without an agent')
+  }
+  const input = options.input === undefined ? null : await jsonOption('--input', options.input)
+  return {
+    tenant,
+    agent: agent ?? 'plan',
+    version,
+    input: plan === undefined ? input : { plan: await jsonFile('--plan', plan), input },
+    idempotencyKey: key,
+    priority,
+    runAt: at,
+    ...(metadata !== undefined && { metadata: await jsonOption('--metadata', metadata) }),
+  }
+}
+
+function showSubmitted({ terminal, options }: SubmitContext, { runId, tenantId, deduplicated, denial }: RunHandle): void {
+  if (options.json) terminal.out(toJson({ runId, tenantId, deduplicated, denial }))
+  else terminal.out(runId)
+}
+
+/** A queued run that nobody will take looks the same as one that is taken in a moment: it is told. */
+async function sayWhoExecutes({ terminal }: SubmitContext, { database }: Concordat): Promise<void> {
+  if ((await liveWorkers(database)).length > 0) return
+  terminal.err(terminal.styleErr('dim', 'It waits: no worker is alive. `concordat worker` executes it; so does --wait on the embedded database.'))
+}
+
+/** On the embedded database nobody else can execute it, so this process does, for as long as it waits. */
+async function waitFor(context: SubmitContext, concordat: Concordat, run: RunHandle): Promise<ExitCode> {
+  const { terminal } = context
+  const interruption = onInterruption(terminal, 'No longer waiting; the run goes on where a worker has it.')
+  const interrupted = new Promise<'interrupted'>((resolve) => {
+    interruption.signal.addEventListener('abort', () => resolve('interrupted'), { once: true })
+  })
+  try {
+    if (concordat.database.kind === 'embedded') await concordat.start()
+    else if ((await liveWorkers(concordat.database)).length === 0) {
+      terminal.err(`Run ${run.runId} waits: no worker is alive on this database. Start one with \`concordat worker\`.`)
+    }
+    const ended = run.result().then(
+      (output) => ({ output }),
+      (error: unknown) => ({ error }),
+    )
+    const result = await Promise.race([ended, interrupted])
+    if (result === 'interrupted') return 1
+    return showEnd(context, concordat, run, result)
+  } finally {
+    interruption.end()
+  }
+}
+
+async function showEnd(
+  { terminal, options }: SubmitContext,
+  { runs }: Concordat,
+  { runId, tenantId, deduplicated }: RunHandle,
+  result: { readonly output: Json } | { readonly error: unknown },
+): Promise<ExitCode> {
+  if (options.json) {
+    const { status, phase, reason, output } = await runs.get(tenantId, runId)
+    const error = 'error' in result ? serializeError(result.error) : null
+    terminal.out(toJson({ runId, tenantId, deduplicated, status, phase, reason, output, error }))
+  } else if ('output' in result) terminal.out(toJson(result.output))
+  if ('output' in result) return 0
+  if (!options.json) {
+    reportError(terminal, result.error, false)
+    terminal.err(`  ${terminal.styleErr('dim', 'next')}  concordat runs get ${runId}`)
+  }
+  return 1
+}

@@ -1,0 +1,66 @@
+import { type Config, type ConfigOverrides, loadConfig, type ProcessKind } from '../../config.ts'
+import { createLogger, type Logger, type LogLevel } from '../../foundation/log.ts'
+import { type Concordat, createConcordat } from '../../runtime.ts'
+import { loadConfigFile } from './config-file.ts'
+import type { Terminal } from './terminal.ts'
+
+/** The options that every command takes. */
+export interface CommonOptions {
+  readonly json?: true
+  readonly tenant?: string
+  readonly config?: string
+}
+
+/** What a command works with. */
+export interface CommandContext<Options extends CommonOptions = CommonOptions> {
+  readonly terminal: Terminal
+  readonly options: Options
+  /** The command's arguments as they were given. */
+  readonly args: readonly string[]
+}
+
+export interface SessionOptions {
+  readonly processKind?: ProcessKind
+  readonly config?: ConfigOverrides
+  /** What is logged unless LOG_LEVEL is set; a command that is not a service says only what is wrong. */
+  readonly logLevel?: LogLevel
+  /** Where log lines go; standard error unless given. */
+  readonly logTo?: { write(line: string): void }
+}
+
+/** The configuration as a command sees it. Fails with `INVALID_CONFIGURATION`. */
+export function commandConfig({ processKind, config }: SessionOptions = {}): Config {
+  return loadConfig(undefined, config, processKind)
+}
+
+/** A log at the command's own level, unless LOG_LEVEL says another. */
+export function commandLog({ sources, logLevel }: Config, { logLevel: quiet = 'warn', logTo }: SessionOptions): Logger {
+  const level = sources.logLevel === 'default' ? quiet : logLevel
+  return createLogger({ level, ...(logTo && { destination: logTo }) })
+}
+
+/** Opens a runtime with what the configuration file defines. Close it. */
+export async function openSession({ options }: CommandContext, session: SessionOptions = {}): Promise<Concordat> {
+  const { definition } = await loadConfigFile(process.cwd(), options.config)
+  const config = commandConfig(session)
+  return createConcordat({
+    ...definition,
+    log: commandLog(config, session),
+    ...(session.config && { config: session.config }),
+    ...(session.processKind && { processKind: session.processKind }),
+  })
+}
+
+/** Opens a runtime for the time of the work. */
+export async function withSession<T>(
+  context: CommandContext,
+  work: (concordat: Concordat) => Promise<T>,
+  session?: SessionOptions,
+): Promise<T> {
+  const concordat = await openSession(context, session)
+  try {
+    return await work(concordat)
+  } finally {
+    await concordat.close()
+  }
+}

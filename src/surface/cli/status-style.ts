@@ -1,0 +1,42 @@
+import type { RunStatus, Waiting } from '../../domains/runs/runs.ts'
+import type { Style, Terminal } from './terminal.ts'
+
+const STYLES: { readonly [Status in RunStatus]: Style } = {
+  queued: 'dim',
+  running: 'cyan',
+  paused: 'yellow',
+  succeeded: 'green',
+  failed: 'red',
+  failed_policy: 'magenta',
+  cancelled: 'yellow',
+}
+
+/** A run's status in its colour, with what it waits for. */
+export function styledStatus({ style }: Pick<Terminal, 'style'>, status: RunStatus, waiting: Waiting | null = null): string {
+  return style(STYLES[status], waiting === null ? status : `${status} ${waiting}`)
+}
+
+const VERDICT_STYLES: { readonly [word: string]: Style } = {
+  SUCCESS: 'green',
+  COMPLETE: 'green',
+  ACKED: 'green',
+  NO_VIOLATION: 'green',
+  PARTIAL: 'yellow',
+  ABORTED: 'yellow',
+  ADVISORY: 'yellow',
+  PENDING: 'dim',
+  NOT_APPLICABLE: 'dim',
+  FAILURE: 'red',
+  FAILED: 'red',
+  MISSING: 'red',
+  INCOMPLETE: 'red',
+  STALE: 'red',
+  BLOCKED: 'magenta',
+  VIOLATION: 'magenta',
+}
+
+/** An outcome of a domain in its colour. */
+export function styledOutcome({ style }: Pick<Terminal, 'style'>, outcome: string): string {
+  const known = VERDICT_STYLES[outcome]
+  return known === undefined ? outcome : style(known, outcome)
+}

@@ -1,0 +1,58 @@
+import { stripVTControlCharacters, styleText } from 'node:util'
+
+export type Style = Parameters<typeof styleText>[0]
+
+/** What a command may say to: results go to `out`, everything about the work to `err`. */
+export interface Terminal {
+  out(text: string): void
+  err(text: string): void
+  /** Characters that fit a line of standard output; 120 when it is no terminal. */
+  readonly columns: number
+  /** Whether a person watches standard error: only then is progress drawn. */
+  readonly watched: boolean
+  /** Colours for standard output; none when it is piped or NO_COLOR is set. */
+  style(style: Style, text: string): string
+  /** The same for standard error. */
+  styleErr(style: Style, text: string): string
+}
+
+const COLUMNS_WHEN_PIPED = 120
+const COLUMNS_MIN = 40
+
+/** The process's own streams. A reader that closes its end early, as `head` does, ends the process quietly. */
+export function processTerminal({ stdout, stderr }: NodeJS.Process): Terminal {
+  for (const stream of [stdout, stderr]) {
+    stream.on('error', (error: NodeJS.ErrnoException) => {
+      if (error.code === 'EPIPE') process.exit(0)
+      throw error
+    })
+  }
+  return {
+    out: (text) => void stdout.write(`${text}\n`),
+    err: (text) => void stderr.write(`${text}\n`),
+    get columns() {
+      return Math.max(stdout.isTTY ? stdout.columns : COLUMNS_WHEN_PIPED, COLUMNS_MIN)
+    },
+    watched: stderr.isTTY === true,
+    style: (style, text) => styleText(style, text, { stream: stdout }),
+    styleErr: (style, text) => styleText(style, text, { stream: stderr }),
+  }
+}
+
+// Controls, and what turns the direction of text round: either would let recorded text forge what the screen shows.
+const UNPRINTABLE = /[\p{Cc}\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\p{Surrogate}]/gu
+const CONTROL_PICTURES = 0x2400
+
+/** Text of unknown origin on one line: controls as visible signs (␛ for escape), cut to `charsMax` with an ellipsis. */
+export function printable(text: string, charsMax = 10_000): string {
+  const shown = stripVTControlCharacters(text.slice(0, charsMax * 2))
+    .replace(/\s+/g, ' ')
+    .replace(UNPRINTABLE, visible)
+  return shown.length <= charsMax ? shown : `${shown.slice(0, charsMax - 1)}…`
+}
+
+function visible(char: string): string {
+  const code = char.codePointAt(0) ?? 0
+  if (code < 0x20) return String.fromCodePoint(CONTROL_PICTURES + code)
+  return code === 0x7f ? '␡' : `\\u${code.toString(16).padStart(4, '0')}`
+}

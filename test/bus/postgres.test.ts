@@ -1,0 +1,69 @@
+import { expect, it } from 'vitest'
+import { createBus } from '../../src/foundation/bus/bus.ts'
+import type { EventEnvelope } from '../../src/foundation/events/events.ts'
+import { partitionOf } from '../../src/foundation/ids.ts'
+import { silentLogger } from '../../src/foundation/log.ts'
+import { type Database, migrate, openDatabase } from '../../src/foundation/storage/storage.ts'
+import { createDatabase, describeOnPostgres, type PostgresServer } from '../support/servers.ts'
+import { describeBus } from './bus-suite.ts'
+import { eventSource, newId } from './sample-events.ts'
+
+async function openNewDatabase(server: PostgresServer): Promise<{ database: Database; drop(): Promise<void> }> {
+  const { url, drop } = await createDatabase(server)
+  const database = await openDatabase({ url, dataDir: '', log: silentLogger })
+  await migrate(database)
+  const close = async () => {
+    await database.close()
+    await drop()
+  }
+  return { database, drop: close }
+}
+
+/** Puts events where the relay leaves them: in rows that are marked; `perRow` of a run share a row. */
+async function markAsPublished(database: Database, events: readonly EventEnvelope[], perRow = 1): Promise<void> {
+  for (let i = 0; i < events.length; i += perRow) {
+    const row = events.slice(i, i + perRow)
+    const [first] = row as [EventEnvelope]
+    const texts = row.map(({ id, type, time, data }) => ({ id, type, time, data }))
+    await database.query(
+      `insert into concordat.outbox (tenant_id, run_id, partition, event_count, events, position, published_at)
+       values ($1, $2, $3, $4, $5, $6, now())`,
+      [first.tenantId, first.runId, first.partition, row.length, JSON.stringify(texts), first.position],
+    )
+    await database.query('update concordat.relay_partitions set next_position = $2 where partition = $1', [
+      first.partition,
+      first.position + row.length,
+    ])
+  }
+}
+
+describeOnPostgres('on', (server) => {
+  describeBus('postgres', async () => {
+    const { database, drop } = await openNewDatabase(server)
+    return {
+      open: () => createBus({ transport: 'postgres', database, log: silentLogger }),
+      publish: async (bus, events) => {
+        await bus.publish(events)
+        await markAsPublished(database, events)
+        bus.nudge()
+      },
+      close: drop,
+    }
+  })
+
+  it('a postgres bus goes on after any position, also one in the middle of a row', async () => {
+    const { database, drop } = await openNewDatabase(server)
+    const bus = createBus({ transport: 'postgres', database, log: silentLogger })
+    await bus.start()
+    const runId = newId()
+    const make = eventSource()
+    const events = Array.from({ length: 12 }, () => make(runId))
+    await markAsPublished(database, events, 4)
+    const heard: number[] = []
+    const after = new Map([[partitionOf(runId), 6]])
+    await bus.subscribe((event) => void heard.push(event.position), { after })
+    await expect.poll(() => heard).toEqual([7, 8, 9, 10, 11, 12])
+    await bus.stop()
+    await drop()
+  })
+})
