@@ -179,8 +179,8 @@ function compose({ options, config, log, directory, database }: Foundations): Co
     process: `${hostname()}:${process.pid}`,
     concurrency: config.workerConcurrency,
     onHeartbeat: (nowMs, roundTripMs) => clock.correct(nowMs, roundTripMs),
-    onClosed: ({ runId }, closing) => {
-      results.nudge(runId)
+    onClosed: (_claim, closing) => {
+      if (closing.kind === 'ended' && closing.finished) results.closed(closing.finished)
       if (closing.kind === 'released' && closing.dueAt) maintenance.sweepAt(closing.dueAt, clock.now())
     },
   })
@@ -191,10 +191,7 @@ function compose({ options, config, log, directory, database }: Foundations): Co
     authorize: options.authorize,
     completion,
     runTimeoutMs: config.runTimeoutMs,
-    onSubmitted: () => {
-      worker.nudge()
-      relay.nudge()
-    },
+    onSubmitted: () => worker.nudge(),
   })
 
   const parts: Service[] = [bus, relay, maintenance, worker]

@@ -139,7 +139,7 @@ export const errorCodes = Object.freeze({
     exitCode: 4,
   },
   DATABASE_ERROR: {
-    kind: 'retryable',
+    kind: 'terminal',
     meaning: 'The database refused a statement.',
     hint: "See the cause; the server's log has the details.",
   },

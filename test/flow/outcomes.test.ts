@@ -127,7 +127,14 @@ describeOnDatabases('how a run ends', (open) => {
     const handle = await submit('works')
     await runtime.heard('run.completed', handle)
     const heard = runtime.heardOf(handle)
-    const order = ['run.created', 'run.started', 'trace.started', 'incident.created', 'policy.evaluated', 'trace.completed']
+    const order = [
+      'run.created',
+      'run.started',
+      'trace.started',
+      'incident.created',
+      'policy.evaluated',
+      'trace.completed',
+    ]
     expect(heard.map((event) => event.type)).toEqual([...order, 'run.completed'])
     const positions = heard.map((event) => event.position)
     expect(positions).toEqual([...new Set(positions)].toSorted((a, b) => a - b))
@@ -135,7 +142,12 @@ describeOnDatabases('how a run ends', (open) => {
 
   it.each([['copes'], ['skips']])('with a failed optional step (%s): PARTIAL, and still succeeded', async (agent) => {
     const ended = await run(agent)
-    expect(endingOf(ended)).toMatchObject({ status: 'succeeded', phase: 'COMPLETED', incident: 'PARTIAL', trace: 'COMPLETE' })
+    expect(endingOf(ended)).toMatchObject({
+      status: 'succeeded',
+      phase: 'COMPLETED',
+      incident: 'PARTIAL',
+      trace: 'COMPLETE',
+    })
     expect(successAcks(ended)).toEqual(FIVE_ACKS)
   })
 
@@ -162,7 +174,13 @@ describeOnDatabases('how a run ends', (open) => {
     ['in a step', 'ABORTED', 2],
   ])('at its deadline %s: FAILURE, %s', async (where, trace, steps) => {
     const ended = await run('lingers', { input: where })
-    expect(endingOf(ended)).toMatchObject({ status: 'failed', reason: 'RUN_TIMEOUT', incident: 'FAILURE', trace, event: 'run.failed' })
+    expect(endingOf(ended)).toMatchObject({
+      status: 'failed',
+      reason: 'RUN_TIMEOUT',
+      incident: 'FAILURE',
+      trace,
+      event: 'run.failed',
+    })
     expect(ended.steps).toHaveLength(steps)
     expect(successAcks(ended)).toEqual(FIVE_ACKS)
   })
@@ -193,7 +211,9 @@ describeOnDatabases('how a run ends', (open) => {
       await apply(own, { max: 9 })
       expect(await apply(own, { max: 0.2 })).toEqual({ version: 2 })
       const ended = await run('spends', { tenant: own })
-      expect(ended.evaluation?.verdict.findings).toMatchObject([{ name: 'limit', version: 2, limit: 0.2, value: 0.3, met: false }])
+      expect(ended.evaluation?.verdict.findings).toMatchObject([
+        { name: 'limit', version: 2, limit: 0.2, value: 0.3, met: false },
+      ])
     })
 
     it('leaves lessons: near the limit, and efficient success', async () => {
@@ -242,7 +262,14 @@ describeOnDatabases('how a run ends', (open) => {
   })
 
   describe('stopped by a person', () => {
-    const cancelled = { status: 'cancelled', phase: 'FAILED', reason: 'RUN_STOPPED', incident: 'PARTIAL', trace: 'ABORTED', event: 'run.failed' }
+    const cancelled = {
+      status: 'cancelled',
+      phase: 'FAILED',
+      reason: 'RUN_STOPPED',
+      incident: 'PARTIAL',
+      trace: 'ABORTED',
+      event: 'run.failed',
+    }
     const stop = (handle: { tenantId: string; runId: string }) => {
       return runtime.runs.stop(handle.tenantId, handle.runId, { by: 'ada', why: 'enough' })
     }
@@ -264,7 +291,11 @@ describeOnDatabases('how a run ends', (open) => {
       expect(endingOf(ended)).toMatchObject(cancelled)
       expect(ended.stop).toMatchObject({ by: 'ada', why: 'enough' })
       const { requestedAt = '', deliveredAt = '', confirmedAt = '' } = { ...ended.stop }
-      expect([requestedAt, deliveredAt, confirmedAt].map((at) => Number.isNaN(Date.parse(String(at))))).toEqual([false, false, false])
+      expect([requestedAt, deliveredAt, confirmedAt].map((at) => Number.isNaN(Date.parse(String(at))))).toEqual([
+        false,
+        false,
+        false,
+      ])
       expect(ended.steps.map(({ key, status }) => [key, status])).toEqual([
         ['before#1', 'succeeded'],
         ['hold#1', 'started'],

@@ -98,7 +98,12 @@ describeOnDatabases('steps', (open) => {
     }
     const ended = await run((step) => step.do('hopeless', fail, { retry: quick }))
     expect(ran).toBe(3)
-    expect(endingOf(ended)).toMatchObject({ status: 'failed', reason: 'AGENT_FAILED', incident: 'FAILURE', trace: 'COMPLETE' })
+    expect(endingOf(ended)).toMatchObject({
+      status: 'failed',
+      reason: 'AGENT_FAILED',
+      incident: 'FAILURE',
+      trace: 'COMPLETE',
+    })
     expect(ended.steps).toMatchObject([{ attempt: 3, status: 'failed', error: { message: 'never' } }])
   })
 
@@ -147,7 +152,14 @@ describeOnDatabases('steps', (open) => {
     })
     expect(ended.output).toEqual([1, 2, 3, 4, null])
     expect([ran, peak > 1]).toEqual([5, true])
-    expect(ended.steps.map(({ key }) => key).toSorted()).toEqual(['beside#1', 'nap#1', 'part#1', 'part#2', 'part#3', 'part#4'])
+    expect(ended.steps.map(({ key }) => key).toSorted()).toEqual([
+      'beside#1',
+      'nap#1',
+      'part#1',
+      'part#2',
+      'part#3',
+      'part#4',
+    ])
     expect(successAcks(ended)).toEqual(FIVE_ACKS)
   })
 
@@ -194,7 +206,10 @@ describeOnDatabases('steps', (open) => {
   describe('that are not what was recorded', () => {
     const taken: [string, (step: StepApi, turn: number) => Promise<unknown>][] = [
       ['another input', (step, turn) => step.record({ kind: 'tool', name: 'same', input: turn, output: 1 })],
-      ['another kind', (step, turn) => step.record({ kind: turn === 1 ? 'llm' : 'tool', name: 'same', input: 1, output: 1 })],
+      [
+        'another kind',
+        (step, turn) => step.record({ kind: turn === 1 ? 'llm' : 'tool', name: 'same', input: 1, output: 1 }),
+      ],
     ]
     it.each(taken)('%s: RUN_DIVERGED, which names the step', async (_what, take) => {
       let turn = 0

@@ -61,7 +61,7 @@ describeOnPostgres('relays that die, stand still and lose the bus, while transac
       await world.close()
     })
     // A failure prints its seed; to shrink it would repeat it for hours.
-    await fc.assert(property, { numRuns: 12, endOnFailure: true })
+    await fc.assert(property, { numRuns: 150, endOnFailure: true })
   })
 })
 

@@ -1,5 +1,5 @@
 import type { RunEnd, RunOutcome, RunPhase } from '../../domains/runs/runs.ts'
-import type { Lease, StopReport } from '../kernel/kernel.ts'
+import type { FinishedRun, Lease, StopReport } from '../kernel/kernel.ts'
 import type { TransactionFailed, TransactionResult } from './transaction-result.ts'
 
 /** A run whose work has ended and that its domains must now agree on. */
@@ -17,6 +17,8 @@ export type CompletionOutcome =
       readonly kind: 'ended'
       readonly status: RunOutcome
       readonly phase: RunPhase
+      /** What was written; null when a try before had written it and only its reply was lost. */
+      readonly finished: FinishedRun | null
       readonly result: TransactionResult
     }
   /** A domain refuses: the run stays as it is, nothing of it is lost, and it is tried again when due. */

@@ -39,7 +39,7 @@ export function endedOutcome(
 ): TransactionOutcome {
   const fields = { runId: held.runId, phase: TransactionPhase.COMMITTED, domains, durationMs }
   const result = new TransactionResult(fields, () => untilPublished(options.database, held))
-  return { kind: 'ended', status: finished.outcome, phase: finished.phase, result }
+  return { kind: 'ended', status: finished.outcome, phase: finished.phase, finished, result }
 }
 
 /** The commit went through before; only its reply was lost. */
@@ -53,5 +53,5 @@ export function alreadyEnded(
 ): TransactionOutcome {
   const fields = { runId: lease.runId, phase: TransactionPhase.COMMITTED, domains: [], durationMs: 0 }
   const result = new TransactionResult(fields, () => untilPublished(options.database, lease))
-  return { kind: 'ended', status: outcome, phase, result }
+  return { kind: 'ended', status: outcome, phase, finished: null, result }
 }

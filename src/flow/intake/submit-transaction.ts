@@ -1,8 +1,8 @@
 import { AppError } from '../../foundation/app-error.ts'
 import { appendEvents } from '../../foundation/events/events.ts'
 import type { IdSource } from '../../foundation/ids.ts'
-import { type Database, lastFlight, statement, type Tx } from '../../foundation/storage/storage.ts'
-import { insertRuns, type NewRun, runsByIdempotencyKey } from '../kernel/kernel.ts'
+import { type Database, isUniqueViolation, lastFlight, statement, type Tx } from '../../foundation/storage/storage.ts'
+import { insertAbsentRuns, insertRuns, type NewRun, runsByIdempotencyKey } from '../kernel/kernel.ts'
 import { admission, type Denial } from './authorization.ts'
 
 /** A run to be inserted as it is, or as its denial leaves it. */
@@ -33,20 +33,43 @@ export async function insertBatch(
   newId: IdSource,
   submissions: readonly Submission[],
 ): Promise<InsertOutcome[]> {
+  if (submissions.some(({ run }) => run.idempotencyKey !== null)) return insertAbsent(database, newId, submissions)
+  try {
+    return await insertAll(database, newId, submissions)
+  } catch (error) {
+    // Ids are new, so only a try whose commit went through and whose reply was lost can have left them.
+    if (isUniqueViolation(error)) return insertAbsent(database, newId, submissions)
+    throw error
+  }
+}
+
+function insertAll(database: Database, newId: IdSource, submissions: readonly Submission[]): Promise<InsertOutcome[]> {
   return database.transaction(async (tx) => {
-    const tenantIds = [...new Set(submissions.map(({ run }) => run.tenantId))]
-    const rows = await tx.query<TenantRow>(SELECT_TENANTS, [tenantIds])
-    const tenants = new Map(rows.map((row) => [row.tenantId, row]))
-    const admitted = submissions.map((submission) => admit(submission, tenants))
-    const keyed = admitted.some(({ run }) => run.idempotencyKey !== null)
-    const inserting = insertRuns(
-      tx,
-      admitted.map(({ run }) => run),
-    )
-    if (keyed) return settleKeyed(tx, newId, admitted, await inserting)
-    const done = Promise.all([inserting, appendCreated(tx, newId, admitted)])
+    const admitted = await admitAll(tx, submissions)
+    const runs = admitted.map(({ run }) => run)
+    const done = Promise.all([insertRuns(tx, runs), appendCreated(tx, newId, admitted)])
     return lastFlight(done.then(() => admitted.map(toOutcome)))
   })
+}
+
+/** Leaves out what is there already. It takes a round trip more, because who is announced depends on who is in. */
+function insertAbsent(
+  database: Database,
+  newId: IdSource,
+  submissions: readonly Submission[],
+): Promise<InsertOutcome[]> {
+  return database.transaction(async (tx) => {
+    const admitted = await admitAll(tx, submissions)
+    const runs = admitted.map(({ run }) => run)
+    return settleKeyed(tx, newId, admitted, await insertAbsentRuns(tx, runs))
+  })
+}
+
+async function admitAll(tx: Tx, submissions: readonly Submission[]): Promise<Admitted[]> {
+  const tenantIds = [...new Set(submissions.map(({ run }) => run.tenantId))]
+  const rows = await tx.query<TenantRow>(SELECT_TENANTS, [tenantIds])
+  const tenants = new Map(rows.map((row) => [row.tenantId, row]))
+  return submissions.map((submission) => admit(submission, tenants))
 }
 
 interface Admitted {

@@ -137,6 +137,7 @@ export class OutboxRelay {
     const kept = [...this.#held].filter(([partition]) => !lost.includes(partition))
     this.#held = new Map([...kept, ...taken.map((place) => [place.partition, { ...place, floor: 0n }] as const)])
     this.#rows = this.#rows.filter((row) => !lost.includes(row.partition))
+    this.#published ||= this.#rows.length === 0
     log.debug(
       { taken: taken.map((place) => place.partition), lost, holds: this.#held.size },
       'Partitions changed hands',

@@ -1,5 +1,6 @@
 import type { AuditReport } from '../library/audit-api.ts'
 import { defineCommand } from './command.ts'
+import type { ExitCode } from './errors.ts'
 import { namedRun } from './find-run.ts'
 import { toJson } from './json.ts'
 import { contractLines } from './run-view-contract.ts'
@@ -11,7 +12,7 @@ export const auditGet = defineCommand({
   description: 'what was expected of a run, what was acknowledged, what is late, missing or drifted',
   run: async (context) => {
     const { terminal, options } = context
-    return withSession(context, async (concordat) => {
+    return withSession(context, async (concordat): Promise<ExitCode> => {
       const { tenantId, runId } = await namedRun(concordat, context)
       const report = await concordat.audit.get(tenantId, runId)
       if (options.json) terminal.out(toJson(report))

@@ -1,4 +1,5 @@
 import { defineCommand } from './command.ts'
+import type { ExitCode } from './errors.ts'
 import { namedRun } from './find-run.ts'
 import { toJson } from './json.ts'
 import { withSession } from './session.ts'
@@ -10,7 +11,7 @@ export const auditReconcile = defineCommand({
   description: 'hold a run against its contract now, and keep the result; exit code 1 unless COMPLETE',
   run: async (context) => {
     const { terminal, options } = context
-    return withSession(context, async (concordat) => {
+    return withSession(context, async (concordat): Promise<ExitCode> => {
       const { tenantId, runId, status } = await namedRun(concordat, context)
       const { result, findings, at } = await concordat.audit.reconcile(tenantId, runId)
       if (options.json) terminal.out(toJson({ runId, tenantId, status, result, findings, at }))

@@ -14,11 +14,11 @@ export const migrateCommand = defineCommand<{ check?: true }>({
   description: 'bring the database’s schema up to date (other commands do so too)',
   options: [new Option('--check', 'change nothing; exit code 1 when migrations are pending')],
   run: async (context) => {
+    const { terminal, options } = context
     const config = commandConfig()
-    if (context.options.check) return check(context, config)
-    return withDatabase(config, async (database) => {
+    if (options.check) return check(context, config)
+    return withDatabase(terminal, config, async (database): Promise<ExitCode> => {
       const applied = await migrate(database)
-      const { terminal, options } = context
       if (options.json) terminal.out(toJson({ applied, pending: [] }))
       else terminal.out(applied.length === 0 ? 'The schema is up to date.' : `Applied ${applied.join(', ')}.`)
       return 0
@@ -32,7 +32,7 @@ async function check({ terminal, options }: CommandContext, config: Config): Pro
     else terminal.out(`There is no database yet in ${config.dataDir}: every migration is pending.`)
     return 1
   }
-  return withDatabase(config, async (database) => {
+  return withDatabase(terminal, config, async (database): Promise<ExitCode> => {
     const state = await schemaState(database)
     refuseNewer(state)
     const { applied, pending } = state

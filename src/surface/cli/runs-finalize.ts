@@ -1,5 +1,6 @@
 import { AppError } from '../../foundation/app-error.ts'
 import { defineCommand } from './command.ts'
+import type { ExitCode } from './errors.ts'
 import { namedRun } from './find-run.ts'
 import { duration } from './format.ts'
 import { toJson } from './json.ts'
@@ -10,7 +11,7 @@ export const runsFinalize = defineCommand({
   description: 'try now to complete a run that a domain has refused',
   run: async (context) => {
     const { terminal, options } = context
-    return withSession(context, async (concordat) => {
+    return withSession(context, async (concordat): Promise<ExitCode> => {
       const { runId, tenantId } = await namedRun(concordat, context)
       const outcome = await concordat.runs.finalize(tenantId, runId)
       if (outcome.kind === 'blocked') {

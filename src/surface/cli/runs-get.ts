@@ -1,6 +1,7 @@
 import type { Concordat } from '../../runtime.ts'
 import type { RunReport } from '../library/run-report.ts'
 import { defineCommand } from './command.ts'
+import type { ExitCode } from './errors.ts'
 import { namedRun } from './find-run.ts'
 import { toJson } from './json.ts'
 import { runLines } from './run-view.ts'
@@ -12,7 +13,7 @@ export const runsGet = defineCommand({
   description: 'everything that is known of a run: phases, steps, footprint, contract, events',
   run: async (context) => {
     const { terminal, options } = context
-    return withSession(context, async (concordat) => {
+    return withSession(context, async (concordat): Promise<ExitCode> => {
       const { tenantId, runId } = await namedRun(concordat, context)
       const report = await concordat.runs.get(tenantId, runId)
       if (options.json) terminal.out(toJson(report))

@@ -1,5 +1,6 @@
 import type { StepReport } from '../library/run-report.ts'
 import { defineCommand } from './command.ts'
+import type { ExitCode } from './errors.ts'
 import { namedRun } from './find-run.ts'
 import { count, duration, timeOfDay, usd } from './format.ts'
 import { toJson } from './json.ts'
@@ -15,7 +16,7 @@ export const runsSteps = defineCommand({
   description: 'the steps of a run; with --json their inputs and outputs in full',
   run: async (context) => {
     const { terminal, options } = context
-    return withSession(context, async (concordat) => {
+    return withSession(context, async (concordat): Promise<ExitCode> => {
       const { tenantId, runId } = await namedRun(concordat, context)
       const { steps } = await concordat.runs.get(tenantId, runId)
       if (options.json) terminal.out(toJson({ runId, tenantId, steps }))

@@ -1,5 +1,6 @@
 import { Option } from 'commander'
 import { defineCommand } from './command.ts'
+import type { ExitCode } from './errors.ts'
 import { namedRun } from './find-run.ts'
 import { toJson } from './json.ts'
 import { withSession } from './session.ts'
@@ -14,7 +15,7 @@ export const runsStop = defineCommand<{ why?: string; by?: string }>({
   run: async (context) => {
     const { terminal, options } = context
     const { json, why, by } = options
-    return withSession(context, async (concordat) => {
+    return withSession(context, async (concordat): Promise<ExitCode> => {
       const { runId, tenantId } = await namedRun(concordat, context)
       const result = await concordat.runs.stop(tenantId, runId, { ...(why && { why }), ...(by && { by }) })
       if (json) terminal.out(toJson({ runId, tenantId, result }))

@@ -45,7 +45,7 @@ export const runsSubmit = defineCommand<SubmitOptions>({
   ],
   run: async (context) => {
     const request = await requestOf(context)
-    return withSession(context, async (concordat) => {
+    return withSession(context, async (concordat): Promise<ExitCode> => {
       const run = await concordat.runs.submit(request)
       if (run.denial) {
         showSubmitted(context, run)

@@ -24,8 +24,6 @@ export interface SessionOptions {
   readonly config?: ConfigOverrides
   /** What is logged unless LOG_LEVEL is set; a command that is not a service says only what is wrong. */
   readonly logLevel?: LogLevel
-  /** Where log lines go; standard error unless given. */
-  readonly logTo?: { write(line: string): void }
 }
 
 /** The configuration as a command sees it. Fails with `INVALID_CONFIGURATION`. */
@@ -33,19 +31,19 @@ export function commandConfig({ processKind, config }: SessionOptions = {}): Con
   return loadConfig(undefined, config, processKind)
 }
 
-/** A log at the command's own level, unless LOG_LEVEL says another. */
-export function commandLog({ sources, logLevel }: Config, { logLevel: quiet = 'warn', logTo }: SessionOptions): Logger {
-  const level = sources.logLevel === 'default' ? quiet : logLevel
-  return createLogger({ level, ...(logTo && { destination: logTo }) })
+/** A log on standard error at the command's own level, unless LOG_LEVEL says another. */
+export function commandLog(terminal: Terminal, { sources, logLevel }: Config, quietLevel: LogLevel = 'warn'): Logger {
+  const level = sources.logLevel === 'default' ? quietLevel : logLevel
+  return createLogger({ level, destination: { write: (line) => terminal.err(line.trimEnd()) } })
 }
 
 /** Opens a runtime with what the configuration file defines. Close it. */
-export async function openSession({ options }: CommandContext, session: SessionOptions = {}): Promise<Concordat> {
+export async function openSession({ terminal, options }: CommandContext, session: SessionOptions = {}): Promise<Concordat> {
   const { definition } = await loadConfigFile(process.cwd(), options.config)
   const config = commandConfig(session)
   return createConcordat({
     ...definition,
-    log: commandLog(config, session),
+    log: commandLog(terminal, config, session.logLevel),
     ...(session.config && { config: session.config }),
     ...(session.processKind && { processKind: session.processKind }),
   })

@@ -4,12 +4,15 @@ export type Style = Parameters<typeof styleText>[0]
 
 /** What a command may say to: results go to `out`, everything about the work to `err`. */
 export interface Terminal {
-  out(text: string): void
-  err(text: string): void
+  out(line: string): void
+  err(line: string): void
+  /**
+   * Keeps a line at the bottom of standard error, redrawn ten times a second, everything else above it, until the
+   * returned function is called. Nothing is drawn unless a person watches.
+   */
+  live(line: () => string): () => void
   /** Characters that fit a line of standard output; 120 when it is no terminal. */
   readonly columns: number
-  /** Whether a person watches standard error: only then is progress drawn. */
-  readonly watched: boolean
   /** Colours for standard output; none when it is piped or NO_COLOR is set. */
   style(style: Style, text: string): string
   /** The same for standard error. */
@@ -18,6 +21,8 @@ export interface Terminal {
 
 const COLUMNS_WHEN_PIPED = 120
 const COLUMNS_MIN = 40
+const REDRAW_MS = 100
+const CLEAR_LINE = '\r\x1b[2K'
 
 /** The process's own streams. A reader that closes its end early, as `head` does, ends the process quietly. */
 export function processTerminal({ stdout, stderr }: NodeJS.Process): Terminal {
@@ -27,13 +32,31 @@ export function processTerminal({ stdout, stderr }: NodeJS.Process): Terminal {
       throw error
     })
   }
+  let liveLine: (() => string) | undefined
+  const clear = () => void (liveLine && stderr.write(CLEAR_LINE))
+  const draw = () => void (liveLine && stderr.write(CLEAR_LINE + liveLine()))
+  const write = (stream: NodeJS.WriteStream, line: string) => {
+    clear()
+    stream.write(`${line}\n`)
+    draw()
+  }
   return {
-    out: (text) => void stdout.write(`${text}\n`),
-    err: (text) => void stderr.write(`${text}\n`),
+    out: (line) => write(stdout, line),
+    err: (line) => write(stderr, line),
+    live: (line) => {
+      if (!stderr.isTTY) return () => {}
+      liveLine = line
+      const timer = setInterval(draw, REDRAW_MS)
+      draw()
+      return () => {
+        clearInterval(timer)
+        clear()
+        liveLine = undefined
+      }
+    },
     get columns() {
       return Math.max(stdout.isTTY ? stdout.columns : COLUMNS_WHEN_PIPED, COLUMNS_MIN)
     },
-    watched: stderr.isTTY === true,
     style: (style, text) => styleText(style, text, { stream: stdout }),
     styleErr: (style, text) => styleText(style, text, { stream: stderr }),
   }

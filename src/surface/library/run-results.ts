@@ -1,3 +1,4 @@
+import type { FinishedRun } from '../../flow/kernel/kernel.ts'
 import { type EndedStatus, endedAmong, type RunKey } from '../../domains/runs/runs.ts'
 import type { Logger } from '../../foundation/log.ts'
 import { createTicker, type Ticker } from '../../foundation/service.ts'
@@ -36,13 +37,18 @@ export class RunResults {
       const waiters = this.#waiters.get(run.runId) ?? []
       this.#waiters.set(run.runId, [...waiters, { run, resolve }])
     })
-    await this.#ticker.start()
+    this.#ticker.start().catch(() => undefined) // it has no way to fail
     return waiting
   }
 
-  /** A run that ended in this process: whoever waits for it looks now. */
-  nudge(runId: string): void {
-    if (this.#waiters.has(runId)) this.#ticker.nudge()
+  /** A run that ended in this process: whoever waits for it is told at once. */
+  closed(finished: FinishedRun): void {
+    const waiters = this.#waiters.get(finished.runId)
+    if (!waiters) return
+    const { runId, phase, outcome: status, reason, output, error } = finished
+    const ended = { runId, phase, status, reason, output: output?.text ?? null, error: error && JSON.stringify(error) }
+    this.#waiters.delete(runId)
+    for (const waiter of waiters) waiter.resolve(ended)
   }
 
   stop(): Promise<void> {

@@ -2,7 +2,12 @@ import { existsSync, openAsBlob, renameSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, describe, inject } from 'vitest'
-import { createTestRuntime, embeddedSnapshot, type TestRuntime, type TestRuntimeOptions } from '../../../src/testing/testing.ts'
+import {
+  createTestRuntime,
+  embeddedSnapshot,
+  type TestRuntime,
+  type TestRuntimeOptions,
+} from '../../../src/testing/testing.ts'
 import { createDatabase, describeOnPostgres } from '../../support/servers.ts'
 
 /** Opens a runtime on a new database of the kind that the suite runs on. It is closed, and the database gone, afterwards. */

@@ -54,6 +54,13 @@ export function eventCounts(run: RunReport): Record<string, number> {
 
 /** The events of a run that executed and was not stopped. */
 export function eventsOfEnded(last: 'run.completed' | 'run.failed'): Record<string, number> {
-  const types = ['run.created', 'run.started', 'trace.started', 'incident.created', 'policy.evaluated', 'trace.completed']
+  const types = [
+    'run.created',
+    'run.started',
+    'trace.started',
+    'incident.created',
+    'policy.evaluated',
+    'trace.completed',
+  ]
   return Object.fromEntries([...types, last].map((type) => [type, 1]))
 }

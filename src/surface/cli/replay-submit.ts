@@ -1,0 +1,110 @@
+import { AppError, type ErrorCode } from '../../foundation/app-error.ts'
+import type { Concordat } from '../../runtime.ts'
+import { type LineFile, openLines, type RawLine, readTrajectory } from '../replay/replay.ts'
+import { printable } from './terminal.ts'
+
+export interface TrajectoryFile extends LineFile {
+  readonly path: string
+}
+
+/** Opens all files before anything is done, so that a wrong name is told at once. Fails with `INVALID_REQUEST`. */
+export async function openFiles(paths: readonly string[]): Promise<TrajectoryFile[]> {
+  return Promise.all([...new Set(paths)].map(async (path) => ({ path, ...(await openLines(path)) })))
+}
+
+/** How far it has come; counts of this process, while what is reported at the end is counted from the database. */
+export interface Submissions {
+  lines: number
+  malformed: number
+  /** New ones; those that an earlier replay submitted are only in `runIds`. */
+  submitted: number
+  /** 0 to 1, of the files' bytes. */
+  share: number
+  readonly runIds: Set<string>
+}
+
+export interface SubmitPace {
+  /** Lines that are in memory at the same time. */
+  readonly concurrency: number
+  readonly limit: number
+  readonly signal: AbortSignal
+  readonly onRun: (runId: string) => void
+  /** Hears `FILE:LINE: reason`. */
+  readonly onMalformed: (reason: string) => void
+}
+
+/** What is wrong with a line and not with the whole: the others go on. */
+const LINE_ERRORS: ReadonlySet<ErrorCode> = new Set([
+  'MALFORMED_TRAJECTORY',
+  'IDEMPOTENCY_CONFLICT',
+  'INVALID_REQUEST',
+  'INVALID_INPUT',
+  'INPUT_TOO_LARGE',
+  'NOT_SERIALIZABLE',
+])
+
+/** Submits each line as a run of agent `replay`, under a key of its own, so that a line is one run however often. */
+export async function submitLines(
+  { runs }: Concordat,
+  tenant: string,
+  files: readonly TrajectoryFile[],
+  submissions: Submissions,
+  { concurrency, limit, signal, onRun, onMalformed }: SubmitPace,
+): Promise<void> {
+  const lines = linesOf(files, submissions, limit)
+  const failed = new AbortController()
+  const stop = AbortSignal.any([signal, failed.signal])
+
+  const submit = async ({ path, line }: FileLine) => {
+    const read = readTrajectory(line, path)
+    if ('malformed' in read) throw read.malformed
+    const run = await runs.submit({ tenant, agent: 'replay', ...read })
+    if (!run.deduplicated) submissions.submitted++
+    submissions.runIds.add(run.runId)
+    onRun(run.runId)
+  }
+  const submitInTurn = async () => {
+    for (let next = await lines.next(); !next.done; next = await lines.next()) {
+      if (stop.aborted) return
+      const { line, path } = next.value
+      await submit(next.value).catch((error) => {
+        if (!(error instanceof AppError) || !LINE_ERRORS.has(error.code)) throw error
+        submissions.malformed++
+        const where = error.code === 'MALFORMED_TRAJECTORY' ? '' : `${path}:${line.lineNumber}: `
+        onMalformed(printable(`${where}${error.message}`, 1_000))
+      })
+    }
+  }
+  try {
+    await Promise.all(Array.from({ length: concurrency }, submitInTurn))
+  } catch (error) {
+    failed.abort()
+    throw error
+  } finally {
+    await lines.return()
+  }
+}
+
+interface FileLine {
+  readonly path: string
+  readonly line: RawLine
+}
+
+async function* linesOf(files: readonly TrajectoryFile[], submissions: Submissions, limit: number) {
+  for await (const { share, ...line } of allLines(files)) {
+    if (submissions.lines >= limit) break
+    submissions.lines++
+    submissions.share = share
+    yield line
+  }
+  submissions.share = 1
+}
+
+async function* allLines(files: readonly TrajectoryFile[]): AsyncGenerator<FileLine & { share: number }> {
+  const totalBytes = files.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0)
+  let bytesBefore = 0
+  for (const { path, sizeBytes, lines } of files) {
+    for await (const line of lines) yield { path, line, share: (bytesBefore + line.bytesRead) / totalBytes }
+    bytesBefore += sizeBytes
+  }
+}

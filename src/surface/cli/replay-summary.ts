@@ -1,0 +1,89 @@
+import { usdFromNano } from '../../foundation/money.ts'
+import type { Tx } from '../../foundation/storage/storage.ts'
+import { type Counts, countFootprints } from '../footprint/footprint.ts'
+import type { Canvas } from './canvas.ts'
+import { count, duration, plural, usd } from './format.ts'
+import type { Submissions } from './replay-submit.ts'
+import { styledOutcome, styledStatus } from './status-style.ts'
+
+/** What `replay --json` prints: counts from the database for the runs of the files, whoever submitted them when. */
+export interface ReplaySummary {
+  readonly lines: number
+  readonly malformed: number
+  readonly submitted: number
+  readonly runs: { readonly succeeded: number; readonly failed: number; readonly failed_policy: number; readonly cancelled: number }
+  readonly steps: number
+  readonly costUsd: number
+  readonly tokensIn: number
+  readonly tokensOut: number
+  readonly incidents: Counts
+  readonly evaluations: Counts
+  readonly traces: { readonly COMPLETE: number; readonly ABORTED: number }
+  readonly audit: { readonly COMPLETE: number; readonly INCOMPLETE: number; readonly STALE: number }
+  readonly outbox: { readonly unpublished: number }
+  readonly events: Counts
+  readonly seconds: number
+}
+
+export async function summaryOf(
+  tx: Tx,
+  tenantId: string,
+  { lines, malformed, submitted, runIds }: Submissions,
+  seconds: number,
+): Promise<ReplaySummary> {
+  const counted = await countFootprints(tx, tenantId, [...runIds])
+  const { runs, traces, audit, incidents, evaluations, steps, events, unpublished } = counted
+  return {
+    lines,
+    malformed,
+    submitted,
+    runs: {
+      succeeded: runs.succeeded ?? 0,
+      failed: runs.failed ?? 0,
+      failed_policy: runs.failed_policy ?? 0,
+      cancelled: runs.cancelled ?? 0,
+    },
+    steps,
+    costUsd: usdFromNano(counted.costNanoUsd),
+    tokensIn: Number(counted.tokensIn),
+    tokensOut: Number(counted.tokensOut),
+    incidents,
+    evaluations,
+    traces: { COMPLETE: traces.COMPLETE ?? 0, ABORTED: traces.ABORTED ?? 0 },
+    audit: { COMPLETE: audit.COMPLETE ?? 0, INCOMPLETE: audit.INCOMPLETE ?? 0, STALE: audit.STALE ?? 0 },
+    outbox: { unpublished },
+    events,
+    seconds: Math.round(seconds * 1_000) / 1_000,
+  }
+}
+
+/** Whether every line became a run whose whole footprint is there and announced. */
+export function isSound({ malformed, audit, outbox, runs }: ReplaySummary): boolean {
+  const ended = runs.succeeded + runs.failed + runs.failed_policy + runs.cancelled
+  return malformed === 0 && audit.COMPLETE === ended && outbox.unpublished === 0
+}
+
+/** The same for people. */
+export function summaryLines(canvas: Canvas, summary: ReplaySummary): string[] {
+  const { lines, malformed, submitted, runs, steps, audit, outbox, events, seconds } = summary
+  const ended = Object.values(runs).reduce((sum, n) => sum + n, 0)
+  const byOutcome = (counts: Counts, shown: (name: string) => string = (name) => styledOutcome(canvas, name)) => {
+    const present = Object.entries(counts).filter(([, n]) => n > 0)
+    return present.map(([name, n]) => `${count(n)} ${shown(name)}`).join('  ') || 'none'
+  }
+  const row = (name: string, text: string) => `  ${canvas.style('dim', name.padEnd(11))}  ${text}`
+  const wrong = malformed > 0 ? `, ${canvas.style('red', `${count(malformed)} malformed`)}` : ''
+  return [
+    `${canvas.style('bold', plural(ended, 'run'))} of ${plural(lines, 'line')}${wrong}; ${count(submitted)} new, in ${duration(seconds * 1_000)}`,
+    row('runs', byOutcome(runs, (status) => styledStatus(canvas, status as keyof typeof runs))),
+    row('incidents', byOutcome(summary.incidents)),
+    row('evaluations', byOutcome(summary.evaluations)),
+    row('traces', byOutcome(summary.traces)),
+    row('audit', byOutcome(audit)),
+    row('steps', count(steps)),
+    row('tokens', `${count(summary.tokensIn)} in  ${count(summary.tokensOut)} out`),
+    row('cost', usd(summary.costUsd)),
+    row('events', byOutcome(events, (type) => type)),
+    row('outbox', `${count(outbox.unpublished)} unpublished`),
+  ]
+}
