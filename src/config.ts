@@ -5,6 +5,7 @@ import { AppError } from './foundation/app-error.ts'
 import { limits } from './limits.ts'
 
 export type { GovernanceProfile, ObservabilityMode, PolicyCheckOnError } from './config-profile.ts'
+export { environmentSecrets, type SecretSource } from './config-secrets.ts'
 export type { EventTransport, PauseTimeoutBehavior, Settings } from './config-variables.ts'
 
 /** Where a value came from; `option` is code or a command-line option. */

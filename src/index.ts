@@ -46,6 +46,13 @@ export {
   defineConfig,
   getTransactionCoordinator,
 } from './runtime.ts'
-export type { AuditApi, AuditReport } from './surface/library/audit-api.ts'
-export type { RunReport, StepReport } from './surface/library/run-report.ts'
-export type { RunHandle, RunsApi, StopInput, StopResult } from './surface/library/runs-api.ts'
+export type {
+  AuditApi,
+  AuditReport,
+  RunHandle,
+  RunReport,
+  RunsApi,
+  StepReport,
+  StopInput,
+  StopResult,
+} from './surface/library/library.ts'

@@ -1,7 +1,13 @@
 import { hostname } from 'node:os'
 import type { LanguageModelV4 } from '@ai-sdk/provider'
-import { type Config, type ConfigOverrides, loadConfig, type ProcessKind } from './config.ts'
-import { environmentSecrets, type SecretSource } from './config-secrets.ts'
+import {
+  type Config,
+  type ConfigOverrides,
+  environmentSecrets,
+  loadConfig,
+  type ProcessKind,
+  type SecretSource,
+} from './config.ts'
 import { type Agent, AgentDirectory, registerAgents, type Skill } from './domains/agents/agents.ts'
 import { applyPolicy, type PolicyInput } from './domains/policies/policies.ts'
 import { listTenants, putTenant, setTenantStatus, type Tenant, type TenantInput } from './domains/tenants/tenants.ts'
@@ -30,9 +36,7 @@ import { createMetrics, type Metrics } from './foundation/metrics.ts'
 import { identityCodec, type PayloadCodec } from './foundation/payload-codec.ts'
 import { defineService, type Service, startAll, stopAll } from './foundation/service.ts'
 import { type Database, migrate, openDatabase } from './foundation/storage/storage.ts'
-import { type AuditApi, createAuditApi } from './surface/library/audit-api.ts'
-import { RunResults } from './surface/library/run-results.ts'
-import { createRunsApi, type RunsApi } from './surface/library/runs-api.ts'
+import { type AuditApi, createAuditApi, createRunsApi, RunResults, type RunsApi } from './surface/library/library.ts'
 import { replayAgent } from './surface/replay/replay.ts'
 
 /** What `concordat.config.ts` defines, and what `createConcordat` takes. */

@@ -2,7 +2,7 @@ import type { EventEnvelope, EventType } from '../foundation/events/events.ts'
 import { silentLogger } from '../foundation/log.ts'
 import { type Database, IN_MEMORY, migrate, openDatabase, openEmbedded } from '../foundation/storage/storage.ts'
 import { type Concordat, type ConcordatOptions, createConcordat } from '../runtime.ts'
-import type { RunReport } from '../surface/library/run-report.ts'
+import type { RunReport } from '../surface/library/library.ts'
 import { HeardEvents } from './heard-events.ts'
 import { SteeredDatabase } from './steered-database.ts'
 

@@ -1,9 +1,9 @@
 import { sql } from 'kysely'
 import { type Migration, type MigrationProvider, Migrator } from 'kysely/migration'
 import { AppError } from '../app-error.ts'
+import type { Database } from './database.ts'
 import { databaseError } from './errors.ts'
 import * as governedRun from './migrations/0001-governed-run.ts'
-import type { Database } from './storage.ts'
 
 const SCHEMA = 'concordat'
 

@@ -1,7 +1,7 @@
 import type { Logger } from '../log.ts'
+import type { Database } from './database.ts'
 import { openEmbedded } from './pglite.ts'
 import { openPostgres } from './postgres.ts'
-import type { Database } from './storage.ts'
 
 const CONNECT_TIMEOUT_MS = 10_000
 /** Group commit needs few connections: two flushes of steps, one each of submissions, claims, completions, and reads. */

@@ -3,10 +3,10 @@ import { mkdir } from 'node:fs/promises'
 import { PGlite } from '@electric-sql/pglite'
 import { createPgConfig } from '@electric-sql/pglite/node-postgres'
 import pg from 'pg'
+import type { Database } from './database.ts'
 import { lockFolder } from './folder-lock.ts'
 import { PoolDatabase } from './pool-database.ts'
 import { SESSION_SETTINGS } from './session-settings.ts'
-import type { Database } from './storage.ts'
 import { typeParsers } from './type-parsers.ts'
 
 /** Waiting longer than this for the one session means that a transaction waits for itself: an error, not a hang. */

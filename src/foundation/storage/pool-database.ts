@@ -1,9 +1,9 @@
 import type { Writable } from 'node:stream'
 import { Kysely, PostgresDialect } from 'kysely'
 import type { Pool, PoolClient, QueryConfig } from 'pg'
+import { LastFlight, type Statement, type Tx } from './database.ts'
 import { databaseError } from './errors.ts'
 import type { Schema } from './schema.ts'
-import { LastFlight, type Statement, type Tx } from './storage.ts'
 
 /** Runs statements on a connection of the driver, with our errors. */
 function onClient(client: Pick<PoolClient, 'query'>): Tx {

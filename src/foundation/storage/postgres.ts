@@ -1,10 +1,10 @@
 import pg from 'pg'
 import { backoffMs, sleep } from '../backoff.ts'
 import type { Logger } from '../log.ts'
+import type { Database } from './database.ts'
 import { databaseError } from './errors.ts'
 import { PoolDatabase } from './pool-database.ts'
 import { SESSION_SETTINGS } from './session-settings.ts'
-import type { Database } from './storage.ts'
 import { typeParsers } from './type-parsers.ts'
 
 /** Reconnect pauses of the listening connection: missed signals are caught by heartbeats meanwhile. */

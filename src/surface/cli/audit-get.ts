@@ -1,4 +1,4 @@
-import type { AuditReport } from '../library/audit-api.ts'
+import type { AuditReport } from '../library/library.ts'
 import { defineCommand } from './command.ts'
 import type { ExitCode } from './errors.ts'
 import { namedRun } from './find-run.ts'

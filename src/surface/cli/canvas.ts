@@ -1,4 +1,4 @@
-import type { RunReport } from '../library/run-report.ts'
+import type { RunReport } from '../library/library.ts'
 import type { Terminal } from './terminal.ts'
 
 /** What a view needs of the terminal: its width and its colours. */

@@ -22,7 +22,7 @@ export class UsageError extends AppError {
   readonly path: string
 
   constructor(path: string, message: string) {
-    super('INVALID_REQUEST', message, { hint: `\`${path} --help\` shows what it takes.` })
+    super('INVALID_REQUEST', message, { hint: 'Correct the named option or argument.' })
     this.path = path
   }
 }

@@ -1,5 +1,5 @@
 import type { ExpectationState, StoredAck } from '../../domains/audit/audit.ts'
-import type { RunReport } from '../library/run-report.ts'
+import type { RunReport } from '../library/library.ts'
 import { duration, timeOfDay } from './format.ts'
 import { type Canvas, title } from './canvas.ts'
 import { styledOutcome } from './status-style.ts'

@@ -1,4 +1,4 @@
-import type { RunReport } from '../library/run-report.ts'
+import type { RunReport } from '../library/library.ts'
 import { count, plural, timeOfDay, UNKNOWN } from './format.ts'
 import { type Canvas, title } from './canvas.ts'
 import { styledOutcome } from './status-style.ts'

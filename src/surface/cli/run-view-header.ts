@@ -1,5 +1,5 @@
 import { isTerminal } from '../../domains/runs/runs.ts'
-import type { RunReport } from '../library/run-report.ts'
+import type { RunReport } from '../library/library.ts'
 import { age, duration, timestamp } from './format.ts'
 import type { Canvas, RunView } from './canvas.ts'
 import { styledStatus } from './status-style.ts'

@@ -1,5 +1,5 @@
 import { isTerminal } from '../../domains/runs/runs.ts'
-import type { RunReport } from '../library/run-report.ts'
+import type { RunReport } from '../library/library.ts'
 import { duration, timeOfDay } from './format.ts'
 import { type Canvas, title } from './canvas.ts'
 import { tableLines } from './table.ts'

@@ -1,4 +1,4 @@
-import type { RunReport, StepReport } from '../library/run-report.ts'
+import type { RunReport, StepReport } from '../library/library.ts'
 import { count, duration, plural, usd } from './format.ts'
 import { type Canvas, title } from './canvas.ts'
 import { tableLines } from './table.ts'

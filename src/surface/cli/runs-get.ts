@@ -1,5 +1,5 @@
 import type { Concordat } from '../../runtime.ts'
-import type { RunReport } from '../library/run-report.ts'
+import type { RunReport } from '../library/library.ts'
 import { defineCommand } from './command.ts'
 import type { ExitCode } from './errors.ts'
 import { namedRun } from './find-run.ts'

@@ -1,4 +1,4 @@
-import type { StepReport } from '../library/run-report.ts'
+import type { StepReport } from '../library/library.ts'
 import { defineCommand } from './command.ts'
 import type { ExitCode } from './errors.ts'
 import { namedRun } from './find-run.ts'

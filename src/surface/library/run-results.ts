@@ -1,5 +1,5 @@
-import type { FinishedRun } from '../../flow/kernel/kernel.ts'
 import { type EndedStatus, endedAmong, type RunKey } from '../../domains/runs/runs.ts'
+import type { FinishedRun } from '../../flow/kernel/kernel.ts'
 import type { Logger } from '../../foundation/log.ts'
 import { createTicker, type Ticker } from '../../foundation/service.ts'
 import type { Database } from '../../foundation/storage/storage.ts'
