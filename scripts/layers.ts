@@ -40,7 +40,11 @@ export const rows: readonly Row[] = [
   { from: 'surface', to: 'runtime', why: 'a command or a server is a runtime with a face for people' },
   { from: 'surface', to: 'flow', why: 'changes go through the flow' },
   { from: 'surface', to: 'domains', why: 'reads bypass the flow' },
-  { from: 'surface', to: 'surface', why: 'commands are programs that use the library, replay and what the demo shares' },
+  {
+    from: 'surface',
+    to: 'surface',
+    why: 'commands are programs that use the library, replay and what the demo shares',
+  },
   { from: 'testing', to: '*', why: 'tests build a runtime of parts of their choice' },
   { from: 'index', to: '*', why: 'the public API is chosen from every part' },
 ]

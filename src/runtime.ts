@@ -23,9 +23,10 @@ import {
   ObservabilityGuard,
   type Prices,
   type WorkerPool,
+  type WorkerPoolOptions,
 } from './flow/execution/execution.ts'
 import { type Authorize, Intake } from './flow/intake/intake.ts'
-import { RunOrchestrationKernel } from './flow/kernel/kernel.ts'
+import { RunOrchestrationKernel, removeDeadWorkers } from './flow/kernel/kernel.ts'
 import { createMaintenance } from './flow/maintenance/maintenance.ts'
 import { createRelay } from './flow/relay/relay.ts'
 import { type Bus, createBus } from './foundation/bus/bus.ts'
@@ -37,6 +38,7 @@ import { identityCodec, type PayloadCodec } from './foundation/payload-codec.ts'
 import { defineService, type Service, startAll, stopAll } from './foundation/service.ts'
 import { type Database, migrate, openDatabase } from './foundation/storage/storage.ts'
 import { type AuditApi, createAuditApi, createRunsApi, RunResults, type RunsApi } from './surface/library/library.ts'
+import { planAgent } from './surface/plan/plan.ts'
 import { replayAgent } from './surface/replay/replay.ts'
 
 /** What `concordat.config.ts` defines, and what `createConcordat` takes. */
@@ -86,6 +88,8 @@ export interface Concordat extends Service {
   readonly bus: Bus
   readonly database: Database
   readonly worker: WorkerPool
+  /** A further worker beside `worker`, for whoever makes it to start and stop. */
+  createWorker(): WorkerPool
   /** Stops everything and closes the database. The runtime can't be started again. */
   close(): Promise<void>
 }
@@ -106,13 +110,15 @@ export function getTransactionCoordinator(runtime: Concordat): RunCompletionTran
 export async function createConcordat(options: ConcordatOptions = {}): Promise<Concordat> {
   const config = loadConfig(options.env ?? process.env, options.config, options.processKind)
   const log = options.log ?? createLogger({ level: config.logLevel })
+  const skills = [...builtInSkills(options), ...(options.skills ?? [])]
   const directory = new AgentDirectory({
-    agents: [...(options.agents ?? []), replayAgent()],
-    skills: [...builtInSkills(options), ...(options.skills ?? [])],
+    agents: [...(options.agents ?? []), replayAgent(), planAgent(skills)],
+    skills,
   })
   const database = options.database ?? (await openDatabase({ url: config.databaseUrl, dataDir: config.dataDir, log }))
   try {
     await migrate(database)
+    if (database.kind === 'embedded' && database !== options.database) await removeDeadWorkers(database)
     return compose({ options, config, log, directory, database })
   } catch (error) {
     await database.close()
@@ -170,7 +176,7 @@ function compose({ options, config, log, directory, database }: Foundations): Co
     outboxRetentionMs: config.outboxRetentionMs,
     onWoken: () => worker.nudge(),
   })
-  const worker: WorkerPool = createWorkerPool({
+  const workerOptions: WorkerPoolOptions = {
     ...ground,
     ...config,
     kernel,
@@ -187,7 +193,8 @@ function compose({ options, config, log, directory, database }: Foundations): Co
       if (closing.kind === 'ended' && closing.finished) results.closed(closing.finished)
       if (closing.kind === 'released' && closing.dueAt) maintenance.sweepAt(closing.dueAt, clock.now())
     },
-  })
+  }
+  const worker: WorkerPool = createWorkerPool(workerOptions)
   const intake = new Intake({
     ...ground,
     codec,
@@ -232,6 +239,7 @@ function compose({ options, config, log, directory, database }: Foundations): Co
     bus,
     database,
     worker,
+    createWorker: () => createWorkerPool(workerOptions),
   }
   coordinators.set(concordat, completion.transaction)
   return concordat

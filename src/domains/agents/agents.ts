@@ -17,4 +17,5 @@ export type {
   StepApi,
   StepContext,
   StepOptions,
+  ToolOptions,
 } from './step-api.ts'

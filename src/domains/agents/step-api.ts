@@ -29,6 +29,11 @@ export interface StepOptions {
   readonly timeoutMs?: number
 }
 
+export interface ToolOptions extends StepOptions {
+  /** The tool or skill that is called, where the step is to have a name of its own. */
+  readonly tool?: string
+}
+
 export interface LlmRequest {
   readonly model: LanguageModelV4
   readonly prompt: string
@@ -65,7 +70,7 @@ export interface StepApi {
   /** Runs `work` once and records what it returns. */
   do<T>(name: string, work: (context: StepContext) => T | Promise<T>, options?: StepOptions): Promise<T>
   /** Runs the agent's tool, or the registered skill, of that name. */
-  tool<T = Json>(name: string, input: Json, options?: StepOptions): Promise<T>
+  tool<T = Json>(name: string, input: Json, options?: ToolOptions): Promise<T>
   /** One model call through the AI SDK's model interface; tokens and cost are recorded. Runs again after a crash. */
   llm(name: string, request: LlmRequest, options?: StepOptions): Promise<LlmResult>
   /** Waits without holding a worker slot. */

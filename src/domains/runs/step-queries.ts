@@ -30,7 +30,7 @@ export interface StepWithTrace extends StepRecord {
 }
 
 const COLUMNS = `step_key as key, seq, kind, name, status, attempt, due_at as "dueAt", started_at as "startedAt",
-          ended_at as "endedAt", latency_ms as "latencyMs", tokens_in as "tokensIn", tokens_out as "tokensOut",
+          ended_at as "endedAt", coalesce(latency_ms, extract(epoch from ended_at - started_at)::float8 * 1000) as "latencyMs", tokens_in as "tokensIn", tokens_out as "tokensOut",
           cost_nano_usd as "costNanoUsd", input_digest as "inputDigest", input_size as "inputSize",
           output_size as "outputSize", trace_gap as "traceGap", output, error`
 

@@ -1,3 +1,4 @@
+import { isRetryable } from '../../foundation/storage/storage.ts'
 import type { CompletionOptions } from './completion-context.ts'
 import type { CompletionRequest, TransactionOutcome } from './completion-request.ts'
 import { COMPLETION_WRITES } from './completion-writes.ts'
@@ -21,6 +22,17 @@ export function failureOf(decided: DecidedCompletion, index: number, cause: unkn
     at: decided.at,
   }
   return new TransactionFailed(decided.held.runId, phase, [...done, refused], cause)
+}
+
+/**
+ * What an error means for a completion. What says nothing about it, as that the database is away, is returned as it is;
+ * anything else is a refusal: while the facts were read (`decided` absent), or by the commit itself, as of a deferred
+ * constraint.
+ */
+export function refusalOf(runId: string, decided: DecidedCompletion | undefined, error: unknown): unknown {
+  if (error instanceof TransactionFailed || isRetryable(error)) return error
+  if (decided) return failureOf(decided, COMPLETION_WRITES.length - 1, error)
+  return new TransactionFailed(runId, TransactionPhase.NOT_STARTED, [], error)
 }
 
 /** What the first `count` writes did for one run. */

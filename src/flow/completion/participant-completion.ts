@@ -7,9 +7,10 @@ import type { CompletionOptions } from './completion-context.ts'
 import type { CompletionRequest, TransactionOutcome } from './completion-request.ts'
 import { COMPLETION_WRITES } from './completion-writes.ts'
 import type { DecidedCompletion } from './decide-completion.ts'
-import { domainResults, endedOutcome, failureOf } from './domain-results.ts'
+import { domainResults, endedOutcome, failureOf, refusalOf } from './domain-results.ts'
 import { holdAndDecide } from './hold-and-decide.ts'
 import {
+  beginCompensation,
   compensated,
   type EndingRun,
   intend,
@@ -30,18 +31,20 @@ export async function completeWithParticipants(
   request: CompletionRequest,
 ): Promise<TransactionOutcome> {
   const stack = new RollbackStack()
+  let decided: DecidedCompletion | undefined
   try {
     const first = await options.database.transaction((tx) => holdAndDecide(tx, options, [request]))
     const refused = first.answers.get(request)
     if (refused) return refused
-    const intents = await actElsewhere(options, first.decided[0] as DecidedCompletion, stack)
+    decided = first.decided[0] as DecidedCompletion
+    const intents = await actElsewhere(options, decided, stack)
     const outcome = await commitWithWrites(options, request, intents)
     if (outcome.kind !== 'ended') await stack.unwind()
     return outcome
   } catch (error) {
     const undone = await stack.unwind()
-    if (error instanceof TransactionFailed) throw error.withUndone(undone)
-    throw error
+    const refusal = refusalOf(request.lease.runId, decided, error)
+    throw refusal instanceof TransactionFailed ? refusal.withUndone(undone) : refusal
   }
 }
 
@@ -73,13 +76,17 @@ async function actElsewhere(
   return intents
 }
 
-/** Undoes what a participant did elsewhere, then says so in its intent. A crash in between repeats it. */
+/**
+ * Undoes what a participant did elsewhere, then says so in its intent; a crash in between repeats it. What a commit has
+ * settled stands, though its reply was lost.
+ */
 export async function compensate(
   tx: Tx,
   participant: Participant,
   intent: ParticipantIntent,
   detail: Json,
 ): Promise<void> {
+  if (!(await beginCompensation(tx, intent))) return
   await participant.compensate?.(intent, detail)
   await compensated(tx, intent)
 }

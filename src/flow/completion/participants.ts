@@ -70,6 +70,17 @@ export async function settle(tx: Tx, intent: ParticipantIntent): Promise<boolean
   return rows.length > 0
 }
 
+/** From here on the completion can no longer commit. False when it has: then nothing is to be undone. */
+export async function beginCompensation(tx: Tx, intent: ParticipantIntent): Promise<boolean> {
+  const rows = await tx.query(
+    `update concordat.participant_intents set state = 'compensating'
+      where tenant_id = $1 and run_id = $2 and attempt = $3 and participant = $4
+        and state in ('intended', 'compensating') returning attempt`,
+    [intent.tenantId, intent.runId, intent.attempt, intent.participant],
+  )
+  return rows.length > 0
+}
+
 export async function compensated(tx: Tx, intent: ParticipantIntent): Promise<void> {
   await tx.query(
     `update concordat.participant_intents set state = 'compensated'

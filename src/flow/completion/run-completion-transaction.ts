@@ -5,7 +5,7 @@ import type { CompletionOptions } from './completion-context.ts'
 import type { CompletionRequest, TransactionOutcome } from './completion-request.ts'
 import { COMPLETION_WRITES } from './completion-writes.ts'
 import type { DecidedCompletion } from './decide-completion.ts'
-import { domainResults, endedOutcome, failureOf } from './domain-results.ts'
+import { domainResults, endedOutcome, failureOf, refusalOf } from './domain-results.ts'
 import { holdAndDecide } from './hold-and-decide.ts'
 import { completeWithParticipants } from './participant-completion.ts'
 import { type DomainResult, TransactionFailed } from './transaction-result.ts'
@@ -47,22 +47,28 @@ export class RunCompletionTransaction {
   async #commit(requests: readonly CompletionRequest[]): Promise<TransactionOutcome[]> {
     const { database, onCommitted } = this.#options
     const startedAt = performance.now()
-    const outcomes = await database.transaction(async (tx) => {
-      const sorted = await holdAndDecide(tx, this.#options, requests)
-      if (sorted.decided.length === 0)
-        return requests.map((request) => sorted.answers.get(request) as TransactionOutcome)
-      return lastFlight(
-        writeAll(tx, sorted.decided).then((results) => {
-          const durationMs = performance.now() - startedAt
-          sorted.decided.forEach((each, i) => {
-            sorted.answers.set(each.request, endedOutcome(this.#options, each, results[i] ?? [], durationMs))
-          })
-          return requests.map((request) => sorted.answers.get(request) as TransactionOutcome)
-        }),
-      )
-    })
-    onCommitted()
-    return outcomes
+    let decided: readonly DecidedCompletion[] = []
+    try {
+      const outcomes = await database.transaction(async (tx) => {
+        const sorted = await holdAndDecide(tx, this.#options, requests)
+        decided = sorted.decided
+        if (decided.length === 0) return requests.map((request) => sorted.answers.get(request) as TransactionOutcome)
+        return lastFlight(
+          writeAll(tx, decided).then((results) => {
+            const durationMs = performance.now() - startedAt
+            decided.forEach((each, i) => {
+              sorted.answers.set(each.request, endedOutcome(this.#options, each, results[i] ?? [], durationMs))
+            })
+            return requests.map((request) => sorted.answers.get(request) as TransactionOutcome)
+          }),
+        )
+      })
+      onCommitted()
+      return outcomes
+    } catch (error) {
+      // Blamed on one run, which is right once it fails alone.
+      throw refusalOf(requests[0]?.lease.runId ?? '', decided[0], error)
+    }
   }
 }
 

@@ -1,10 +1,4 @@
-import {
-  type CircuitBreakerPolicy,
-  ConsecutiveBreaker,
-  circuitBreaker,
-  handleAll,
-  isBrokenCircuitError,
-} from 'cockatiel'
+import { type CircuitBreakerPolicy, ConsecutiveBreaker, circuitBreaker, handleAll } from 'cockatiel'
 import { AppError } from '../../foundation/app-error.ts'
 import type { Logger } from '../../foundation/log.ts'
 import type { Metrics } from '../../foundation/metrics.ts'
@@ -45,6 +39,8 @@ function isAboutLease(error: unknown): boolean {
 export class ObservabilityGuard {
   readonly #options: ObservabilityGuardOptions
   readonly #breaker: CircuitBreakerPolicy
+  /** True from a failure to the next success: only then does the breaker count. */
+  #shaky = false
 
   constructor(options: ObservabilityGuardOptions) {
     this.#options = options
@@ -62,7 +58,7 @@ export class ObservabilityGuard {
   /** Feeds a failure outside of steps, as of a trace that could not be started, to the breaker. */
   traceFailed(error: unknown, runId: string): void {
     this.#gap(error, runId)
-    this.#breaker.execute(() => Promise.reject(error)).catch(() => undefined)
+    this.#count(Promise.reject(error))
   }
 
   /**
@@ -75,7 +71,7 @@ export class ObservabilityGuard {
       return null
     } catch (error) {
       if (isAboutLease(error)) throw error
-      const gap = isBrokenCircuitError(error) ? 'the trace store is failing, not tried' : messageOf(error)
+      const gap = messageOf(error)
       await this.#options.record(checkpointOnly(record, gap))
       this.#gap(error, record.lease.runId)
       if (this.#options.mode !== ObservabilityMode.STRICT) return gap
@@ -83,18 +79,33 @@ export class ObservabilityGuard {
     }
   }
 
-  /** What the lease's loss or an absent database says is passed by the breaker: it must not open for that. */
+  /**
+   * Past the breaker while all is well: it costs more than the rest of a step. What the lease's loss or an absent
+   * database says does not concern it: it must not open for that.
+   */
   async #withTrace(record: RecordStep): Promise<void> {
-    let aside: unknown
-    await this.#breaker.execute(async () => {
-      try {
-        await this.#options.record(record)
-      } catch (error) {
-        if (!isAboutLease(error)) throw error
-        aside = error
-      }
-    })
-    if (aside) throw aside
+    if (this.#shaky && !this.mayTrace()) throw new Error('the trace store is failing, not tried')
+    try {
+      await this.#options.record(record)
+    } catch (error) {
+      if (!isAboutLease(error)) this.#count(Promise.reject(error))
+      throw error
+    }
+    if (this.#shaky) this.#count(Promise.resolve())
+  }
+
+  /** Tells the breaker how a try went. A success ends the series of failures that it counts. */
+  #count(tried: Promise<void>): void {
+    this.#breaker
+      .execute(() => tried)
+      .then(
+        () => {
+          this.#shaky = false
+        },
+        () => {
+          this.#shaky = true
+        },
+      )
   }
 
   #gap(error: unknown, runId: string): void {

@@ -8,6 +8,7 @@ import type {
   StepApi,
   StepContext,
   StepOptions,
+  ToolOptions,
 } from '../../domains/agents/agents.ts'
 import { AppError } from '../../foundation/app-error.ts'
 import type { Json } from '../../foundation/json.ts'
@@ -34,8 +35,8 @@ export function createStepApi({ agent, directory, executor, prices }: StepApiOpt
       return executor.run({ kind: 'do', name, input: null, ...specOptions(options), execute }) as Promise<T>
     },
 
-    async tool<T>(name: string, input: Json, options?: StepOptions): Promise<T> {
-      const call = directory.toolCall(agent, name, input)
+    async tool<T>(name: string, input: Json, { tool = name, ...options }: ToolOptions = {}): Promise<T> {
+      const call = directory.toolCall(agent, tool, input)
       const execute = (context: SkillContext) => output(call.run(context))
       return executor.run({
         kind: 'tool',

@@ -239,7 +239,7 @@ export class StepExecutor {
       output,
       error,
       traceGap: null,
-      ...usageColumns(result, endedAt === null ? null : endedAt.getTime() - startedAt.getTime()),
+      ...usageColumns(result),
     }
   }
 }

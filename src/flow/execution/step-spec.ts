@@ -62,13 +62,13 @@ export function specOptions({ sideEffects, retry, timeoutMs }: StepOptions = {},
   return { sideEffects: sideEffects ?? sideEffectsByDefault, retry: retryOf(retry), ...(timeoutMs && { timeoutMs }) }
 }
 
-/** A step's usage as its row's columns. Latency is what the step says, else what was measured. */
-export function usageColumns(result: StepResult | undefined, measuredMs: number | null) {
+/** A step's usage as its row's columns. Latency is what the step says; what was measured is in its times. */
+export function usageColumns(result: StepResult | undefined) {
   return {
     tokensIn: result?.tokensIn ?? null,
     tokensOut: result?.tokensOut ?? null,
     costNanoUsd: result?.costNanoUsd ?? null,
-    latencyMs: result?.latencyMs ?? measuredMs,
+    latencyMs: result?.latencyMs ?? null,
     attributes: result?.attributes ? JSON.stringify(result.attributes) : null,
   }
 }

@@ -9,6 +9,8 @@ import { type RunClosing, type RunnerOptions, runToEnd } from './runner.ts'
 
 /** How late a run of another process is claimed at the most; those of this process are claimed at once. */
 const CLAIM_POLL_MS = 100
+/** What a run gets to give itself back at a drain; then it is left to its lease, as when the database is away. */
+const RELEASE_MS = 2 * limits.stopGraceMs
 
 export interface WorkerPoolOptions extends RunnerOptions {
   readonly newId: IdSource
@@ -225,13 +227,19 @@ class Pool implements WorkerPool {
     await this.#claims.stop()
     await this.#unlisten?.()
     const closed = () => Promise.all([...this.#active.values()].map((active) => active.closed))
-    const patience = new AbortController()
-    await Promise.race([closed(), sleep(this.#options.drainTimeoutMs, patience.signal).catch(() => undefined)])
-    patience.abort()
+    await this.#within(this.#options.drainTimeoutMs, closed())
     for (const { control } of this.#active.values())
       control.interrupt({ kind: 'suspend', waiting: 'LEASE', dueAt: null })
+    await this.#within(RELEASE_MS, closed())
+    for (const { control } of this.#active.values()) control.interrupt({ kind: 'lost' })
     await closed()
     await this.#heartbeat?.stop()
     if (this.#workerId !== '') await this.#options.kernel.leave(this.#workerId)
+  }
+
+  async #within(patienceMs: number, work: Promise<unknown>): Promise<void> {
+    const patience = new AbortController()
+    await Promise.race([work, sleep(patienceMs, patience.signal).catch(() => undefined)])
+    patience.abort()
   }
 }

@@ -72,9 +72,11 @@ export class Intake {
     const denial = authorize ? await askAuthorize(authorize, request) : null
     const submission = this.#submissionOf(read, agent, denial)
     const outcome = await this.#group.add(submission)
+    if (outcome.refusal) throw outcome.refusal
     if (outcome.denial) await this.#endDenied(submission.run, outcome.denial)
     else if (!outcome.deduplicated) onSubmitted()
-    return outcome
+    const { runId, deduplicated } = outcome
+    return { runId, deduplicated, denial: outcome.denial }
   }
 
   #submissionOf(read: ReturnType<typeof readRequest>, agent: Agent, denial: Denial | null): Submission {
@@ -106,11 +108,8 @@ export class Intake {
       }),
       createdAt: at,
     }
-    return {
-      run,
-      denied: denial ? { denial, run: deniedRun(run, denial, at) } : null,
-      deny: (why) => deniedRun(run, why, at),
-    }
+    const deny = (why: Denial) => deniedRun(run, why, at)
+    return { run: denial ? deny(denial) : run, denial, deny }
   }
 
   /** If this process dies here, maintenance ends the run: its end is stored with it. */

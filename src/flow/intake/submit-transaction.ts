@@ -1,19 +1,25 @@
 import { AppError } from '../../foundation/app-error.ts'
-import { appendEvents } from '../../foundation/events/events.ts'
+import { appendFirstEvents } from '../../foundation/events/events.ts'
 import type { IdSource } from '../../foundation/ids.ts'
-import { type Database, isUniqueViolation, lastFlight, statement, type Tx } from '../../foundation/storage/storage.ts'
-import { insertAbsentRuns, insertRuns, type NewRun, runsByIdempotencyKey } from '../kernel/kernel.ts'
+import { type Database, lastFlight, statement } from '../../foundation/storage/storage.ts'
+import { insertRuns, type NewRun, runsByIdempotencyKey } from '../kernel/kernel.ts'
 import { admission, type Denial } from './authorization.ts'
 
 /** A run to be inserted as it is, or as its denial leaves it. */
 export interface Submission {
   readonly run: NewRun
-  /** Set when the user's own hook has refused it already. */
-  readonly denied: { readonly denial: Denial; readonly run: NewRun } | null
+  /** Set when the user's own hook has refused it already: `run` is what that leaves. */
+  readonly denial: Denial | null
   readonly deny: (denial: Denial) => NewRun
 }
 
-export type InsertOutcome = { readonly runId: string; readonly deduplicated: boolean; readonly denial: Denial | null }
+export interface InsertOutcome {
+  readonly runId: string
+  readonly deduplicated: boolean
+  readonly denial: Denial | null
+  /** Why the request was refused and left nothing; null when the run is in. */
+  readonly refusal: AppError | null
+}
 
 interface TenantRow {
   readonly tenantId: string
@@ -27,105 +33,92 @@ const SELECT_TENANTS = statement(
      from concordat.tenants where tenant_id = any($1::text[])`,
 )
 
-/** One transaction for all: tenants are asked, runs are inserted with their contracts, `run.created` is in the outbox. */
+/**
+ * One transaction in one flight for all: the runs that their tenants admit are inserted with their contracts, and
+ * `run.created` of each is in the outbox. What was left out is told apart afterwards; it is the exception.
+ */
 export async function insertBatch(
   database: Database,
   newId: IdSource,
   submissions: readonly Submission[],
 ): Promise<InsertOutcome[]> {
-  if (submissions.some(({ run }) => run.idempotencyKey !== null)) return insertAbsent(database, newId, submissions)
-  try {
-    return await insertAll(database, newId, submissions)
-  } catch (error) {
-    // Ids are new, so only a try whose commit went through and whose reply was lost can have left them.
-    if (isUniqueViolation(error)) return insertAbsent(database, newId, submissions)
-    throw error
-  }
-}
-
-function insertAll(database: Database, newId: IdSource, submissions: readonly Submission[]): Promise<InsertOutcome[]> {
-  return database.transaction(async (tx) => {
-    const admitted = await admitAll(tx, submissions)
-    const runs = admitted.map(({ run }) => run)
-    const done = Promise.all([insertRuns(tx, runs), appendCreated(tx, newId, admitted)])
-    return lastFlight(done.then(() => admitted.map(toOutcome)))
+  const runs = submissions.map(({ run }) => run)
+  const [tenantRows, inserted] = await database.transaction(async (tx) => {
+    const tenants = tx.query<TenantRow>(SELECT_TENANTS, [[...new Set(runs.map((run) => run.tenantId))]])
+    return lastFlight(Promise.all([tenants, insertRuns(tx, runs), appendFirstEvents(tx, createdEntries(runs, newId))]))
   })
+  if (inserted.size === submissions.length) return submissions.map(({ run, denial }) => outcomeOf(run, denial))
+  const tenants = new Map(tenantRows.map((row) => [row.tenantId, row]))
+  const leftOut = submissions.filter(({ run }) => !inserted.has(run.runId))
+  const settled = await settleLeftOut(database, newId, leftOut, tenants)
+  return submissions.map(({ run, denial }) => settled.get(run.runId) ?? outcomeOf(run, denial))
 }
 
-/** Leaves out what is there already. It takes a round trip more, because who is announced depends on who is in. */
-function insertAbsent(
+function outcomeOf({ runId }: NewRun, denial: Denial | null): InsertOutcome {
+  return { runId, deduplicated: false, denial, refusal: null }
+}
+
+/** Why each was left out: an unknown tenant, one that does not admit it, or an idempotency key that is taken. */
+async function settleLeftOut(
   database: Database,
   newId: IdSource,
-  submissions: readonly Submission[],
-): Promise<InsertOutcome[]> {
-  return database.transaction(async (tx) => {
-    const admitted = await admitAll(tx, submissions)
-    const runs = admitted.map(({ run }) => run)
-    return settleKeyed(tx, newId, admitted, await insertAbsentRuns(tx, runs))
-  })
+  leftOut: readonly Submission[],
+  tenants: ReadonlyMap<string, TenantRow>,
+): Promise<Map<string, InsertOutcome>> {
+  const outcomes = new Map<string, InsertOutcome>()
+  const denied: Submission[] = []
+  const taken: NewRun[] = []
+  for (const { run, deny } of leftOut) {
+    const tenant = tenants.get(run.tenantId)
+    const denial = tenant && run.pending === null ? admission(tenant, run.agent) : null
+    if (!tenant) outcomes.set(run.runId, refusalOf(run, unknownTenant(run)))
+    else if (denial) denied.push({ run: deny(denial), denial, deny })
+    else if (run.idempotencyKey !== null) taken.push(run)
+    // Else its own id was taken: an earlier try went through and only its reply was lost.
+  }
+  for (const run of await settleTaken(database, taken)) outcomes.set(run.asked, run.outcome)
+  if (denied.length > 0) {
+    const recorded = await insertBatch(database, newId, denied)
+    denied.forEach(({ run }, i) => {
+      outcomes.set(run.runId, recorded[i] as InsertOutcome)
+    })
+  }
+  return outcomes
 }
 
-async function admitAll(tx: Tx, submissions: readonly Submission[]): Promise<Admitted[]> {
-  const tenantIds = [...new Set(submissions.map(({ run }) => run.tenantId))]
-  const rows = await tx.query<TenantRow>(SELECT_TENANTS, [tenantIds])
-  const tenants = new Map(rows.map((row) => [row.tenantId, row]))
-  return submissions.map((submission) => admit(submission, tenants))
-}
-
-interface Admitted {
-  readonly run: NewRun
-  readonly denial: Denial | null
-}
-
-function admit({ run, denied, deny }: Submission, tenants: ReadonlyMap<string, TenantRow>): Admitted {
-  const tenant = tenants.get(run.tenantId)
-  if (!tenant) throw new AppError('UNKNOWN_TENANT', `there is no tenant ${JSON.stringify(run.tenantId)}`)
-  const denial = admission(tenant, run.agent)
-  if (denial) return { run: deny(denial), denial }
-  return denied ?? { run, denial: null }
-}
-
-function toOutcome({ run, denial }: Admitted): InsertOutcome {
-  return { runId: run.runId, deduplicated: false, denial }
-}
-
-/** Keys that were taken lead to the run that has them; its request must have been the same. */
-async function settleKeyed(
-  tx: Tx,
-  newId: IdSource,
-  admitted: readonly Admitted[],
-  inserted: ReadonlySet<string>,
-): Promise<InsertOutcome[]> {
-  const taken = admitted.flatMap(({ run: { runId, tenantId, idempotencyKey } }) => {
-    return inserted.has(runId) || idempotencyKey === null ? [] : [{ tenantId, idempotencyKey }]
-  })
-  const [earlier] = await Promise.all([
-    taken.length > 0 ? runsByIdempotencyKey(tx, taken) : [],
-    appendCreated(
-      tx,
-      newId,
-      admitted.filter(({ run }) => inserted.has(run.runId)),
-    ),
-  ])
+/** A key that was taken leads to the run that has it; its request must have been the same. */
+async function settleTaken(
+  database: Database,
+  runs: readonly NewRun[],
+): Promise<{ readonly asked: string; readonly outcome: InsertOutcome }[]> {
+  if (runs.length === 0) return []
+  const keys = runs.map(({ tenantId, idempotencyKey }) => ({ tenantId, idempotencyKey: idempotencyKey ?? '' }))
+  const earlier = await runsByIdempotencyKey(database, keys)
   const byKey = new Map(earlier.map((run) => [JSON.stringify([run.tenantId, run.idempotencyKey]), run]))
-  return admitted.map((each) => {
-    const { run } = each
+  return runs.map((run) => {
     const first = byKey.get(JSON.stringify([run.tenantId, run.idempotencyKey]))
-    if (!first || first.runId === run.runId) return toOutcome(each)
-    if (first.requestDigest === run.requestDigest) return { runId: first.runId, deduplicated: true, denial: null }
-    throw new AppError(
-      'IDEMPOTENCY_CONFLICT',
-      `idempotency key ${JSON.stringify(run.idempotencyKey)} was used for another request`,
-      {
-        details: { runId: first.runId },
-      },
-    )
+    const same = first?.requestDigest === run.requestDigest
+    const outcome = !first || !same ? refusalOf(run, keyConflict(run, first?.runId)) : outcomeOf(run, null)
+    const deduplicated = first !== undefined && first.runId !== run.runId
+    return { asked: run.runId, outcome: { ...outcome, runId: first?.runId ?? run.runId, deduplicated } }
   })
 }
 
-function appendCreated(tx: Tx, newId: IdSource, admitted: readonly Admitted[]): Promise<void> {
-  const entries = admitted.map(({ run }) => {
-    const { tenantId, runId, agent, agentVersion, priority, createdAt } = run
+function refusalOf({ runId }: NewRun, refusal: AppError): InsertOutcome {
+  return { runId, deduplicated: false, denial: null, refusal }
+}
+
+function unknownTenant({ tenantId }: NewRun): AppError {
+  return new AppError('UNKNOWN_TENANT', `there is no tenant ${JSON.stringify(tenantId)}`)
+}
+
+function keyConflict({ idempotencyKey }: NewRun, runId: string | undefined): AppError {
+  const message = `idempotency key ${JSON.stringify(idempotencyKey)} was used for another request`
+  return new AppError('IDEMPOTENCY_CONFLICT', message, { details: { runId: runId ?? null } })
+}
+
+function createdEntries(runs: readonly NewRun[], newId: IdSource) {
+  return runs.map(({ tenantId, runId, agent, agentVersion, priority, createdAt }) => {
     const data = { agent, agentVersion, priority }
     return {
       tenantId,
@@ -133,5 +126,4 @@ function appendCreated(tx: Tx, newId: IdSource, admitted: readonly Admitted[]): 
       events: [{ id: newId(), type: 'run.created' as const, time: createdAt.toISOString(), data }],
     }
   })
-  return appendEvents(tx, entries)
 }

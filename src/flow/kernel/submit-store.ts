@@ -1,37 +1,27 @@
-import {
-  jsonArray,
-  plainArray,
-  type Statement,
-  statement,
-  type Tx,
-  textArray,
-} from '../../foundation/storage/storage.ts'
+import { jsonArray, plainArray, statement, type Tx, textArray } from '../../foundation/storage/storage.ts'
 import type { NewRun } from './messages.ts'
 
-const INSERT = `insert into concordat.runs
-     (tenant_id, run_id, agent, agent_version, agent_digest, phase, priority, ready_at, due_at, timeout_ms,
-      idempotency_key, request_digest, input, input_size, input_digest, metadata, pending, transitions, expectations, created_at)
-   select * from unnest(
+const COLUMNS = `tenant_id, run_id, agent, agent_version, agent_digest, phase, priority, ready_at, due_at, timeout_ms,
+      idempotency_key, request_digest, input, input_size, input_digest, metadata, pending, transitions, expectations, created_at`
+
+/** Only runs that their tenant admits, unless they are there to record that it doesn't; a taken idempotency key leaves one out. */
+const INSERT_RUNS = statement(
+  'runs_insert',
+  `insert into concordat.runs (${COLUMNS})
+   select x.* from unnest(
      $1::text[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::smallint[], $8::timestamptz[],
      $9::timestamptz[], $10::bigint[], $11::text[], $12::text[], $13::json[], $14::int[], $15::text[], $16::json[],
-     $17::json[], $18::jsonb[], $19::jsonb[], $20::timestamptz[])`
+     $17::json[], $18::jsonb[], $19::jsonb[], $20::timestamptz[]) as x(${COLUMNS})
+     join concordat.tenants t on t.tenant_id = x.tenant_id
+    where x.pending is not null
+       or (t.status = 'active' and (t.allowed_agents is null or x.agent = any(t.allowed_agents)))
+   on conflict do nothing
+   returning run_id`,
+)
 
-const INSERT_RUNS = statement('runs_insert', `${INSERT} returning run_id`)
-const INSERT_ABSENT_RUNS = statement('runs_insert_absent', `${INSERT} on conflict do nothing returning run_id`)
-
-/** Inserts runs. Fails with a unique violation where a run, or its idempotency key, is there already. */
-export async function insertRuns(tx: Tx, runs: readonly NewRun[]): Promise<void> {
-  await writeRuns(tx, INSERT_RUNS, runs)
-}
-
-/** Inserts runs; one that is there already, or whose idempotency key is taken, is left out. Returns the ids that are in. */
-export async function insertAbsentRuns(tx: Tx, runs: readonly NewRun[]): Promise<Set<string>> {
-  const rows = await writeRuns(tx, INSERT_ABSENT_RUNS, runs)
-  return new Set(rows.map((row) => row.run_id))
-}
-
-function writeRuns(tx: Tx, sql: Statement, runs: readonly NewRun[]): Promise<{ run_id: string }[]> {
-  return tx.query<{ run_id: string }>(sql, [
+/** Inserts the runs that are admitted and new. Returns the ids that are in. */
+export async function insertRuns(tx: Tx, runs: readonly NewRun[]): Promise<Set<string>> {
+  const rows = await tx.query<{ run_id: string }>(INSERT_RUNS, [
     textArray(runs.map((run) => run.tenantId)),
     plainArray(runs.map((run) => run.runId)),
     textArray(runs.map((run) => run.agent)),
@@ -53,6 +43,7 @@ function writeRuns(tx: Tx, sql: Statement, runs: readonly NewRun[]): Promise<{ r
     jsonArray(runs.map((run) => JSON.stringify(run.expectations))),
     plainArray(runs.map((run) => run.createdAt.toISOString())),
   ])
+  return new Set(rows.map((row) => row.run_id))
 }
 
 const SELECT_BY_KEY = statement(

@@ -63,6 +63,14 @@ export async function removeWorker(tx: Tx, workerId: string): Promise<void> {
   await tx.query('delete from concordat.workers where worker_id = $1', [workerId])
 }
 
+/**
+ * For whoever has just opened the embedded database: its workers' leases never run out, so those that it still holds
+ * are of a process that died. The next reaping releases their runs.
+ */
+export async function removeDeadWorkers(tx: Tx): Promise<void> {
+  await tx.query('delete from concordat.workers')
+}
+
 const REMOVE_EXPIRED = statement(
   'workers_remove_expired',
   `delete from concordat.workers where worker_id in (

@@ -1,5 +1,5 @@
 import type { OutboxRow } from '../../foundation/events/events.ts'
-import { statement, type Tx } from '../../foundation/storage/storage.ts'
+import { plainArray, statement, type Tx, textArray } from '../../foundation/storage/storage.ts'
 
 /** An outbox row that is to be published. */
 export interface ChosenRow extends OutboxRow {
@@ -60,9 +60,9 @@ export async function markPublished(tx: Tx, rows: readonly PlacedRow[]): Promise
   const unmarked = rows.filter((row) => !row.is_marked).toSorted((a, b) => (a.outbox_id < b.outbox_id ? -1 : 1))
   if (unmarked.length === 0) return true
   const [marked] = await tx.query<{ rows: number }>(MARK, [
-    unmarked.map((row) => row.ctid),
-    unmarked.map((row) => row.outbox_id),
-    unmarked.map((row) => row.position),
+    textArray(unmarked.map((row) => row.ctid)),
+    plainArray(unmarked.map((row) => row.outbox_id)),
+    plainArray(unmarked.map((row) => row.position)),
   ])
   return marked?.rows === unmarked.length
 }
@@ -81,7 +81,7 @@ const CHOOSE = statement(
 /** The first unpublished rows above each partition's floor. */
 export function chooseRows(tx: Tx, floors: ReadonlyMap<number, bigint>, rowsEach: number): Promise<ChosenRow[]> {
   if (floors.size === 0) return Promise.resolve([])
-  return tx.query<ChosenRow>(CHOOSE, [[...floors.keys()], [...floors.values()], rowsEach])
+  return tx.query<ChosenRow>(CHOOSE, [plainArray([...floors.keys()]), plainArray([...floors.values()]), rowsEach])
 }
 
 // The holder before may have marked them in its last moment; then they are found by their positions.
@@ -98,7 +98,7 @@ const FIND = statement(
 
 /** The rows that are in flight in a partition. */
 export function findInFlight(tx: Tx, { partition, inFlight, nextPosition }: Place): Promise<ChosenRow[]> {
-  return tx.query<ChosenRow>(FIND, [partition, inFlight, nextPosition])
+  return tx.query<ChosenRow>(FIND, [partition, plainArray(inFlight), nextPosition])
 }
 
 const STORE = statement(
@@ -114,10 +114,10 @@ const STORE = statement(
 /** Returns the partitions whose lease still has the token; the others stay as their new holders want them. */
 export async function storePlaces(tx: Tx, places: readonly Place[]): Promise<ReadonlySet<number>> {
   const rows = await tx.query<{ partition: number }>(STORE, [
-    places.map((place) => place.partition),
-    places.map((place) => place.leaseToken),
-    places.map((place) => place.nextPosition),
-    places.map((place) => `{${place.inFlight.join(',')}}`),
+    plainArray(places.map((place) => place.partition)),
+    plainArray(places.map((place) => place.leaseToken)),
+    plainArray(places.map((place) => place.nextPosition)),
+    textArray(places.map((place) => plainArray(place.inFlight))),
   ])
   return new Set(rows.map((row) => row.partition))
 }

@@ -40,19 +40,38 @@ const APPEND = statement(
     where pg_current_xact_id() is not null`,
 )
 
+const APPEND_FIRST = statement(
+  'outbox_append_first',
+  `${APPEND.text}
+      and exists (select from concordat.runs r where r.tenant_id = entry.tenant_id and r.run_id = entry.run_id)
+      and not exists (select from concordat.outbox o where o.tenant_id = entry.tenant_id and o.run_id = entry.run_id)`,
+)
+
+/**
+ * Puts the first events of runs into the outbox: only of runs that are there, and once, however often it is tried. So
+ * it can travel with the insert of the runs, before anybody knows which of them are in.
+ */
+export async function appendFirstEvents(tx: Tx, entries: readonly OutboxEntry[]): Promise<void> {
+  await tx.query(APPEND_FIRST, entryColumns(entries))
+}
+
 /**
  * Puts events into the outbox, in the order of the entries; the relay publishes them once the transaction is
  * committed. An entry has 1 to 100 events and at most 262,144 characters of JSON, else it fails with `INTERNAL`.
  */
 export async function appendEvents(tx: Tx, entries: readonly OutboxEntry[]): Promise<void> {
   if (entries.length === 0) return
-  await tx.query(APPEND, [
+  await tx.query(APPEND, entryColumns(entries))
+}
+
+function entryColumns(entries: readonly OutboxEntry[]): string[] {
+  return [
     textArray(entries.map((entry) => entry.tenantId)),
     plainArray(entries.map((entry) => entry.runId)),
     plainArray(entries.map((entry) => partitionOf(entry.runId))),
     plainArray(entries.map((entry) => entry.events.length)),
     jsonArray(entries.map(eventsText)),
-  ])
+  ]
 }
 
 function eventsText({ runId, events }: OutboxEntry): string {

@@ -1,2 +1,152 @@
+import type { FootprintCounts } from '../footprint/footprint.ts'
+import { agreement, type DemoAudience, runDemo, type Scene, tellEnd } from '../demo/demo.ts'
+import type { RunReport } from '../library/library.ts'
 import { defineCommand } from './command.ts'
-export const demoCommand = defineCommand({ usage: 'demo', description: 'x', run: async () => 0 })
+import { count, duration } from './format.ts'
+import { onInterruption } from './interruption.ts'
+import { toJson } from './json.ts'
+import { commandConfig, commandLog } from './session.ts'
+import { styledOutcome, styledStatus } from './status-style.ts'
+import { tableLines } from './table.ts'
+import { printable, type Terminal } from './terminal.ts'
+
+const NAME_CHARS = 8
+
+export const demoCommand = defineCommand({
+  usage: 'demo',
+  description: 'a dozen governed runs on this machine, failures included; needs nothing, leaves nothing',
+  run: async ({ terminal, options }) => {
+    const startedAt = performance.now()
+    const interruption = onInterruption(terminal, 'Ending after this scene.')
+    const log = commandLog(terminal, commandConfig(), 'silent') // refusals are staged: their log lines would alarm
+    try {
+      const audience = options.json ? silentAudience : narrator(terminal)
+      const { reports, counts, holds } = await runDemo(audience, log, interruption.signal)
+      if (options.json) terminal.out(toJson({ holds, ...agreement(counts), runs: reports.map(runSummary) }))
+      else showEnd(terminal, reports, counts, performance.now() - startedAt)
+      return holds ? 0 : 1
+    } finally {
+      interruption.end()
+    }
+  },
+})
+
+const silentAudience: DemoAudience = { opening: () => {}, begins: () => {}, ended: () => {} }
+
+/** Tells each scene as it plays. */
+function narrator(terminal: Terminal): DemoAudience {
+  const { out, style } = terminal
+  let hide = () => {}
+  return {
+    opening: (folder) => {
+      out(style('bold', 'concordat demo'))
+      out('  Agents do real work on this machine; what is staged is said. Profile STRICT: what a run')
+      out('  leaves – incident, verdict, trace, status – is committed together or not at all.')
+      out(style('dim', `  Embedded database in ${folder}, removed at the end.`))
+      out('')
+      hide = terminal.live(() => terminal.styleErr('dim', '  creating the database …'))
+    },
+    begins: (scene) => {
+      hide()
+      hide = terminal.live(() => terminal.styleErr('dim', `  ${scene.agent.padEnd(NAME_CHARS)}  ${scene.about} …`.slice(0, terminal.columns - 1)))
+    },
+    ended: (scene, report) => {
+      hide()
+      hide = () => {}
+      for (const line of sceneLines(terminal, scene, report)) out(line)
+    },
+  }
+}
+
+function sceneLines(terminal: Terminal, scene: Scene, report: RunReport): string[] {
+  const { style, columns } = terminal
+  const { agent, about, staged } = scene
+  const indent = ' '.repeat(NAME_CHARS + 4)
+  const block = (text: string) => wrap(printable(text, 500), columns - indent.length)
+  const took = duration((report.endedAt?.getTime() ?? 0) - report.createdAt.getTime())
+  const [ended = '', ...more] = block(`→ ${report.status} after ${took}: ${tellEnd(scene, report)}`)
+  const lines = [
+    ...block(about),
+    ...(staged ? block(`staged: ${staged}`).map((line) => style('dim', line)) : []),
+    ended.replace(report.status, styledStatus(terminal, report.status)),
+    ...more.map((line) => `  ${line}`),
+  ]
+  return lines.map((line, index) => (index === 0 ? `  ${style('bold', agent.padEnd(NAME_CHARS))}  ${line}` : indent + line))
+}
+
+function wrap(text: string, chars: number): string[] {
+  const lines = ['']
+  for (const word of text.split(' ')) {
+    const line = lines.at(-1) ?? ''
+    if (line !== '' && line.length + 1 + word.length > chars) lines.push(word)
+    else lines[lines.length - 1] = line === '' ? word : `${line} ${word}`
+  }
+  return lines
+}
+
+function showEnd(terminal: Terminal, reports: readonly RunReport[], counts: FootprintCounts, tookMs: number): void {
+  terminal.out('')
+  for (const line of footprintTable(terminal, reports)) terminal.out(line)
+  terminal.out('')
+  terminal.out(agreementLine(counts))
+  terminal.out(terminal.style('dim', `counted from the database; ${duration(tookMs)} altogether`))
+}
+
+function footprintTable(terminal: Terminal, reports: readonly RunReport[]): string[] {
+  const columns = [
+    { head: 'AGENT' },
+    { head: 'STATUS' },
+    { head: 'PHASE', optional: true },
+    { head: 'INCIDENT' },
+    { head: 'VERDICT' },
+    { head: 'TRACE' },
+    { head: 'STEPS', align: 'right' },
+    { head: 'ACKS', align: 'right' },
+    { head: 'EVENTS', align: 'right' },
+  ] as const
+  const rows = reports.map((report) => {
+    const { agent, status, phase, incident, evaluation, trace, steps, acks, events } = runSummary(report)
+    return [
+      agent,
+      styledStatus(terminal, status),
+      phase,
+      styledOutcome(terminal, incident ?? 'MISSING'),
+      styledOutcome(terminal, evaluation ?? 'MISSING'),
+      styledOutcome(terminal, trace ?? 'MISSING'),
+      String(steps),
+      String(acks),
+      String(events),
+    ]
+  })
+  return tableLines(terminal, columns, rows)
+}
+
+function runSummary({ runId, agent, status, phase, incident, evaluation, trace, steps, acks, events }: RunReport) {
+  return {
+    runId,
+    agent,
+    status,
+    phase,
+    incident: incident?.outcome ?? null,
+    evaluation: evaluation?.verdict.outcome ?? null,
+    trace: trace?.ending ?? null,
+    steps: steps.length,
+    acks: acks.filter((ack) => ack.status === 'SUCCESS').length,
+    events: events.length,
+  }
+}
+
+/** The line that proves the agreement. */
+function agreementLine(counts: FootprintCounts): string {
+  const { ended, incidents, evaluations, traces, acks, missing, drift, outbox } = agreement(counts)
+  return [
+    `${count(ended)} runs ended`,
+    `${count(incidents)} incidents`,
+    `${count(evaluations)} policy evaluations`,
+    `${count(traces)} traces`,
+    `${count(acks)} acks`,
+    `${count(missing)} missing`,
+    `${count(drift)} drift`,
+    `outbox ${count(outbox)}`,
+  ].join(' · ')
+}

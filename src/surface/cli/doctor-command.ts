@@ -1,2 +1,109 @@
+import { type Config, type EffectiveRow, effectiveConfig } from '../../config.ts'
+import { exitCodeOf, toAppError } from '../../foundation/app-error.ts'
+import { createBus } from '../../foundation/bus/bus.ts'
+import { silentLogger } from '../../foundation/log.ts'
+import { loadConfigFile } from './config-file.ts'
 import { defineCommand } from './command.ts'
-export const doctorCommand = defineCommand({ usage: 'doctor', description: 'x', run: async () => 0 })
+import { examineDatabase } from './doctor-database.ts'
+import { type Finding, ok, warning, worstExitCode } from './doctor-findings.ts'
+import { toJson } from './json.ts'
+import { plural } from './format.ts'
+import { commandConfig } from './session.ts'
+import { tableLines } from './table.ts'
+import { printable, type Style, type Terminal } from './terminal.ts'
+
+const AREAS = ['configuration', 'database', 'events', 'workers', 'not enforced'] as const
+const SIGNS: { readonly [Level in Finding['level']]: readonly [string, Style] } = {
+  ok: ['✓', 'green'],
+  warning: ['!', 'yellow'],
+  error: ['✗', 'red'],
+}
+
+export const doctorCommand = defineCommand({
+  usage: 'doctor',
+  description: 'what is effective, what answers, and what is not enforced; changes nothing',
+  run: async ({ terminal, options }) => {
+    const config = commandConfig()
+    const rows = effectiveConfig(config)
+    const findings = [
+      await configurationFile(options.config),
+      ...(await examineDatabase(terminal, config, options.tenant ?? 'default')),
+      ...(await transport(config)),
+      ...notEnforced(config, rows),
+    ]
+    const exitCode = worstExitCode(findings)
+    if (options.json) terminal.out(toJson({ exitCode, configuration: rows, findings }))
+    else show(terminal, rows, findings)
+    return exitCode
+  },
+})
+
+async function configurationFile(asked: string | undefined): Promise<Finding> {
+  try {
+    const { path, definition } = await loadConfigFile(process.cwd(), asked)
+    if (path === null) return ok('configuration', 'no concordat.config.ts here: only the built-in agents are known')
+    return ok('configuration', `${path}: ${plural(definition.agents?.length ?? 0, 'agent')}, ${plural(definition.skills?.length ?? 0, 'skill')}`)
+  } catch (thrown) {
+    const { message, hint } = toAppError(thrown)
+    return { level: 'error', area: 'configuration', text: message, hint, exitCode: exitCodeOf(thrown) }
+  }
+}
+
+async function transport({ eventTransport, redisUrl }: Config): Promise<Finding[]> {
+  const used = ok('events', `events travel by ${eventTransport}`)
+  if (redisUrl === undefined) return [used]
+  const bus = createBus({ transport: 'redis-pubsub', url: redisUrl, log: silentLogger })
+  await bus.start()
+  const { healthy } = bus
+  await bus.stop()
+  if (healthy) return [used, ok('events', 'Redis answers')]
+  const hint = 'Check that Redis runs and that REDIS_URL is right. Events wait in the outbox meanwhile; none is lost.'
+  return [used, { level: 'error', area: 'events', text: 'Redis does not answer', hint, exitCode: 4 }]
+}
+
+/** What a reader of the configuration could believe to be in force, and is not. */
+function notEnforced(config: Config, rows: readonly EffectiveRow[]): Finding[] {
+  const area = 'not enforced'
+  const inert = rows.filter(({ note }) => note.includes('not enforced')).map(({ variable }) => variable)
+  return [
+    !config.governanceProfile && warning(area, 'no governance profile is set', 'GOVERNANCE_PROFILE=STRICT turns every guarantee on.'),
+    !config.transactionCoordinatorEnabled &&
+      warning(area, 'runs end by the legacy path: a crash in the middle may leave a part of the footprint', 'TRANSACTION_COORDINATOR_ENABLED=true'),
+    config.transactionCoordinatorEnabled &&
+      config.transactionFallbackToLegacy &&
+      warning(area, 'a completion that a domain refuses falls back to the legacy path', 'TRANSACTION_FALLBACK_TO_LEGACY=false'),
+    config.observabilityMode !== 'STRICT' &&
+      warning(area, `OBSERVABILITY_MODE=${config.observabilityMode}: a run goes on when its trace can't be written, and says so`),
+    config.policyDecisionsMuted && warning(area, 'OBSERVE_ONLY: policy decisions are recorded, not acted upon'),
+    warning(area, 'alerts are stored with their runs; none is sent by this version'),
+    config.storage === 'embedded' &&
+      warning(area, 'the embedded database serves one process, and promises nothing about power loss', 'Set DATABASE_URL for production.'),
+    inert.length > 0 && warning(area, `without effect in this version: ${inert.join(', ')}`),
+  ].filter((finding) => finding !== false)
+}
+
+function show(terminal: Terminal, rows: readonly EffectiveRow[], findings: readonly Finding[]): void {
+  const { style } = terminal
+  const columns = [
+    { head: 'VARIABLE' },
+    { head: 'VALUE', flexible: true },
+    { head: 'FROM' },
+    { head: 'NOTE', flexible: true, optional: true },
+  ] as const
+  const cells = rows.map(({ variable, value, source, note }) => {
+    const shown = printable(value, 200)
+    return [variable, source === 'default' ? style('dim', shown) : shown, style('dim', source), style('dim', note)]
+  })
+  terminal.out(style('bold', 'Effective configuration'))
+  for (const line of tableLines(terminal, columns, cells)) terminal.out(line)
+  for (const area of AREAS) {
+    const own = findings.filter((finding) => finding.area === area)
+    if (own.length === 0) continue
+    terminal.out('')
+    terminal.out(style('bold', area[0]?.toUpperCase() + area.slice(1)))
+    for (const { level, text, hint } of own) {
+      const [sign, color] = SIGNS[level]
+      terminal.out(`  ${style(color, sign)} ${printable(text, 1_000)}${hint ? style('dim', `  ${hint}`) : ''}`)
+    }
+  }
+}

@@ -4,13 +4,13 @@ import type { Terminal } from './terminal.ts'
 export interface Column {
   readonly head: string
   readonly align?: 'left' | 'right'
-  /** Shrinks first when the line is too narrow, with an ellipsis. */
+  /** Shrinks when the line is too narrow, with an ellipsis; the last such column first. */
   readonly flexible?: true
-  /** Left out when shrinking is not enough; the last such column goes first. */
+  /** Left out when shrinking is not enough; the last such column first. */
   readonly optional?: true
 }
 
-const FLEXIBLE_MIN = 8
+const FLEXIBLE_MIN = 12
 const GAP = '  '
 const FRAMES = [
   ...['top', 'top-mid', 'top-left', 'top-right', 'bottom', 'bottom-mid', 'bottom-left', 'bottom-right'],
@@ -45,13 +45,13 @@ function fittedWidths(
 ): { widths: (number | null)[]; fits: boolean } {
   const natural = shown.map((index) => widthOf([columns[index]?.head ?? '', ...rows.map((row) => row[index] ?? '')]))
   let overflow = natural.reduce((sum, width) => sum + width, GAP.length * (shown.length - 1)) - room
-  const widths = shown.map((index, place) => {
+  const widths: (number | null)[] = shown.map(() => null)
+  for (let place = shown.length - 1; place >= 0 && overflow > 0; place--) {
     const width = natural[place] ?? 0
-    if (overflow <= 0 || !columns[index]?.flexible) return null
-    const shrunk = Math.max(Math.min(width, FLEXIBLE_MIN), width - overflow)
-    overflow -= width - shrunk
-    return shrunk
-  })
+    if (!columns[shown[place] ?? 0]?.flexible) continue
+    widths[place] = Math.max(Math.min(width, FLEXIBLE_MIN), width - overflow)
+    overflow -= width - (widths[place] ?? 0)
+  }
   return { widths, fits: overflow <= 0 }
 }
 

@@ -84,7 +84,6 @@ const UP = [
     cost_nano_usd        bigint,
     idempotency_key      text collate "C",
     request_digest       text not null,
-    labels               jsonb,
     created_at           timestamptz not null default now(),
     ended_at             timestamptz,
     input                json not null,

@@ -1,0 +1,1 @@
+export { planAgent } from './plan-agent.ts'

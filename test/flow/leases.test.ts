@@ -1,0 +1,210 @@
+import { beforeAll, expect, it } from 'vitest'
+import { defineAgent } from '../../src/index.ts'
+import { createTestRuntime, type TestRuntime } from '../../src/testing/testing.ts'
+import { createDatabase, describeOnPostgres } from '../support/servers.ts'
+import { CREATE_WITNESS, crashAgents } from '../torture/crash-agents.ts'
+import { startWorker } from '../torture/worker-process.ts'
+import { closing, describeOnDatabases } from './support/databases.ts'
+import { endingOf, eventCounts, eventsOfEnded, FIVE_ACKS, successAcks, WALK_TO_FAILED, walked } from './support/footprint.ts'
+import { type Gate, Gates } from './support/gate.ts'
+import { until } from './support/until.ts'
+import pg from 'pg'
+
+const gates = new Gates()
+const visits = new Map<string, number>()
+function visit(key: string): number {
+  const count = (visits.get(key) ?? 0) + 1
+  visits.set(key, count)
+  return count
+}
+
+/** Does one step, then waits in another: `input` names its gates, one a visit, and says whether the step has side effects. */
+const careful = defineAgent<{ gate: string; sideEffects: boolean }>({
+  name: 'careful',
+  version: '1',
+  async run({ input: { gate, sideEffects }, step }) {
+    const first = await step.do('first', () => visit(`${gate} first`))
+    const second = await step.do('second', async ({ signal }) => {
+      const count = visit(`${gate} second`)
+      await gates.at(`${gate} ${count}`).pass(signal)
+      return count
+    }, { sideEffects })
+    return [first, second]
+  },
+})
+
+describeOnDatabases('a lease', (open) => {
+  let runtime: TestRuntime
+  beforeAll(async () => {
+    runtime = await open({ agents: [careful] })
+  })
+  const submit = (gate: string, sideEffects = false) => {
+    return runtime.runs.submit({ tenant: 'default', agent: 'careful', input: { gate, sideEffects } })
+  }
+  /** The worker falls silent as if it had died, and another one comes up. */
+  const loseWorker = async () => {
+    await runtime.concordat.worker.abandon(50)
+    await runtime.database.query(`update concordat.workers set expires_at = clock_timestamp() where worker_id = $1`, [runtime.concordat.worker.workerId])
+    await runtime.concordat.worker.stop()
+    await runtime.concordat.worker.start()
+  }
+  const reached = (gate: Gate) => gate.reached
+
+  it('that is lost passes the run on after its last recorded step, which does not run again', async () => {
+    const handle = await submit('passed on')
+    await reached(gates.at('passed on 1'))
+    await loseWorker()
+    await reached(gates.at('passed on 2'))
+    gates.at('passed on 1').open() // what the lost worker still returns is not recorded
+    gates.at('passed on 2').open()
+    const run = await runtime.ended(handle)
+    expect(run.output).toEqual([1, 2])
+    expect([run.workerLosses, run.leaseToken > 1]).toEqual([1, true])
+    expect(visits.get('passed on first')).toBe(1)
+    expect(successAcks(run)).toEqual(FIVE_ACKS)
+    expect(eventCounts(run)).toEqual(eventsOfEnded('run.completed'))
+  })
+
+  it('that is lost in a step with side effects leaves it unknown: STEP_UNKNOWN, not run again', async () => {
+    const handle = await submit('unknown', true)
+    await reached(gates.at('unknown 1'))
+    await loseWorker()
+    const run = await runtime.ended(handle)
+    expect(endingOf(run)).toMatchObject({ status: 'failed', reason: 'STEP_UNKNOWN', incident: 'FAILURE', trace: 'COMPLETE' })
+    expect(visits.get('unknown second')).toBe(1)
+    expect(run.steps).toMatchObject([{ status: 'succeeded' }, { key: 'second#1', status: 'failed', error: { code: 'STEP_UNKNOWN' } }])
+  })
+
+  it('that is lost six times fails the run: WORKER_LOST, with its whole footprint', async () => {
+    const handle = await submit('cursed')
+    for (let loss = 1; loss <= 6; loss++) {
+      await reached(gates.at(`cursed ${loss}`))
+      await loseWorker()
+    }
+    const run = await runtime.ended(handle)
+    expect(endingOf(run)).toMatchObject({ status: 'failed', reason: 'WORKER_LOST', incident: 'FAILURE', trace: 'ABORTED', event: 'run.failed' })
+    expect(visits.get('cursed second')).toBe(6)
+    expect(walked(run)).toEqual(WALK_TO_FAILED)
+    expect(successAcks(run)).toEqual(FIVE_ACKS)
+  })
+
+  it('of a worker that stops is given back at once: the run goes on elsewhere without a loss', async () => {
+    const handle = await submit('drained')
+    await reached(gates.at('drained 1'))
+    await runtime.concordat.worker.stop()
+    expect(await runtime.runs.get('default', handle.runId)).toMatchObject({ status: 'running', waiting: 'LEASE', workerId: null, workerLosses: 0 })
+    await runtime.concordat.worker.start()
+    await reached(gates.at('drained 2'))
+    gates.at('drained 2').open()
+    expect(await runtime.ended(handle)).toMatchObject({ status: 'succeeded', output: [1, 2], workerLosses: 0 })
+  })
+
+  it('that is lost after a stop was requested: the run is stopped without another step', async () => {
+    const handle = await submit('stopped')
+    await reached(gates.at('stopped 1'))
+    await runtime.concordat.worker.abandon(60_000)
+    await runtime.runs.stop('default', handle.runId, { by: 'ada', why: 'enough' })
+    await loseWorker()
+    const run = await runtime.ended(handle)
+    expect(endingOf(run)).toMatchObject({ status: 'cancelled', incident: 'PARTIAL' })
+    expect(run.incident?.message).toBe('stopped by ada: enough')
+    expect(visits.get('stopped second')).toBe(1)
+  })
+
+  it('whose run can’t even start yet gives it back, and it starts as if for the first time', async () => {
+    await runtime.database.query('create table not_yet (agent text)')
+    await runtime.database.query(
+      `create function refuse_start() returns trigger language plpgsql as $$
+         begin
+           if new.events::text like '%"run.started"%' and exists (select from not_yet) then raise 'not yet'; end if;
+           return new;
+         end $$`,
+    )
+    await runtime.database.query('create trigger refuse_start before insert on concordat.outbox for each row execute function refuse_start()')
+    await runtime.database.query(`insert into not_yet values ('careful')`)
+    gates.at('late 1').open()
+    const handle = await submit('late')
+    await until(() => runtime.runs.get('default', handle.runId), ({ waiting }) => waiting === 'RETRY')
+    await runtime.database.query('delete from not_yet')
+    const run = await runtime.ended(handle)
+    expect(run.status).toBe('succeeded')
+    expect(eventCounts(run)).toEqual(eventsOfEnded('run.completed'))
+    expect(run.trace?.startedLate).toBe(false)
+  })
+})
+
+describeOnPostgres('a worker process', (server) => {
+  const { later, closeLater } = closing()
+  let database: pg.Pool
+  let url: string
+  let watcher: TestRuntime
+  beforeAll(async () => {
+    const created = await createDatabase(server)
+    url = created.url
+    later(created.drop)
+    database = new pg.Pool({ connectionString: url, max: 2 })
+    later(() => database.end())
+    await database.query(CREATE_WITNESS)
+    watcher = closeLater(await createTestRuntime({ databaseUrl: url, agents: crashAgents(database), started: false }))
+  })
+  const worker = async (env?: Record<string, string>) => {
+    const started = startWorker(url, env)
+    later(async () => {
+      started.signal('SIGCONT')
+      started.signal('SIGKILL')
+      await started.exited
+    })
+    await started.ready
+    return started
+  }
+  const rowsOf = async (runId: string) => {
+    const tables = ['runs', 'steps', 'incidents', 'policy_evaluations', 'traces', 'audit_acks', 'outbox']
+    const rows = tables.map((table) => database.query(`select * from concordat.${table} where run_id = $1 order by 1, 2, 3`, [runId]))
+    return (await Promise.all(rows)).map((result) => result.rows)
+  }
+
+  it('that stands still past its lease, then goes on, can’t write anything any more', { timeout: 60_000 }, async () => {
+    const frozen = await worker()
+    const handle = await watcher.runs.submit({ tenant: 'default', agent: 'waits for a word' })
+    const said = (word: string) => async () => {
+      return (await database.query(`select from witness where run_id = $1 and step_key = $2`, [handle.runId, word])).rowCount ?? 0
+    }
+    await until(said('here'), (count) => count === 1)
+    const { workerId } = await watcher.runs.get('default', handle.runId)
+    frozen.signal('SIGSTOP')
+    const other = await worker()
+    await until(said('here'), (count) => count === 2)
+    await database.query(`insert into witness values ($1, 'go on', false, false)`, [handle.runId])
+    const run = await watcher.ended(handle)
+    expect(run).toMatchObject({ status: 'succeeded', output: other.pid, workerLosses: 1 })
+    await until(async () => (await rowsOf(handle.runId))[6]?.every((row) => row.published_at !== null), Boolean)
+    const before = await rowsOf(handle.runId)
+    frozen.signal('SIGCONT')
+    // It goes on with the step that it was in, is refused, and starts over under a new name.
+    const workers = async () => (await database.query(`select worker_id from concordat.workers where process like $1`, [`%:${frozen.pid}`])).rows
+    await until(workers, (rows) => rows.length === 1 && rows[0].worker_id !== workerId)
+    expect(await rowsOf(handle.runId)).toEqual(before)
+    other.signal('SIGTERM')
+    await other.exited
+    const next = await watcher.runs.submit({ tenant: 'default', agent: 'witnessed', input: 3 })
+    expect((await watcher.ended(next)).status).toBe('succeeded')
+    expect(await rowsOf(handle.runId)).toEqual(before)
+    frozen.signal('SIGTERM')
+    await frozen.exited
+    expect((await database.query('select from concordat.workers')).rowCount).toBe(0)
+  })
+
+  it('whose event loop is blocked for three leases keeps its run', { timeout: 60_000 }, async () => {
+    const blocked = await worker({ LEASE_SECONDS: '2' })
+    const handle = await watcher.runs.submit({ tenant: 'default', agent: 'blocks', input: 6_500 })
+    await until(() => watcher.runs.get('default', handle.runId), ({ workerId }) => workerId !== null)
+    const other = await worker()
+    const run = await watcher.ended(handle)
+    expect(run).toMatchObject({ status: 'succeeded', output: 'done', workerLosses: 0, leaseToken: 1 })
+    expect(run.activeMs).toBeGreaterThan(6_000)
+    for (const each of [blocked, other]) {
+      each.signal('SIGTERM')
+      await each.exited
+    }
+  })
+})

@@ -1,0 +1,283 @@
+import { beforeAll, expect, it } from 'vitest'
+import { type Logger, silentLogger } from '../../src/foundation/log.ts'
+import { defineAgent, TransactionFailed } from '../../src/index.ts'
+import type { TestRuntime } from '../../src/testing/testing.ts'
+import { describeOnDatabases } from './support/databases.ts'
+import {
+  endingOf,
+  eventCounts,
+  eventsOfEnded,
+  FIVE_ACKS,
+  successAcks,
+  WALK_TO_COMPLETED,
+  walked,
+} from './support/footprint.ts'
+import { Gates } from './support/gate.ts'
+import { createRefusals, type RefusingTable, refuse, refuseNoMore } from './support/refusals.ts'
+import { until } from './support/until.ts'
+
+const gates = new Gates()
+
+/** Ends together with all others that wait at the same gate, so that they share a batch. */
+const together = defineAgent<string>({
+  name: 'together',
+  version: '1',
+  async run({ input, step, run }) {
+    await step.do('work', () => 'done', { sideEffects: false })
+    gates.at(run.runId).pass()
+    await gates.at(input).pass()
+  },
+})
+
+const BATCH = 8
+
+/** Brings a batch of runs to its end; the second and the sixth meet a table that refuses them. */
+async function endTogether(runtime: TestRuntime, table: RefusingTable) {
+  const gate = `${table} ${crypto.randomUUID()}`
+  const submit = () => runtime.runs.submit({ tenant: 'default', agent: 'together', input: gate })
+  const handles = await Promise.all(Array.from({ length: BATCH }, submit))
+  await Promise.all(handles.map(({ runId }) => gates.at(runId).reached))
+  const refused = handles.filter((_, i) => i === 1 || i === 5)
+  const accepted = handles.filter((handle) => !refused.includes(handle))
+  const refusedIds = refused.map(({ runId }) => runId)
+  await refuse(runtime.database, table, refusedIds)
+  gates.at(gate).open()
+  return { refused, accepted, heal: () => refuseNoMore(runtime.database, refusedIds) }
+}
+
+const blocked = async (runtime: TestRuntime, { runId }: { runId: string }) => {
+  return until(
+    () => runtime.runs.get('default', runId),
+    (run) => run.alerts.length > 0,
+  )
+}
+
+describeOnDatabases('a domain that refuses', (open) => {
+  let runtime: TestRuntime
+  const failures: { runId: unknown; error: unknown }[] = []
+  beforeAll(async () => {
+    const log: Logger = { ...silentLogger, error: ({ runId, error }) => void failures.push({ runId, error }) }
+    runtime = await open({ agents: [together], log })
+    await createRefusals(runtime.database)
+  })
+
+  it.concurrent.each([
+    ['incidents', 'NOT_STARTED', 'incidents', ['incidents/create_incident']],
+    ['policy_evaluations', 'INCIDENT_CREATED', 'policies', ['policies/evaluate_policy', 'incidents/create_incident']],
+    [
+      'traces',
+      'POLICY_EVALUATED',
+      'logs',
+      ['logs/complete_trace', 'policies/evaluate_policy', 'incidents/create_incident'],
+    ],
+    ...(['audit_acks', 'outbox', 'runs'] as const).map((table) => {
+      const undone = [
+        'orchestrator/finalize_run',
+        'logs/complete_trace',
+        'policies/evaluate_policy',
+        'incidents/create_incident',
+      ]
+      return [table, 'TRACE_COMPLETED', 'orchestrator', undone] as const
+    }),
+  ] as const)(
+    '%s: its runs stop at %s, blocked by %s; the others of the batch commit; it heals by itself',
+    async (table, phase, domain, undone) => {
+      const { refused, accepted, heal } = await endTogether(runtime, table)
+      for (const run of await Promise.all(accepted.map((handle) => runtime.ended(handle)))) {
+        expect(endingOf(run)).toMatchObject({ status: 'succeeded', incident: 'SUCCESS', trace: 'COMPLETE' })
+        expect(successAcks(run)).toEqual(FIVE_ACKS)
+      }
+      const parked = await Promise.all(refused.map((handle) => blocked(runtime, handle)))
+      for (const run of parked) {
+        expect(run).toMatchObject({
+          status: 'running',
+          phase: 'FINALIZING',
+          workerId: null,
+          endedAt: null,
+          incident: null,
+          evaluation: null,
+        })
+        expect(run.pending).toMatchObject({
+          blockedBy: domain,
+          phaseReached: phase,
+          error: expect.stringContaining('refuses run'),
+        })
+        expect(run.trace?.ending).toBeNull()
+        expect(successAcks(run)).toEqual(['logs/start_trace'])
+        const rolledBack = run.acks.filter(({ status }) => status === 'ROLLED_BACK')
+        expect(rolledBack.slice(0, undone.length).map(({ domain, action }) => `${domain}/${action}`)).toEqual(undone)
+        expect(rolledBack.every(({ error }) => error?.includes('refuses run'))).toBe(true)
+        expect(run.acks).toHaveLength(1 + rolledBack.length)
+        expect(run.events.map(({ type }) => type)).toEqual(['run.created', 'run.started', 'trace.started'])
+        expect(run.alerts).toMatchObject([{ type: 'RECONCILIATION_FAILED', severity: 'critical', state: 'firing' }])
+        const failure = failures.find(({ runId }) => runId === run.runId)?.error
+        expect(failure).toBeInstanceOf(TransactionFailed)
+        expect(failure).toMatchObject({ runId: run.runId, phase, refusedBy: domain })
+      }
+      await heal()
+      for (const run of await Promise.all(refused.map((handle) => runtime.ended(handle)))) {
+        expect(endingOf(run)).toMatchObject({
+          status: 'succeeded',
+          phase: 'COMPLETED',
+          incident: 'SUCCESS',
+          trace: 'COMPLETE',
+        })
+        expect(successAcks(run)).toEqual(FIVE_ACKS)
+        expect(walked(run)).toEqual(WALK_TO_COMPLETED)
+        expect(eventCounts(run)).toEqual(eventsOfEnded('run.completed'))
+        expect(run.acks.filter(({ status }) => status === 'ROLLED_BACK').length).toBeGreaterThan(0)
+        expect((await runtime.concordat.audit.reconcile('default', run.runId)).result).toBe('COMPLETE')
+        const resolved = await until(
+          () => runtime.runs.get('default', run.runId),
+          ({ alerts }) => alerts[0]?.state === 'resolved',
+        )
+        expect(resolved.alerts).toMatchObject([{ type: 'RECONCILIATION_FAILED', state: 'resolved' }])
+      }
+    },
+  )
+
+  it('is asked again at once by runs finalize, which says what refuses while it still does', async () => {
+    const { refused, heal } = await endTogether(runtime, 'incidents')
+    const [run] = await Promise.all(refused.map((handle) => blocked(runtime, handle)))
+    const still = await runtime.runs.finalize('default', run?.runId ?? '')
+    expect(still).toMatchObject({ kind: 'blocked', failure: { phase: 'NOT_STARTED', refusedBy: 'incidents' } })
+    await heal()
+    const done = await runtime.runs.finalize('default', run?.runId ?? '')
+    expect(done).toMatchObject({
+      kind: 'ended',
+      status: 'succeeded',
+      result: { phase: 'COMMITTED', runId: run?.runId },
+    })
+    if (done.kind !== 'ended') throw new Error('unreachable')
+    expect(done.result.domains.map(({ domain, action, success }) => [domain, action, success])).toEqual([
+      ['incidents', 'create_incident', true],
+      ['policies', 'evaluate_policy', true],
+      ['logs', 'complete_trace', true],
+      ['orchestrator', 'finalize_run', true],
+    ])
+    expect(await done.result.published()).toMatchObject({ phase: 'EVENTS_PUBLISHED', eventsPublished: true })
+    await expect(runtime.runs.finalize('default', run?.runId ?? '')).rejects.toMatchObject({ code: 'RUN_ENDED' })
+  })
+
+  it('counts its rollbacks by the phase that was reached', async () => {
+    const text = await runtime.concordat.metrics.text()
+    for (const phase of ['NOT_STARTED', 'INCIDENT_CREATED', 'POLICY_EVALUATED', 'TRACE_COMPLETED']) {
+      expect(text).toMatch(new RegExp(`concordat_completion_rollbacks_total\\{phase="${phase}"\\} [1-9]`))
+    }
+  })
+
+  it('only when it commits, as a deferred constraint does, blocks its run like any other', async () => {
+    await runtime.database.query(
+      `create constraint trigger refuse_late after insert on concordat.incidents deferrable initially deferred
+         for each row execute function refuse()`,
+    )
+    await runtime.database.query('alter table concordat.incidents disable trigger refuse_incidents')
+    const { refused, accepted, heal } = await endTogether(runtime, 'incidents')
+    await Promise.all(accepted.map((handle) => runtime.ended(handle)))
+    for (const run of await Promise.all(refused.map((handle) => blocked(runtime, handle)))) {
+      expect(run.pending).toMatchObject({ blockedBy: 'orchestrator', phaseReached: 'TRACE_COMPLETED' })
+      expect([run.incident, run.evaluation, run.trace?.ending]).toEqual([null, null, null])
+    }
+    await heal()
+    for (const run of await Promise.all(refused.map((handle) => runtime.ended(handle))))
+      expect(successAcks(run)).toEqual(FIVE_ACKS)
+  })
+})
+
+describeOnDatabases('a domain that refuses, with the fallback to the legacy path', (open) => {
+  let runtime: TestRuntime
+  beforeAll(async () => {
+    const config = {
+      governanceProfile: undefined,
+      transactionCoordinatorEnabled: true,
+      transactionFallbackToLegacy: true,
+    }
+    runtime = await open({ agents: [together], config })
+    await createRefusals(runtime.database)
+  })
+
+  const reconcile = ({ runId }: { runId: string }) => runtime.concordat.audit.reconcile('default', runId)
+
+  it.concurrent.each([
+    ['incidents', 'incidents', 'create_incident'],
+    ['policy_evaluations', 'policies', 'evaluate_policy'],
+    ['traces', 'logs', 'complete_trace'],
+  ] as const)(
+    '%s: the run ends without it, and the reconciliation names what is missing',
+    async (table, domain, action) => {
+      const { refused, accepted } = await endTogether(runtime, table)
+      for (const run of await Promise.all(accepted.map((handle) => runtime.ended(handle)))) {
+        expect(successAcks(run)).toEqual(FIVE_ACKS)
+      }
+      for (const run of await Promise.all(refused.map((handle) => runtime.ended(handle)))) {
+        expect([run.status, run.phase]).toEqual(['succeeded', 'COMPLETED'])
+        const left = { incidents: run.incident, policy_evaluations: run.evaluation, traces: run.trace?.ending ?? null }
+        expect(Object.keys(left).filter((each) => left[each as keyof typeof left] === null)).toEqual([table])
+        expect(successAcks(run)).toEqual(FIVE_ACKS.filter((ack) => ack !== `${domain}/${action}`))
+        const { result, findings } = await reconcile(run)
+        expect(result).toBe('INCOMPLETE')
+        expect(findings).toMatchObject([
+          { kind: 'missing', domain, action, detail: expect.stringContaining('refuses run') },
+        ])
+        const { events, reconciliation } = await runtime.runs.get('default', run.runId)
+        expect(reconciliation?.result).toBe('INCOMPLETE')
+        expect(events.at(-1)?.type).toBe('audit.reconciliation.missing')
+      }
+    },
+  )
+
+  it.concurrent.each([['audit_acks'], ['outbox'], ['runs']] as const)(
+    '%s: the run itself can’t end, waits, and ends when it can',
+    async (table) => {
+      const { refused, heal } = await endTogether(runtime, table)
+      for (const run of await Promise.all(refused.map((handle) => blocked(runtime, handle)))) {
+        expect([run.status, run.phase]).toEqual(['running', 'FINALIZING'])
+        expect(run.incident?.outcome).toBe('SUCCESS')
+      }
+      await heal()
+      for (const run of await Promise.all(refused.map((handle) => runtime.ended(handle)))) {
+        expect(endingOf(run)).toMatchObject({
+          status: 'succeeded',
+          incident: 'SUCCESS',
+          trace: 'COMPLETE',
+          event: 'run.completed',
+        })
+        expect(successAcks(run)).toEqual(FIVE_ACKS)
+        expect(eventCounts(run)).toEqual(eventsOfEnded('run.completed'))
+        expect((await reconcile(run)).result).toBe('COMPLETE')
+      }
+    },
+  )
+})
+
+describeOnDatabases('the legacy path, with the coordinator off', (open) => {
+  let runtime: TestRuntime
+  beforeAll(async () => {
+    runtime = await open({ agents: [together], config: { governanceProfile: undefined } })
+    await createRefusals(runtime.database)
+  })
+
+  it('leaves the whole footprint when all domains agree, and what it can when one refuses', async () => {
+    const { refused, accepted } = await endTogether(runtime, 'policy_evaluations')
+    for (const run of await Promise.all(accepted.map((handle) => runtime.ended(handle)))) {
+      expect(endingOf(run)).toMatchObject({
+        status: 'succeeded',
+        incident: 'SUCCESS',
+        trace: 'COMPLETE',
+        event: 'run.completed',
+      })
+      expect(successAcks(run)).toEqual(FIVE_ACKS)
+      expect(walked(run)).toEqual(WALK_TO_COMPLETED)
+      expect(eventCounts(run)).toEqual(eventsOfEnded('run.completed'))
+    }
+    for (const run of await Promise.all(refused.map((handle) => runtime.ended(handle)))) {
+      expect(run.acks.filter(({ status }) => status !== 'SUCCESS')).toMatchObject([
+        { status: 'FAILED', domain: 'policies', action: 'evaluate_policy' },
+      ])
+      expect((await runtime.concordat.audit.reconcile('default', run.runId)).findings).toHaveLength(1)
+    }
+    expect(await runtime.concordat.metrics.text()).toContain(
+      'concordat_completion_domain_errors_total{domain="policies"} 2',
+    )
+  })
+})

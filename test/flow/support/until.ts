@@ -1,0 +1,20 @@
+import { setTimeout as pause } from 'node:timers/promises'
+
+const POLL_MS = 20
+const PATIENCE_MS = 20_000
+
+/** Looks until it sees what it waits for, and returns that. Fails with what it saw last after 20 s. */
+export async function until<T>(
+  look: () => Promise<T>,
+  isIt: (seen: T) => boolean,
+  patienceMs = PATIENCE_MS,
+): Promise<T> {
+  const giveUpAt = performance.now() + patienceMs
+  for (;;) {
+    const seen = await look()
+    if (isIt(seen)) return seen
+    if (performance.now() > giveUpAt)
+      throw new Error(`not seen within ${patienceMs} ms; seen last: ${JSON.stringify(seen)}`)
+    await pause(POLL_MS)
+  }
+}

@@ -1,0 +1,16 @@
+import pg from 'pg'
+import { silentLogger } from '../../src/foundation/log.ts'
+import { createConcordat } from '../../src/index.ts'
+import { crashAgents } from './crash-agents.ts'
+
+/* A worker process to be killed. Configured by the environment, as the product's own; says `ready` when it executes. */
+
+const witness = new pg.Pool({ connectionString: process.env.DATABASE_URL, max: 4 })
+witness.on('error', () => undefined)
+const concordat = await createConcordat({ agents: crashAgents(witness), log: silentLogger, processKind: 'worker' })
+process.on('SIGTERM', async () => {
+  await concordat.close()
+  await witness.end()
+})
+await concordat.start()
+process.stdout.write('ready\n')
