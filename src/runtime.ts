@@ -1,5 +1,6 @@
 import { hostname } from 'node:os'
 import type { LanguageModelV4 } from '@ai-sdk/provider'
+import { z } from 'zod'
 import {
   type Config,
   type ConfigOverrides,
@@ -22,6 +23,7 @@ import {
   createWorkerPool,
   ObservabilityGuard,
   type Prices,
+  pricesSchema,
   type WorkerPool,
   type WorkerPoolOptions,
 } from './flow/execution/execution.ts'
@@ -29,6 +31,7 @@ import { type Authorize, Intake } from './flow/intake/intake.ts'
 import { RunOrchestrationKernel, removeDeadWorkers } from './flow/kernel/kernel.ts'
 import { createMaintenance } from './flow/maintenance/maintenance.ts'
 import { createRelay } from './flow/relay/relay.ts'
+import { AppError } from './foundation/app-error.ts'
 import { type Bus, createBus } from './foundation/bus/bus.ts'
 import { DatabaseClock } from './foundation/clock.ts'
 import { createIdSource } from './foundation/ids.ts'
@@ -87,6 +90,7 @@ export interface Concordat extends Service {
   readonly metrics: Metrics
   readonly bus: Bus
   readonly database: Database
+  readonly coordinator: RunCompletionTransaction
   readonly worker: WorkerPool
   /** A further worker beside `worker`, for whoever makes it to start and stop. */
   createWorker(): WorkerPool
@@ -94,13 +98,9 @@ export interface Concordat extends Service {
   close(): Promise<void>
 }
 
-const coordinators = new WeakMap<Concordat, RunCompletionTransaction>()
-
 /** The runtime's own transaction coordinator. */
 export function getTransactionCoordinator(runtime: Concordat): RunCompletionTransaction {
-  const coordinator = coordinators.get(runtime)
-  if (!coordinator) throw new TypeError('not a runtime that createConcordat returned')
-  return coordinator
+  return runtime.coordinator
 }
 
 /**
@@ -115,15 +115,22 @@ export async function createConcordat(options: ConcordatOptions = {}): Promise<C
     agents: [...(options.agents ?? []), replayAgent(), planAgent(skills)],
     skills,
   })
+  const prices = readPrices(options.prices)
   const database = options.database ?? (await openDatabase({ url: config.databaseUrl, dataDir: config.dataDir, log }))
   try {
     await migrate(database)
     if (database.kind === 'embedded' && database !== options.database) await removeDeadWorkers(database)
-    return compose({ options, config, log, directory, database })
+    return compose({ options, config, log, directory, prices, database })
   } catch (error) {
     await database.close()
     throw error
   }
+}
+
+function readPrices(prices: Prices = {}): Prices {
+  const parsed = pricesSchema.safeParse(prices)
+  if (parsed.success) return parsed.data
+  throw new AppError('INVALID_CONFIGURATION', `prices are not valid: ${z.prettifyError(parsed.error)}`)
 }
 
 interface Foundations {
@@ -131,11 +138,12 @@ interface Foundations {
   readonly config: Config
   readonly log: Logger
   readonly directory: AgentDirectory
+  readonly prices: Prices
   readonly database: Database
 }
 
 /** Builds every part, in the order in which they depend on each other. */
-function compose({ options, config, log, directory, database }: Foundations): Concordat {
+function compose({ options, config, log, directory, prices, database }: Foundations): Concordat {
   const metrics = createMetrics()
   const newId = createIdSource()
   const clock = new DatabaseClock({
@@ -185,7 +193,7 @@ function compose({ options, config, log, directory, database }: Foundations): Co
     directory,
     codec,
     secrets: options.secrets ?? environmentSecrets(options.env),
-    prices: options.prices ?? {},
+    prices,
     process: `${hostname()}:${process.pid}`,
     concurrency: config.workerConcurrency,
     onHeartbeat: (nowMs, roundTripMs) => clock.correct(nowMs, roundTripMs),
@@ -238,10 +246,10 @@ function compose({ options, config, log, directory, database }: Foundations): Co
     metrics,
     bus,
     database,
+    coordinator: completion.transaction,
     worker,
     createWorker: () => createWorkerPool(workerOptions),
   }
-  coordinators.set(concordat, completion.transaction)
   return concordat
 }
 

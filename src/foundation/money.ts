@@ -2,7 +2,7 @@ import { limits } from '../limits.ts'
 import { AppError } from './app-error.ts'
 
 /** Money is a count of nano-US-dollars: integers add up exactly in any order, fractions do not. */
-export const NANO_PER_USD = 1_000_000_000n
+const NANO_PER_USD = 1_000_000_000n
 
 const DECIMAL = /^(\d+)(?:\.(\d+))?(?:e([+-]?\d+))?$/i
 const DECIMAL_CHARS_MAX = 400 // the longest text of a number has 22; a price list may be more precise, but not a novel

@@ -14,7 +14,7 @@ export type AuditAlertType = keyof typeof AuditAlertType
 export const AlertSeverity = Object.freeze({ warning: 'warning', error: 'error', critical: 'critical' })
 export type AlertSeverity = keyof typeof AlertSeverity
 
-export const SEVERITY_OF = Object.freeze({
+const SEVERITY_OF = Object.freeze({
   MISSING_ACK: 'error',
   DRIFT: 'warning',
   STALE_RUN: 'error',

@@ -3,8 +3,6 @@ import { plainArray, statement, type Tx, textArray } from '../../foundation/stor
 import { limits } from '../../limits.ts'
 import { type IncidentOutcome, outcomeOf, type RunEnding, severityOf } from './incident-rules.ts'
 
-export { type IncidentOutcome, outcomeOf, severityOf } from './incident-rules.ts'
-
 /** What a run's end leaves in the incidents domain, success included. A SUCCESS is born closed. */
 export interface Incident {
   readonly tenantId: string

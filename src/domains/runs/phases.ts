@@ -89,10 +89,3 @@ const ORDER = Object.keys(NEXT_PHASES) as RunPhase[]
 function order(phase: RunPhase): number {
   return ORDER.indexOf(phase)
 }
-
-/** What people see, from phase and outcome. The database derives its `status` column by the same rule. */
-export function statusOf(phase: RunPhase, outcome: RunOutcome | null, paused: boolean): RunStatus {
-  if (isTerminal(phase)) return outcome ?? 'failed'
-  if (phase === 'CREATED' || phase === 'AUTHORIZED') return 'queued'
-  return paused ? 'paused' : 'running'
-}

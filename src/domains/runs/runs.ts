@@ -5,7 +5,6 @@ export {
   type RunOutcome,
   RunPhase,
   type RunStatus,
-  statusOf,
   type Transition,
   transition,
   type Waiting,

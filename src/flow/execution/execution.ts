@@ -1,5 +1,5 @@
 export { ObservabilityGuard, ObservabilityMode } from './observability-guard.ts'
-export { defaultPrices, type Prices, pricesSchema } from './prices.ts'
+export { type Prices, pricesSchema } from './prices.ts'
 export { runPlan } from './run-plan.ts'
 export type { RunClosing, RunnerOptions } from './runner.ts'
 export { builtInSkills, type ScriptedReply, scriptedModel } from './skills/skills.ts'

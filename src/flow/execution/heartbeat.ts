@@ -6,6 +6,8 @@ import { HEARTBEAT, type HeartbeatReply } from '../kernel/kernel.ts'
 /** What a worker hears from its heartbeat. `null`: its lease is lost. */
 export interface HeartbeatOptions {
   readonly workerId: string
+  /** Makes the worker's lease begin. Called once, right before the first beat: a heart may take longer to come up than a lease lasts. */
+  readonly register: () => Promise<void>
   readonly intervalMs: number
   readonly onReply: (reply: HeartbeatReply | null, roundTripMs: number) => void
   readonly onError: (error: unknown) => void
@@ -14,9 +16,9 @@ export interface HeartbeatOptions {
 /** Heartbeats from this thread: for the embedded database, which no other thread can reach. */
 export function inlineHeartbeat(
   beat: (workerId: string) => Promise<HeartbeatReply | null>,
-  { workerId, intervalMs, onReply, onError }: HeartbeatOptions,
+  { workerId, register, intervalMs, onReply, onError }: HeartbeatOptions,
 ): Service {
-  return createTicker({
+  const ticker = createTicker({
     name: 'heartbeat',
     intervalMs,
     onError,
@@ -24,6 +26,13 @@ export function inlineHeartbeat(
       const sentAt = performance.now()
       onReply(await beat(workerId), performance.now() - sentAt)
     },
+  })
+  return defineService(ticker.name, {
+    start: async () => {
+      await register()
+      await ticker.start()
+    },
+    stop: ticker.stop,
   })
 }
 
@@ -41,8 +50,20 @@ export interface ThreadData {
 }
 
 export type ThreadMessage =
-  | { readonly kind: 'reply'; readonly reply: HeartbeatReply | null; readonly roundTripMs: number }
+  | { readonly kind: 'up' }
+  | {
+      readonly kind: 'reply'
+      readonly reply: HeartbeatReply | null
+      readonly roundTripMs: number
+      /** By `wallMs` of the thread. */
+      readonly receivedAtMs: number
+    }
   | { readonly kind: 'error'; readonly message: string }
+
+/** A time that threads of one process share and that no one can set, in milliseconds. */
+export function wallMs(): number {
+  return performance.timeOrigin + performance.now()
+}
 
 /** Built code has another ending than source, and a thread's file is not an import that the compiler rewrites. */
 const THREAD_FILE = import.meta.url.endsWith('.ts') ? './heartbeat-thread.ts' : './heartbeat-thread.js'
@@ -59,7 +80,7 @@ export interface ThreadHeartbeatOptions extends HeartbeatOptions {
  * It keeps it until the deadline: once a run is past it and the event loop is still blocked, the heart stops beating.
  */
 export function threadHeartbeat(options: ThreadHeartbeatOptions): Service {
-  const { databaseUrl, workerId, intervalMs, graceMs, onReply, onError, earliestDeadlineAt } = options
+  const { databaseUrl, workerId, register, intervalMs, graceMs, onReply, onError, earliestDeadlineAt } = options
   const shared = new SharedArrayBuffer(2 * Float64Array.BYTES_PER_ELEMENT)
   const view = new Float64Array(shared)
   const alive = createTicker({
@@ -72,13 +93,21 @@ export function threadHeartbeat(options: ThreadHeartbeatOptions): Service {
     },
   })
   let thread: Thread | undefined
+  const hear = (message: ThreadMessage) => {
+    if (message.kind === 'error') onError(new Error(message.message))
+    if (message.kind !== 'reply') return
+    const { reply, roundTripMs, receivedAtMs } = message
+    // While the event loop was blocked the message lay about, and the time that it tells went by.
+    onReply(reply && { ...reply, nowMs: reply.nowMs + Math.max(0, wallMs() - receivedAtMs) }, roundTripMs)
+  }
   const startThread = () => {
     const workerData: ThreadData = { databaseUrl, statement: HEARTBEAT, workerId, intervalMs, graceMs, shared }
     const started = new Thread(new URL(THREAD_FILE, import.meta.url), { workerData })
-    started.on('message', (message: ThreadMessage) => {
-      if (message.kind === 'reply') onReply(message.reply, message.roundTripMs)
-      else onError(new Error(message.message))
+    const up = new Promise<void>((resolve, reject) => {
+      started.on('message', (message: ThreadMessage) => (message.kind === 'up' ? resolve() : hear(message)))
+      started.once('exit', (code) => reject(new Error(`the heartbeat's thread ended with ${code}`)))
     })
+    up.then(() => started.postMessage('beat')).catch(onError)
     started.on('error', onError)
     started.on('exit', (code) => {
       if (code !== 0 && thread === started) startThread() // a heart that broke is replaced; the lease tells if too late

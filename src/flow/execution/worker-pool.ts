@@ -116,17 +116,19 @@ class Pool implements WorkerPool {
   /** A new identity: at the start, and after a lease was lost. */
   async #register(): Promise<void> {
     const { kernel, newId, process, concurrency, leaseMs, databaseUrl } = this.#options
-    this.#workerId = newId()
+    const workerId = newId()
     const embedded = databaseUrl === undefined
-    await kernel.register({ workerId: this.#workerId, process, concurrency, leaseMs: embedded ? null : leaseMs })
-    this.#heartbeat = this.#createHeartbeat(this.#workerId)
+    const identity = { workerId, process, concurrency, leaseMs: embedded ? null : leaseMs }
+    this.#heartbeat = this.#createHeartbeat(workerId, () => kernel.register(identity))
     await this.#heartbeat.start()
+    this.#workerId = workerId
   }
 
-  #createHeartbeat(workerId: string): Service {
+  #createHeartbeat(workerId: string, register: () => Promise<void>): Service {
     const { kernel, databaseUrl, heartbeatMs, log } = this.#options
     const heartbeat: HeartbeatOptions = {
       workerId,
+      register,
       intervalMs: heartbeatMs,
       onReply: (reply, roundTripMs) => this.#heard(workerId, reply, roundTripMs),
       onError: (error) => log.warn({ error, workerId }, 'a heartbeat failed'),
@@ -146,8 +148,8 @@ class Pool implements WorkerPool {
   }
 
   #heard(workerId: string, reply: HeartbeatReply | null, roundTripMs: number): void {
-    if (workerId !== this.#workerId) return
     if (reply === null) {
+      if (workerId !== this.#workerId) return
       this.#loseLease().catch((error) => this.#options.log.error({ error }, 'a worker could not register again'))
       return
     }
@@ -205,13 +207,16 @@ class Pool implements WorkerPool {
     const closed = this.#runAndClose(control)
     const deadlineAt = Date.now() + Math.max(claim.timeoutMs - claim.activeMs, 0)
     this.#active.set(claim.runId, { control, deadlineAt, closed })
+    if (claim.stopped) this.#deliverStop(claim.runId)
   }
 
   async #runAndClose(control: RunControl): Promise<void> {
     const { claim } = control
     const { log, onClosed } = this.#options
     try {
-      onClosed(claim, await runToEnd(this.#options, control))
+      const closing = await runToEnd(this.#options, control)
+      if (closing.kind === 'lease_lost') this.#adopt = true // or only the database was away, and it is still held here
+      onClosed(claim, closing)
     } catch (error) {
       this.#adopt = true // it is still held by this worker
       log.error({ error, runId: claim.runId, tenantId: claim.tenantId }, 'a run could not be executed')

@@ -82,7 +82,7 @@ const CLAIM = statement(
      from held, alive
     where r.tenant_id = held.tenant_id and r.run_id = held.run_id
    returning r.tenant_id, r.run_id, r.agent, r.agent_version, r.agent_digest, r.phase, r.lease_token, r.input, r.metadata,
-             r.timeout_ms, r.active_ms, r.worker_losses, r.execution_started_at = r.active_since as fresh`,
+             r.timeout_ms, r.active_ms, r.worker_losses, r.stop is not null as stopped, r.execution_started_at = r.active_since as fresh`,
 )
 
 interface ClaimRow {
@@ -98,6 +98,7 @@ interface ClaimRow {
   timeout_ms: bigint
   active_ms: bigint
   worker_losses: number
+  stopped: boolean
   fresh: boolean
 }
 
@@ -131,7 +132,7 @@ export async function lockLimitedClaims(tx: Tx, { lanes }: ClaimRequest): Promis
 const HELD_BY = statement(
   'runs_held_by_worker',
   `select tenant_id, run_id, agent, agent_version, agent_digest, phase, lease_token, input, metadata, timeout_ms, active_ms,
-          worker_losses, false as fresh
+          worker_losses, stop is not null as stopped, false as fresh
      from concordat.runs where worker_id = $1 and not (run_id = any($2::uuid[]))`,
 )
 
@@ -156,6 +157,7 @@ function toClaim(row: ClaimRow, workerId: string): Claim {
     timeoutMs: Number(row.timeout_ms),
     activeMs: Number(row.active_ms),
     workerLosses: row.worker_losses,
+    stopped: row.stopped,
     fresh: row.fresh,
     traceGap: null,
   }

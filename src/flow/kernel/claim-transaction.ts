@@ -75,11 +75,14 @@ async function beginAlone(tx: Tx, context: ClaimContext, claim: Claim, at: Date)
   return []
 }
 
-/** Later than the others of its lane, so that a run that can't even start does not hold them up. */
+/**
+ * Later than the others of its lane, so that a run that can't even start does not hold them up; and still to be started
+ * for the first time.
+ */
 const PUT_BACK = {
   name: 'runs_put_back',
   text: `update concordat.runs
-            set worker_id = null, active_since = null, waiting = 'RETRY', due_at = clock_timestamp() + interval '1 s'
+            set worker_id = null, active_since = null, execution_started_at = null, waiting = 'RETRY', due_at = clock_timestamp() + interval '1 s'
           where tenant_id = $1 and run_id = $2`,
 }
 

@@ -66,6 +66,8 @@ export interface Claim extends Lease {
   /** Time already spent executing, without waiting, in milliseconds. */
   readonly activeMs: number
   readonly workerLosses: number
+  /** True when a stop was requested of a worker that was lost before it could end the run. */
+  readonly stopped: boolean
   /** True when no worker has executed it before: it has no steps to resume from. */
   readonly fresh: boolean
   /** Why its trace could not be started; null when it was. */

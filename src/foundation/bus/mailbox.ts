@@ -1,6 +1,6 @@
 import type { EventEnvelope } from '../events/events.ts'
 import type { Logger } from '../log.ts'
-import type { Hear } from './bus.ts'
+import type { Hear } from './port.ts'
 
 /** Events that may wait for one subscriber; some MB at the usual size. */
 export const MAILBOX_EVENTS_MAX = 20_000

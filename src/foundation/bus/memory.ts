@@ -2,8 +2,8 @@ import { AppError } from '../app-error.ts'
 import { withTimeout } from '../backoff.ts'
 import type { Logger } from '../log.ts'
 import { defineService } from '../service.ts'
-import type { Bus } from './bus.ts'
 import { MAILBOX_EVENTS_MAX, Mailbox } from './mailbox.ts'
+import type { Bus } from './port.ts'
 
 const PUBLISH_TIMEOUT_MS = 5_000
 

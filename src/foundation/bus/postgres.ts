@@ -2,8 +2,8 @@ import { type Positions, positionsNow, readPublished } from '../events/events.ts
 import type { Logger } from '../log.ts'
 import { createTicker, defineService, type Ticker } from '../service.ts'
 import type { Database } from '../storage/storage.ts'
-import type { Bus, Hear } from './bus.ts'
 import { hearSafely } from './mailbox.ts'
+import type { Bus, Hear } from './port.ts'
 
 /** How late an event from another process is at the most; one of this process comes with the nudge. */
 const POLL_MS = 100

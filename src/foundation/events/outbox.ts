@@ -103,7 +103,7 @@ const PRUNE = `
 
 /**
  * Deletes events that were published longer ago than `retentionMs`, at most 5,000 rows a call. Returns how many rows
- * went; less than a full batch means that nothing old is left.
+ * went; 0 means that nothing old is left.
  */
 export async function pruneOutbox(database: Database, retentionMs: number): Promise<number> {
   const rows = await database.query(PRUNE, [

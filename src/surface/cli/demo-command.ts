@@ -1,5 +1,5 @@
+import { agreement, type DemoAudience, type DemoOutcome, runDemo, type Scene, tellEnd } from '../demo/demo.ts'
 import type { FootprintCounts } from '../footprint/footprint.ts'
-import { agreement, type DemoAudience, runDemo, type Scene, tellEnd } from '../demo/demo.ts'
 import type { RunReport } from '../library/library.ts'
 import { defineCommand } from './command.ts'
 import { count, duration } from './format.ts'
@@ -11,6 +11,8 @@ import { tableLines } from './table.ts'
 import { printable, type Terminal } from './terminal.ts'
 
 const NAME_CHARS = 8
+const INTRODUCTION =
+  'Agents do real work on this machine; what is staged is said. Profile STRICT: what a run leaves – incident, verdict, trace, status – is committed together or not at all.'
 
 export const demoCommand = defineCommand({
   usage: 'demo',
@@ -21,9 +23,10 @@ export const demoCommand = defineCommand({
     const log = commandLog(terminal, commandConfig(), 'silent') // refusals are staged: their log lines would alarm
     try {
       const audience = options.json ? silentAudience : narrator(terminal)
-      const { reports, counts, holds } = await runDemo(audience, log, interruption.signal)
-      if (options.json) terminal.out(toJson({ holds, ...agreement(counts), runs: reports.map(runSummary) }))
-      else showEnd(terminal, reports, counts, performance.now() - startedAt)
+      const outcome = await runDemo(audience, log, interruption.signal)
+      const { reports, counts, holds, surprises } = outcome
+      if (options.json) terminal.out(toJson({ holds, surprises, ...agreement(counts), runs: reports.map(runSummary) }))
+      else showEnd(terminal, outcome, performance.now() - startedAt)
       return holds ? 0 : 1
     } finally {
       interruption.end()
@@ -40,15 +43,19 @@ function narrator(terminal: Terminal): DemoAudience {
   return {
     opening: (folder) => {
       out(style('bold', 'concordat demo'))
-      out('  Agents do real work on this machine; what is staged is said. Profile STRICT: what a run')
-      out('  leaves – incident, verdict, trace, status – is committed together or not at all.')
+      for (const line of wrap(INTRODUCTION, terminal.columns - 2)) out(`  ${line}`)
       out(style('dim', `  Embedded database in ${folder}, removed at the end.`))
       out('')
       hide = terminal.live(() => terminal.styleErr('dim', '  creating the database …'))
     },
     begins: (scene) => {
       hide()
-      hide = terminal.live(() => terminal.styleErr('dim', `  ${scene.agent.padEnd(NAME_CHARS)}  ${scene.about} …`.slice(0, terminal.columns - 1)))
+      hide = terminal.live(() =>
+        terminal.styleErr(
+          'dim',
+          `  ${scene.agent.padEnd(NAME_CHARS)}  ${scene.about} …`.slice(0, terminal.columns - 1),
+        ),
+      )
     },
     ended: (scene, report) => {
       hide()
@@ -71,7 +78,9 @@ function sceneLines(terminal: Terminal, scene: Scene, report: RunReport): string
     ended.replace(report.status, styledStatus(terminal, report.status)),
     ...more.map((line) => `  ${line}`),
   ]
-  return lines.map((line, index) => (index === 0 ? `  ${style('bold', agent.padEnd(NAME_CHARS))}  ${line}` : indent + line))
+  return lines.map((line, index) =>
+    index === 0 ? `  ${style('bold', agent.padEnd(NAME_CHARS))}  ${line}` : indent + line,
+  )
 }
 
 function wrap(text: string, chars: number): string[] {
@@ -84,12 +93,15 @@ function wrap(text: string, chars: number): string[] {
   return lines
 }
 
-function showEnd(terminal: Terminal, reports: readonly RunReport[], counts: FootprintCounts, tookMs: number): void {
-  terminal.out('')
-  for (const line of footprintTable(terminal, reports)) terminal.out(line)
-  terminal.out('')
-  terminal.out(agreementLine(counts))
-  terminal.out(terminal.style('dim', `counted from the database; ${duration(tookMs)} altogether`))
+function showEnd(terminal: Terminal, { reports, counts, surprises, holds }: DemoOutcome, tookMs: number): void {
+  const { out, style } = terminal
+  out('')
+  for (const line of footprintTable(terminal, reports)) out(line)
+  out('')
+  out(style(holds ? 'green' : 'red', agreementLine(counts)))
+  out(style('dim', `counted from the database; ${duration(tookMs)} altogether`))
+  if (surprises.length > 0)
+    terminal.err(`Not as it should be: ${surprises.join(', ')} ended otherwise than told above.`)
 }
 
 function footprintTable(terminal: Terminal, reports: readonly RunReport[]): string[] {

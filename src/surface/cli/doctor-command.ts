@@ -2,12 +2,12 @@ import { type Config, type EffectiveRow, effectiveConfig } from '../../config.ts
 import { exitCodeOf, toAppError } from '../../foundation/app-error.ts'
 import { createBus } from '../../foundation/bus/bus.ts'
 import { silentLogger } from '../../foundation/log.ts'
-import { loadConfigFile } from './config-file.ts'
 import { defineCommand } from './command.ts'
+import { loadConfigFile } from './config-file.ts'
 import { examineDatabase } from './doctor-database.ts'
 import { type Finding, ok, warning, worstExitCode } from './doctor-findings.ts'
-import { toJson } from './json.ts'
 import { plural } from './format.ts'
+import { toJson } from './json.ts'
 import { commandConfig } from './session.ts'
 import { tableLines } from './table.ts'
 import { printable, type Style, type Terminal } from './terminal.ts'
@@ -42,7 +42,10 @@ async function configurationFile(asked: string | undefined): Promise<Finding> {
   try {
     const { path, definition } = await loadConfigFile(process.cwd(), asked)
     if (path === null) return ok('configuration', 'no concordat.config.ts here: only the built-in agents are known')
-    return ok('configuration', `${path}: ${plural(definition.agents?.length ?? 0, 'agent')}, ${plural(definition.skills?.length ?? 0, 'skill')}`)
+    return ok(
+      'configuration',
+      `${path}: ${plural(definition.agents?.length ?? 0, 'agent')}, ${plural(definition.skills?.length ?? 0, 'skill')}`,
+    )
   } catch (thrown) {
     const { message, hint } = toAppError(thrown)
     return { level: 'error', area: 'configuration', text: message, hint, exitCode: exitCodeOf(thrown) }
@@ -66,18 +69,34 @@ function notEnforced(config: Config, rows: readonly EffectiveRow[]): Finding[] {
   const area = 'not enforced'
   const inert = rows.filter(({ note }) => note.includes('not enforced')).map(({ variable }) => variable)
   return [
-    !config.governanceProfile && warning(area, 'no governance profile is set', 'GOVERNANCE_PROFILE=STRICT turns every guarantee on.'),
+    !config.governanceProfile &&
+      warning(area, 'no governance profile is set', 'GOVERNANCE_PROFILE=STRICT turns every guarantee on.'),
     !config.transactionCoordinatorEnabled &&
-      warning(area, 'runs end by the legacy path: a crash in the middle may leave a part of the footprint', 'TRANSACTION_COORDINATOR_ENABLED=true'),
+      warning(
+        area,
+        'runs end by the legacy path: a crash in the middle may leave a part of the footprint',
+        'TRANSACTION_COORDINATOR_ENABLED=true',
+      ),
     config.transactionCoordinatorEnabled &&
       config.transactionFallbackToLegacy &&
-      warning(area, 'a completion that a domain refuses falls back to the legacy path', 'TRANSACTION_FALLBACK_TO_LEGACY=false'),
+      warning(
+        area,
+        'a completion that a domain refuses falls back to the legacy path',
+        'TRANSACTION_FALLBACK_TO_LEGACY=false',
+      ),
     config.observabilityMode !== 'STRICT' &&
-      warning(area, `OBSERVABILITY_MODE=${config.observabilityMode}: a run goes on when its trace can't be written, and says so`),
+      warning(
+        area,
+        `OBSERVABILITY_MODE=${config.observabilityMode}: a run goes on when its trace can't be written, and says so`,
+      ),
     config.policyDecisionsMuted && warning(area, 'OBSERVE_ONLY: policy decisions are recorded, not acted upon'),
     warning(area, 'alerts are stored with their runs; none is sent by this version'),
     config.storage === 'embedded' &&
-      warning(area, 'the embedded database serves one process, and promises nothing about power loss', 'Set DATABASE_URL for production.'),
+      warning(
+        area,
+        'the embedded database serves one process, and promises nothing about power loss',
+        'Set DATABASE_URL for production.',
+      ),
     inert.length > 0 && warning(area, `without effect in this version: ${inert.join(', ')}`),
   ].filter((finding) => finding !== false)
 }

@@ -27,7 +27,14 @@ export async function examineDatabase(terminal: Terminal, config: Config, tenant
 async function examineOpen(database: Database, tenant: string): Promise<Finding[]> {
   const findings = [await server(database), ...(await schema(database))]
   if (findings.some(({ level }) => level === 'error') || !(await hasTables(database))) return findings
-  return [...findings, ...(await policies(database, tenant)), ...(await alerts(database)), ...(await blocked(database)), ...(await outbox(database)), ...(await workers(database))]
+  return [
+    ...findings,
+    ...(await policies(database, tenant)),
+    ...(await alerts(database)),
+    ...(await blocked(database)),
+    ...(await outbox(database)),
+    ...(await workers(database)),
+  ]
 }
 
 async function server(database: Database): Promise<Finding> {
@@ -54,7 +61,9 @@ async function schema(database: Database): Promise<Finding[]> {
     return [{ level: 'error', area: 'database', text, hint: 'Update Concordat.', exitCode: 3 }]
   }
   if (pending.length === 0) return [ok('database', `the schema is up to date: ${plural(applied.length, 'migration')}`)]
-  return [warning('database', `${plural(pending.length, 'migration')} pending: ${pending.join(', ')}`, 'concordat migrate')]
+  return [
+    warning('database', `${plural(pending.length, 'migration')} pending: ${pending.join(', ')}`, 'concordat migrate'),
+  ]
 }
 
 async function hasTables(tx: Tx): Promise<boolean> {
@@ -75,8 +84,14 @@ async function policies(tx: Tx, tenant: string): Promise<Finding[]> {
   const own =
     policies > 0
       ? ok('not enforced', `tenant ${tenant} has ${plural(policies, 'policy', 'policies')} in force`)
-      : warning('not enforced', `tenant ${tenant} has no policy: each verdict is NOT_APPLICABLE, which is not “allowed”`)
-  const others = without > (policies > 0 ? 0 : 1) ? [warning('not enforced', `${count(without)} of ${plural(tenants, 'tenant')} have no policy`)] : []
+      : warning(
+          'not enforced',
+          `tenant ${tenant} has no policy: each verdict is NOT_APPLICABLE, which is not “allowed”`,
+        )
+  const others =
+    without > (policies > 0 ? 0 : 1)
+      ? [warning('not enforced', `${count(without)} of ${plural(tenants, 'tenant')} have no policy`)]
+      : []
   return [own, ...others]
 }
 
@@ -112,6 +127,9 @@ async function workers(tx: Tx): Promise<Finding[]> {
   if (alive.length === 0) return [warning('workers', 'no worker is alive: nothing is executed', 'concordat worker')]
   const now = Date.now()
   return alive.map(({ process, running, concurrency, startedAt }) => {
-    return ok('workers', `${process} executes ${running} of at most ${plural(concurrency, 'run')}, up ${age(now - startedAt.getTime())}`)
+    return ok(
+      'workers',
+      `${process} executes ${running} of at most ${plural(concurrency, 'run')}, up ${age(now - startedAt.getTime())}`,
+    )
   })
 }

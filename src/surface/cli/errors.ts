@@ -1,4 +1,4 @@
-import { CommanderError } from 'commander'
+import type { CommanderError } from 'commander'
 import { AppError, type ErrorCode, exitCodeOf, toAppError } from '../../foundation/app-error.ts'
 import { toJson } from './json.ts'
 import { printable, type Terminal } from './terminal.ts'

@@ -45,5 +45,8 @@ async function check({ terminal, options }: CommandContext, config: Config): Pro
 
 function refuseNewer({ unknown }: SchemaState): void {
   if (unknown.length === 0) return
-  throw new AppError('SCHEMA_NEWER', `the database has migrations that this version does not know: ${unknown.join(', ')}`)
+  throw new AppError(
+    'SCHEMA_NEWER',
+    `the database has migrations that this version does not know: ${unknown.join(', ')}`,
+  )
 }

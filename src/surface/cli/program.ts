@@ -22,7 +22,15 @@ export function createProgram(shell: Shell): Command {
     .addHelpText('after', NOTES)
   for (const option of commonOptions()) program.addOption(option)
   setUp(program, shell)
-  const commands = [demoCommand, replayCommand, workerCommand, migrateCommand, doctorCommand, runsCommands, auditCommands]
+  const commands = [
+    demoCommand,
+    replayCommand,
+    workerCommand,
+    migrateCommand,
+    doctorCommand,
+    runsCommands,
+    auditCommands,
+  ]
   for (const add of commands) add(program, shell)
   return program
 }

@@ -59,7 +59,9 @@ async function replay(
     const pace = { concurrency: concordat.config.workerConcurrency, limit, signal }
     const onRun = (runId: string) => watch.add(runId)
     await Promise.all([
-      submitLines(concordat, tenant, files, submissions, { ...pace, onRun, onMalformed: terminal.err }).finally(() => watch.close()),
+      submitLines(concordat, tenant, files, submissions, { ...pace, onRun, onMalformed: terminal.err }).finally(() =>
+        watch.close(),
+      ),
       watch.untilEnded(signal),
     ])
     if (!signal.aborted) await settle(concordat, tenant, [...submissions.runIds], signal)

@@ -11,7 +11,12 @@ export interface ReplaySummary {
   readonly lines: number
   readonly malformed: number
   readonly submitted: number
-  readonly runs: { readonly succeeded: number; readonly failed: number; readonly failed_policy: number; readonly cancelled: number }
+  readonly runs: {
+    readonly succeeded: number
+    readonly failed: number
+    readonly failed_policy: number
+    readonly cancelled: number
+  }
   readonly steps: number
   readonly costUsd: number
   readonly tokensIn: number
@@ -75,7 +80,10 @@ export function summaryLines(canvas: Canvas, summary: ReplaySummary): string[] {
   const wrong = malformed > 0 ? `, ${canvas.style('red', `${count(malformed)} malformed`)}` : ''
   return [
     `${canvas.style('bold', plural(ended, 'run'))} of ${plural(lines, 'line')}${wrong}; ${count(submitted)} new, in ${duration(seconds * 1_000)}`,
-    row('runs', byOutcome(runs, (status) => styledStatus(canvas, status as keyof typeof runs))),
+    row(
+      'runs',
+      byOutcome(runs, (status) => styledStatus(canvas, status as keyof typeof runs)),
+    ),
     row('incidents', byOutcome(summary.incidents)),
     row('evaluations', byOutcome(summary.evaluations)),
     row('traces', byOutcome(summary.traces)),
@@ -83,7 +91,10 @@ export function summaryLines(canvas: Canvas, summary: ReplaySummary): string[] {
     row('steps', count(steps)),
     row('tokens', `${count(summary.tokensIn)} in  ${count(summary.tokensOut)} out`),
     row('cost', usd(summary.costUsd)),
-    row('events', byOutcome(events, (type) => type)),
+    row(
+      'events',
+      byOutcome(events, (type) => type),
+    ),
     row('outbox', `${count(outbox.unpublished)} unpublished`),
   ]
 }

@@ -77,7 +77,12 @@ async function openGroups(tx: Tx, tenantId: string, runIds: readonly string[]): 
 }
 
 /** Reconciles what is not known to be complete, and waits until the events are published. */
-export async function settle(concordat: Concordat, tenantId: string, runIds: readonly string[], signal: AbortSignal): Promise<void> {
+export async function settle(
+  concordat: Concordat,
+  tenantId: string,
+  runIds: readonly string[],
+  signal: AbortSignal,
+): Promise<void> {
   const { audit, database } = concordat
   for (const chunk of chunks(runIds, RECONCILED_AT_ONCE)) {
     if (signal.aborted) return

@@ -1,7 +1,7 @@
 import type { ExpectationState, StoredAck } from '../../domains/audit/audit.ts'
 import type { RunReport } from '../library/library.ts'
-import { duration, timeOfDay } from './format.ts'
 import { type Canvas, title } from './canvas.ts'
+import { duration, timeOfDay } from './format.ts'
 import { styledOutcome } from './status-style.ts'
 import { tableLines } from './table.ts'
 import { printable } from './terminal.ts'
@@ -49,7 +49,12 @@ function isSame(ack: StoredAck, { domain, action }: ExpectationState): boolean {
 }
 
 /** Late: acknowledged after it was due; overdue: due and still nothing. */
-function statusText(canvas: Canvas, { status, dueAt }: ExpectationState, success: StoredAck | undefined, now: Date): string {
+function statusText(
+  canvas: Canvas,
+  { status, dueAt }: ExpectationState,
+  success: StoredAck | undefined,
+  now: Date,
+): string {
   const word = styledOutcome(canvas, status)
   if (dueAt === null) return word
   if (success) return success.ackedAt > dueAt ? `${word} ${canvas.style('yellow', 'late')}` : word

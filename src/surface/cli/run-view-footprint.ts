@@ -1,6 +1,6 @@
 import type { RunReport } from '../library/library.ts'
-import { count, plural, timeOfDay, UNKNOWN } from './format.ts'
 import { type Canvas, title } from './canvas.ts'
+import { count, plural, timeOfDay, UNKNOWN } from './format.ts'
 import { styledOutcome } from './status-style.ts'
 import { tableLines } from './table.ts'
 import { printable } from './terminal.ts'
@@ -27,7 +27,10 @@ export function footprintLines(canvas: Canvas, { incident, evaluation, trace }: 
     : [NOT_YET]
   const row = (name: string, parts: readonly (string | false | null)[]) => {
     const text = parts.filter((part) => typeof part === 'string' && part !== '') as string[]
-    return `${canvas.style('bold', name.padEnd(10))}${text[0] ?? ''}  ${text.slice(1).map((part) => printable(part, 500)).join(' · ')}`.trimEnd()
+    return `${canvas.style('bold', name.padEnd(10))}${text[0] ?? ''}  ${text
+      .slice(1)
+      .map((part) => printable(part, 500))
+      .join(' · ')}`.trimEnd()
   }
   return [row('Incident', incidentText), row('Verdict', verdictText), row('Trace', traceText)]
 }
@@ -42,7 +45,12 @@ function findingText({ name, version, metric, effect, limit, value, met }: Findi
 /** The run's events with where they were published. */
 export function eventLines(canvas: Canvas, { events }: RunReport): string[] {
   if (events.length === 0) return [title(canvas, 'Events', 'none kept')]
-  const columns = [{ head: 'EVENT' }, { head: 'AT (UTC)' }, { head: 'PARTITION', align: 'right' }, { head: 'POSITION', align: 'right' }] as const
+  const columns = [
+    { head: 'EVENT' },
+    { head: 'AT (UTC)' },
+    { head: 'PARTITION', align: 'right' },
+    { head: 'POSITION', align: 'right' },
+  ] as const
   const rows = events.map(({ type, time, partition, position }) => {
     return [type, timeOfDay(new Date(time)), String(partition), position === null ? 'waits' : count(position)]
   })

@@ -1,7 +1,7 @@
 import { isTerminal } from '../../domains/runs/runs.ts'
 import type { RunReport } from '../library/library.ts'
-import { age, duration, timestamp } from './format.ts'
 import type { Canvas, RunView } from './canvas.ts'
+import { age, duration, timestamp } from './format.ts'
 import { styledStatus } from './status-style.ts'
 import { printable } from './terminal.ts'
 
@@ -23,7 +23,9 @@ export function headerLines(canvas: Canvas, { report, now, unclaimedBecause }: R
     ['trace', report.observability === 'FULL' ? null : `observability ${report.observability}`],
     ...failure(report),
   ]
-  const labels = rows.flatMap(([label, text]) => (text === null ? [] : [`  ${style('dim', label.padEnd(10))}  ${text}`]))
+  const labels = rows.flatMap(([label, text]) =>
+    text === null ? [] : [`  ${style('dim', label.padEnd(10))}  ${text}`],
+  )
   return [`${style('bold', `run ${runId}`)}  ${styledStatus(canvas, status, report.waiting)}  ${phase}`, ...labels]
 }
 

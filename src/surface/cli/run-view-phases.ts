@@ -1,7 +1,7 @@
 import { isTerminal } from '../../domains/runs/runs.ts'
 import type { RunReport } from '../library/library.ts'
-import { duration, timeOfDay } from './format.ts'
 import { type Canvas, title } from './canvas.ts'
+import { duration, timeOfDay } from './format.ts'
 import { tableLines } from './table.ts'
 import { printable } from './terminal.ts'
 

@@ -1,6 +1,6 @@
 import type { RunReport, StepReport } from '../library/library.ts'
-import { count, duration, plural, usd } from './format.ts'
 import { type Canvas, title } from './canvas.ts'
+import { count, duration, plural, usd } from './format.ts'
 import { tableLines } from './table.ts'
 import { printable, type Style } from './terminal.ts'
 
@@ -48,7 +48,9 @@ export function waterfallLines(canvas: Canvas, report: RunReport, now: Date): st
   return [
     title(canvas, 'Steps', summary(report)),
     ...tableLines(canvas, used, cells),
-    ...(hidden > 0 ? [canvas.style('dim', `  and ${plural(hidden, 'more step')}: concordat runs steps ${report.runId}`)] : []),
+    ...(hidden > 0
+      ? [canvas.style('dim', `  and ${plural(hidden, 'more step')}: concordat runs steps ${report.runId}`)]
+      : []),
   ]
 }
 
@@ -94,6 +96,10 @@ function bar({ style }: Canvas, step: StepReport, { from, to, now, chars }: Scal
 
 function note({ attempt, error, traceGap }: StepReport): string {
   const message = (error as { readonly message?: string } | null)?.message
-  const parts = [attempt > 1 && `try ${attempt}`, message && printable(message, 200), traceGap && `trace gap: ${traceGap}`]
+  const parts = [
+    attempt > 1 && `try ${attempt}`,
+    message && printable(message, 200),
+    traceGap && `trace gap: ${traceGap}`,
+  ]
   return parts.filter(Boolean).join(' · ')
 }

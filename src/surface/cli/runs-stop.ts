@@ -19,7 +19,10 @@ export const runsStop = defineCommand<{ why?: string; by?: string }>({
       const { runId, tenantId } = await namedRun(concordat, context)
       const result = await concordat.runs.stop(tenantId, runId, { ...(why && { why }), ...(by && { by }) })
       if (json) terminal.out(toJson({ runId, tenantId, result }))
-      else terminal.out(result === 'cancelled' ? `Run ${runId} is cancelled.` : `The worker of run ${runId} was told to stop it.`)
+      else
+        terminal.out(
+          result === 'cancelled' ? `Run ${runId} is cancelled.` : `The worker of run ${runId} was told to stop it.`,
+        )
       return 0
     })
   },

@@ -32,10 +32,10 @@ export const runsSubmit = defineCommand<SubmitOptions>({
   options: [
     new Option('--agent <name>', 'the agent'),
     new Option('--version <version>', 'of the agent; default the newest that is configured'),
-    new Option('--plan <file>', 'instead of an agent: a plan of skills, JSON { steps: [{ skill, params, name? }] }').conflicts([
-      'agent',
-      'version',
-    ]),
+    new Option(
+      '--plan <file>',
+      'instead of an agent: a plan of skills, JSON { steps: [{ skill, params, name? }] }',
+    ).conflicts(['agent', 'version']),
     new Option('--input <json>', 'what the agent gets: JSON, @file, or - for standard input'),
     new Option('--key <key>', 'idempotency key: the same request under it is the same run'),
     new Option('--priority <n>', '-100 to 100; higher runs first').argParser(integer(-100, 100)),
@@ -77,7 +77,10 @@ async function requestOf({ options }: SubmitContext): Promise<SubmitRequest> {
   }
 }
 
-function showSubmitted({ terminal, options }: SubmitContext, { runId, tenantId, deduplicated, denial }: RunHandle): void {
+function showSubmitted(
+  { terminal, options }: SubmitContext,
+  { runId, tenantId, deduplicated, denial }: RunHandle,
+): void {
   if (options.json) terminal.out(toJson({ runId, tenantId, deduplicated, denial }))
   else terminal.out(runId)
 }
@@ -85,7 +88,12 @@ function showSubmitted({ terminal, options }: SubmitContext, { runId, tenantId, 
 /** A queued run that nobody will take looks the same as one that is taken in a moment: it is told. */
 async function sayWhoExecutes({ terminal }: SubmitContext, { database }: Concordat): Promise<void> {
   if ((await liveWorkers(database)).length > 0) return
-  terminal.err(terminal.styleErr('dim', 'It waits: no worker is alive. `concordat worker` executes it; so does --wait on the embedded database.'))
+  terminal.err(
+    terminal.styleErr(
+      'dim',
+      'It waits: no worker is alive. `concordat worker` executes it; so does --wait on the embedded database.',
+    ),
+  )
 }
 
 /** On the embedded database nobody else can execute it, so this process does, for as long as it waits. */

@@ -38,7 +38,10 @@ export function commandLog(terminal: Terminal, { sources, logLevel }: Config, qu
 }
 
 /** Opens a runtime with what the configuration file defines. Close it. */
-export async function openSession({ terminal, options }: CommandContext, session: SessionOptions = {}): Promise<Concordat> {
+export async function openSession(
+  { terminal, options }: CommandContext,
+  session: SessionOptions = {},
+): Promise<Concordat> {
   const { definition } = await loadConfigFile(process.cwd(), options.config)
   const config = commandConfig(session)
   return createConcordat({

@@ -12,7 +12,11 @@ const STYLES: { readonly [Status in RunStatus]: Style } = {
 }
 
 /** A run's status in its colour, with what it waits for. */
-export function styledStatus({ style }: Pick<Terminal, 'style'>, status: RunStatus, waiting: Waiting | null = null): string {
+export function styledStatus(
+  { style }: Pick<Terminal, 'style'>,
+  status: RunStatus,
+  waiting: Waiting | null = null,
+): string {
   return style(STYLES[status], waiting === null ? status : `${status} ${waiting}`)
 }
 

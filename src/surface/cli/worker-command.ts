@@ -8,7 +8,9 @@ import { openSession } from './session.ts'
 export const workerCommand = defineCommand<{ concurrency?: number }>({
   usage: 'worker',
   description: 'execute runs until it is told to end (Ctrl-C, SIGTERM), then drain',
-  options: [new Option('--concurrency <n>', 'runs at the same time; default WORKER_CONCURRENCY').argParser(integer(1, 10_000))],
+  options: [
+    new Option('--concurrency <n>', 'runs at the same time; default WORKER_CONCURRENCY').argParser(integer(1, 10_000)),
+  ],
   run: async (context) => {
     const { terminal, options } = context
     const concordat = await openSession(context, {
@@ -35,7 +37,8 @@ export const workerCommand = defineCommand<{ concurrency?: number }>({
 /** One line of what it does. */
 function description({ agents, config, database }: Concordat): string {
   const names = agents.all().map(({ name, version }) => `${name}@${version}`)
-  const where = database.kind === 'embedded' ? `embedded database ${config.dataDir}` : `PostgreSQL ${placeOf(config.databaseUrl)}`
+  const where =
+    database.kind === 'embedded' ? `embedded database ${config.dataDir}` : `PostgreSQL ${placeOf(config.databaseUrl)}`
   return [
     `concordat worker ${process.pid}: ${plural(names.length, 'agent')} (${names.join(', ')})`,
     `${plural(config.workerConcurrency, 'run')} at a time`,

@@ -4,7 +4,15 @@ import { dirname, join } from 'node:path'
 import { z } from 'zod'
 import { type Agent, defineAgent } from '../../domains/agents/agents.ts'
 import { scriptedModel } from '../../flow/execution/execution.ts'
-import { CODE_ROOT, codePaths, measureFile, PACKAGE_ROOT, type PackageFile, readPackageFile } from './package-files.ts'
+import {
+  CODE_ROOT,
+  codePaths,
+  documentPaths,
+  measureFile,
+  PACKAGE_ROOT,
+  type PackageFile,
+  readPackageFile,
+} from './package-files.ts'
 
 /** Where the demo takes part in what its agents do: the only places that are not work. */
 export interface Stage {
@@ -17,11 +25,25 @@ export interface Stage {
 /** Reading may simply happen again after a crash. */
 const READS = { sideEffects: false } as const
 const FOLDERS_MAX = 8
+const DOCUMENTS_MAX = 20
 const server = z.object({ server: z.string() })
 
 /** The agents of the demo. They read this package's own files and call the demo's server. */
 export function demoAgents(stage: Stage): Agent[] {
-  return [census(), exported(), links(), report(), summary(), flaky(), missing(), chatty(), deploy(), watching(stage), ledger(), survey(stage)]
+  return [
+    census(),
+    exported(),
+    links(),
+    report(),
+    summary(),
+    flaky(),
+    missing(),
+    chatty(),
+    deploy(),
+    watching(stage),
+    ledger(),
+    survey(stage),
+  ]
 }
 
 function census(): Agent {
@@ -46,10 +68,18 @@ function exported(): Agent {
     name: 'exports',
     version: '1',
     async run({ step }) {
-      const path = await step.do('find the index', async () => (await codePaths()).find((path) => /\/index\.(ts|js)$/.test(path)), READS)
+      const path = await step.do(
+        'find the index',
+        async () => (await codePaths()).find((path) => /\/index\.(ts|js)$/.test(path)),
+        READS,
+      )
       const index = await step.do('read the index', () => readPackageFile(path ?? ''), READS)
       const parts = [...index.matchAll(/from '(.+?)'/g)].map(([, target]) => target ?? '')
-      const missing = await step.do('look for what it exports', () => parts.filter((part) => !existsSync(join(CODE_ROOT, part))), READS)
+      const missing = await step.do(
+        'look for what it exports',
+        () => parts.filter((part) => !existsSync(join(CODE_ROOT, part))),
+        READS,
+      )
       return { parts: parts.length, missing }
     },
   })
@@ -60,12 +90,26 @@ function links(): Agent {
     name: 'links',
     version: '1',
     async run({ step }) {
-      const readme = await step.do('read the README', () => readPackageFile('README.md'), READS)
-      const targets = [...readme.matchAll(/\]\((?!\w+:|#)([^)#]+)/g)].map(([, target]) => target ?? '')
-      const broken = await step.do('follow its links', () => targets.filter((target) => !existsSync(join(PACKAGE_ROOT, target))), READS)
-      return { links: targets.length, broken }
+      const pages = await step.do('list the documents', documentPaths, READS)
+      const broken: string[] = []
+      let links = 0
+      for (const page of pages.slice(0, DOCUMENTS_MAX)) {
+        const found = await step.do(`follow the links of ${page}`, () => followLinks(page), READS)
+        links += found.links
+        broken.push(...found.broken)
+      }
+      return { documents: pages.length, links, broken }
     },
   })
+}
+
+async function followLinks(page: string): Promise<{ links: number; broken: string[] }> {
+  const text = await readPackageFile(page)
+  const targets = [...text.matchAll(/\]\((?!\w+:|#)([^)#\s]+)/g)].map(([, target]) => target ?? '')
+  return {
+    links: targets.length,
+    broken: targets.filter((target) => !existsSync(join(PACKAGE_ROOT, dirname(page), target))),
+  }
 }
 
 /** A plan: no code at all. */
@@ -78,10 +122,19 @@ function report(): Agent {
     plan: {
       steps: [
         { skill: 'http_call', name: 'ask', params: { url: 'http://{{ input.server }}/files' } },
-        { skill: 'http_call', name: 'peek', optional: true, params: { url: 'http://169.254.169.254/latest/meta-data/' } },
+        {
+          skill: 'http_call',
+          name: 'peek',
+          optional: true,
+          params: { url: 'http://169.254.169.254/latest/meta-data/' },
+        },
         { skill: 'json_transform', name: 'shape', params: { input: '{{ steps.ask.output.body }}', expression: shape } },
         { skill: 'wait', params: { ms: 20 } },
-        { skill: 'http_call', name: 'post', params: { method: 'POST', url: 'http://{{ input.server }}/reports', body: '{{ steps.shape.output }}' } },
+        {
+          skill: 'http_call',
+          name: 'post',
+          params: { method: 'POST', url: 'http://{{ input.server }}/reports', body: '{{ steps.shape.output }}' },
+        },
       ],
     },
   })
@@ -93,7 +146,11 @@ function summary(): Agent {
     name: 'summary',
     version: '1',
     async run({ step }) {
-      const described = await step.do('read the description', async () => JSON.parse(await readPackageFile('package.json')).description as string, READS)
+      const described = await step.do(
+        'read the description',
+        async () => JSON.parse(await readPackageFile('package.json')).description as string,
+        READS,
+      )
       const { text } = await step.llm('summarise', { model, prompt: `Say it in a dozen words: ${described}` })
       return { text, model: model.modelId }
     },
@@ -107,7 +164,11 @@ function flaky(): Agent {
     input: server,
     async run({ input, step }) {
       const options = { tool: 'http_call', retry: { maxAttempts: 5, baseMs: 50 } }
-      const answer = await step.tool<{ body: { asked: number } }>('ask', { url: `http://${input.server}/flaky` }, options)
+      const answer = await step.tool<{ body: { asked: number } }>(
+        'ask',
+        { url: `http://${input.server}/flaky` },
+        options,
+      )
       return { tries: answer.body.asked }
     },
   })
@@ -117,7 +178,11 @@ function missing(): Agent {
   return defineAgent({
     name: 'missing',
     version: '1',
-    run: ({ step }) => step.do('read the plans', () => readPackageFile('PLANS-FOR-NEXT-CENTURY.md'), { ...READS, retry: { maxAttempts: 1 } }),
+    run: ({ step }) =>
+      step.do('read the plans', () => readPackageFile('PLANS-FOR-NEXT-CENTURY.md'), {
+        ...READS,
+        retry: { maxAttempts: 1 },
+      }),
   })
 }
 
@@ -157,7 +222,12 @@ function ledger(): Agent {
   return defineAgent({
     name: 'ledger',
     version: '1',
-    run: ({ step }) => step.do('seal package.json', async () => ({ sha256: hash('sha256', await readPackageFile('package.json')) }), READS),
+    run: ({ step }) =>
+      step.do(
+        'seal package.json',
+        async () => ({ sha256: hash('sha256', await readPackageFile('package.json')) }),
+        READS,
+      ),
   })
 }
 

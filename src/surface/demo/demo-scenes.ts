@@ -49,23 +49,25 @@ export const scenes: readonly Scene[] = [
   },
   {
     agent: 'links',
-    about: 'follows the links of the README',
+    about: 'follows the links of README and docs',
     play: submitted('links'),
-    told: ({ output }) => text(output, 'links', 'broken'),
+    told: ({ output }) => text(output, 'documents', 'links', 'broken'),
   },
   {
     agent: 'report',
     about: 'a plan without code: asks a local server, transforms its JSON, posts the result',
     staged: 'its optional step asks for a link-local address, which http_call refuses',
     play: submitted('report', ({ server }) => ({ server: server.host })),
-    told: ({ steps }) => `${text(steps.find(({ key }) => key.startsWith('shape'))?.output ?? null, 'files', 'bytes')}; the optional step failed, the run did not`,
+    told: ({ steps }) =>
+      `${text(steps.find(({ key }) => key.startsWith('shape'))?.output ?? null, 'files', 'bytes')}; the optional step failed, the run did not`,
   },
   {
     agent: 'summary',
     about: 'asks a model to sum the package up',
     staged: 'a scripted model answers; a policy warns above 20 tokens',
     play: submitted('summary'),
-    told: ({ output, steps }) => `“${field(output, 'text')}” ${steps.reduce((sum, step) => sum + (step.tokensIn ?? 0) + (step.tokensOut ?? 0), 0)} tokens`,
+    told: ({ output, steps }) =>
+      `“${field(output, 'text')}” ${steps.reduce((sum, step) => sum + (step.tokensIn ?? 0) + (step.tokensOut ?? 0), 0)} tokens`,
   },
   {
     agent: 'flaky',
@@ -181,7 +183,8 @@ async function abandoned({ concordat, resumeSurvey }: Scenery): Promise<string> 
 
 async function until(holds: () => Promise<boolean>): Promise<void> {
   for (const patientUntil = performance.now() + PATIENCE_MS; !(await holds()); ) {
-    if (performance.now() > patientUntil) throw new Error(`what the demo has staged did not come about in ${PATIENCE_MS} ms`)
+    if (performance.now() > patientUntil)
+      throw new Error(`what the demo has staged did not come about in ${PATIENCE_MS} ms`)
     await new Promise((resolve) => setTimeout(resolve, LOOK_MS))
   }
 }

@@ -23,7 +23,8 @@ export async function startDemoServer(files: readonly PackageFile[]): Promise<De
     }
     const route = `${request.method} ${request.url}`
     if (route === 'GET /files') return answer(200, { files })
-    if (route === 'GET /flaky') return ++asked > FAILURES_BEFORE_SUCCESS ? answer(200, { asked }) : answer(503, { asked })
+    if (route === 'GET /flaky')
+      return ++asked > FAILURES_BEFORE_SUCCESS ? answer(200, { asked }) : answer(503, { asked })
     if (route !== 'POST /reports') return answer(404, { error: 'not found' })
     const chunks: Buffer[] = []
     for await (const chunk of request) chunks.push(chunk)

@@ -29,7 +29,9 @@ export interface DemoOutcome {
   readonly reports: readonly RunReport[]
   /** Of all runs that are in the database, counted there. */
   readonly counts: FootprintCounts
-  /** Whether every run ended as its scene says, and each left exactly its whole footprint, announced. */
+  /** Agents whose run did not end as its scene says. */
+  readonly surprises: readonly string[]
+  /** Whether there are none, every scene was played, and each run left exactly its whole footprint, announced. */
   readonly holds: boolean
 }
 
@@ -68,7 +70,13 @@ async function withScenery<T>(folder: string, log: Logger, work: (scenery: Scene
     })
     await concordat.policies.apply(TENANT, { name: 'bounded', metric: 'steps', max: 50 })
     await concordat.policies.apply(TENANT, { name: 'terse', metric: 'steps', max: 3, agent: 'chatty' })
-    await concordat.policies.apply(TENANT, { name: 'frugal', metric: 'tokens', max: 20, agent: 'summary', effect: 'warn' })
+    await concordat.policies.apply(TENANT, {
+      name: 'frugal',
+      metric: 'tokens',
+      max: 20,
+      agent: 'summary',
+      effect: 'warn',
+    })
     await concordat.start()
     return await work({ concordat, server, watching: watching.promise, resumeSurvey: resumed.resolve })
   } finally {
@@ -79,13 +87,13 @@ async function withScenery<T>(folder: string, log: Logger, work: (scenery: Scene
 
 async function play(scenery: Scenery, audience: DemoAudience, signal: AbortSignal): Promise<DemoOutcome> {
   const { runs, database } = scenery.concordat
-  let asItShould = true
+  const surprises: string[] = []
   for (const scene of scenes) {
     if (signal.aborted) break
     audience.begins(scene)
     const runId = await scene.play(scenery)
     const report = await runs.get(TENANT, runId)
-    asItShould &&= report.status === (scene.ends ?? 'succeeded')
+    if (report.status !== (scene.ends ?? 'succeeded')) surprises.push(scene.agent)
     audience.ended(scene, report)
   }
   const all = await database.query<{ run_id: string }>('select run_id from concordat.runs order by run_id')
@@ -94,7 +102,7 @@ async function play(scenery: Scenery, audience: DemoAudience, signal: AbortSigna
   await untilPublished(scenery.concordat, runIds)
   const reports = await Promise.all(runIds.map((runId) => runs.get(TENANT, runId)))
   const counts = await countFootprints(database, TENANT, runIds)
-  return { reports, counts, holds: asItShould && holds(counts, scenes.length) }
+  return { reports, counts, surprises, holds: surprises.length === 0 && holds(counts, scenes.length) }
 }
 
 async function untilPublished({ database }: Concordat, runIds: readonly string[]): Promise<void> {
@@ -127,5 +135,7 @@ export function agreement({ runs, incidents, evaluations, traces, acks, findings
 function holds(counts: FootprintCounts, expected: number): boolean {
   const { ended, incidents, evaluations, traces, acks, missing, drift, outbox } = agreement(counts)
   const oneEach = [ended, incidents, evaluations, traces].every((n) => n === expected)
-  return oneEach && acks === ACKS_PER_RUN * expected && missing + drift + outbox === 0 && counts.audit.COMPLETE === expected
+  return (
+    oneEach && acks === ACKS_PER_RUN * expected && missing + drift + outbox === 0 && counts.audit.COMPLETE === expected
+  )
 }

@@ -16,16 +16,26 @@ export const PACKAGE_ROOT = fileURLToPath(new URL('../../..', import.meta.url))
 export const CODE_ROOT = fileURLToPath(new URL('../..', import.meta.url))
 
 const CODE = /\.(ts|js)$/
+const DOCUMENT = /\.md$/
 const FILES_MAX = 1_000
 
 /** The paths of the package's code files, sorted; without their types in a build. */
 export async function codePaths(): Promise<string[]> {
-  const entries = await readdir(CODE_ROOT, { recursive: true, withFileTypes: true })
-  const files = entries.filter((entry) => entry.isFile() && CODE.test(entry.name) && !entry.name.endsWith('.d.ts'))
-  return files
-    .map(({ parentPath, name }) => relative(PACKAGE_ROOT, join(parentPath, name)).split(sep).join('/'))
-    .sort()
-    .slice(0, FILES_MAX)
+  const paths = await pathsIn(CODE_ROOT)
+  return paths.filter((path) => CODE.test(path) && !path.endsWith('.d.ts'))
+}
+
+/** The paths of README, CHANGELOG and all below `docs`. */
+export async function documentPaths(): Promise<string[]> {
+  const top = (await readdir(PACKAGE_ROOT)).filter((name) => DOCUMENT.test(name))
+  return [...top, ...(await pathsIn(join(PACKAGE_ROOT, 'docs'))).filter((path) => DOCUMENT.test(path))]
+}
+
+async function pathsIn(folder: string): Promise<string[]> {
+  const entries = await readdir(folder, { recursive: true, withFileTypes: true })
+  const files = entries.filter((entry) => entry.isFile())
+  const paths = files.map(({ parentPath, name }) => relative(PACKAGE_ROOT, join(parentPath, name)).split(sep).join('/'))
+  return paths.sort().slice(0, FILES_MAX)
 }
 
 export async function readPackageFile(path: string): Promise<string> {

@@ -78,7 +78,7 @@ export async function reportOf(database: Database, run: RunRow, codec: PayloadCo
   }
 }
 
-export function stepReport(step: StepWithTrace, decode: (text: string | null) => Json): StepReport {
+function stepReport(step: StepWithTrace, decode: (text: string | null) => Json): StepReport {
   const { input, output, error, attributes, costNanoUsd, tokensIn, tokensOut, ...rest } = step
   return {
     ...rest,

@@ -46,11 +46,22 @@ describe('the agent `plan`', () => {
 
   test.each([
     ['without a plan', { input: 1 }, 'INVALID_INPUT'],
-    ['with something else beside it', { plan: { steps: [{ skill: 'upper', params: { text: 'x' } }] }, more: 1 }, 'INVALID_INPUT'],
+    [
+      'with something else beside it',
+      { plan: { steps: [{ skill: 'upper', params: { text: 'x' } }] }, more: 1 },
+      'INVALID_INPUT',
+    ],
     ['whose plan has no steps', plan(), 'INVALID_PLAN'],
     ['with an unknown skill', plan({ skill: 'uper', params: {} }), 'UNKNOWN_SKILL'],
     ['with params that do not fit the skill', plan({ skill: 'upper', params: { text: 5 } }), 'INVALID_PLAN'],
-    ['with a reference to a later step', plan({ skill: 'upper', params: { text: '{{ steps.b.output }}' } }, { skill: 'upper', name: 'b', params: { text: 'x' } }), 'INVALID_REFERENCE'],
+    [
+      'with a reference to a later step',
+      plan(
+        { skill: 'upper', params: { text: '{{ steps.b.output }}' } },
+        { skill: 'upper', name: 'b', params: { text: 'x' } },
+      ),
+      'INVALID_REFERENCE',
+    ],
     ['with too many steps', plan(...Array(513).fill({ skill: 'upper', params: { text: 'x' } })), 'PLAN_TOO_LONG'],
   ])('refuses an input %s at submission', (_what, input, code) => {
     expect(() => agent.validateInput(input)).toThrow(expect.objectContaining({ code }))

@@ -1,4 +1,4 @@
-import { existsSync, openAsBlob, renameSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, describe, inject } from 'vitest'
@@ -53,5 +53,5 @@ export async function sharedSnapshot(): Promise<Blob> {
     writeFileSync(made, Buffer.from(await (await embeddedSnapshot()).arrayBuffer()))
     renameSync(made, path)
   }
-  return openAsBlob(path)
+  return new Blob([readFileSync(path)])
 }
