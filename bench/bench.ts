@@ -81,10 +81,10 @@ async function measureCeiling(postgresUrl: string, redisUrl: string): Promise<Fi
   await query(postgresUrl, 'drop database if exists concordat_ceiling with (force)')
   await rm(folder, { recursive: true, force: true })
   return {
-    runsPerSecond: found['wf_s'] ?? 0,
-    nodeCpuMsPerRun: found['node_cpu_ms_wf'] ?? 0,
-    p50Ms: found['low_done_p50'] ?? 0,
-    p99Ms: found['low_done_p99'] ?? 0,
+    runsPerSecond: found.wf_s ?? 0,
+    nodeCpuMsPerRun: found.node_cpu_ms_wf ?? 0,
+    p50Ms: found.low_done_p50 ?? 0,
+    p99Ms: found.low_done_p99 ?? 0,
   }
 }
 

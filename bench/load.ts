@@ -47,14 +47,20 @@ async function submitAll(count: number): Promise<void> {
   )
 }
 
+/** Asks the queue's own indexes, because counting what has ended took a seventh of the database's time; then counts once. */
 async function untilEnded(count: number): Promise<void> {
   for (;;) {
-    const [row] = await concordat.database.query<{ ended: number }>(
-      `select count(*)::int as ended from concordat.runs where agent = 'bench' and phase in ('COMPLETED', 'FAILED')`,
+    const [row] = await concordat.database.query<{ open: boolean }>(
+      `select exists (select from concordat.runs where ready_at is not null)
+           or exists (select from concordat.runs where worker_id is not null) as open`,
     )
-    if ((row?.ended ?? 0) >= count) return
-    await new Promise((resolve) => setTimeout(resolve, 100))
+    if (row && !row.open) break
+    await new Promise((resolve) => setTimeout(resolve, 25))
   }
+  const [row] = await concordat.database.query<{ ended: number }>(
+    `select count(*)::int as ended from concordat.runs where phase in ('COMPLETED', 'FAILED')`,
+  )
+  if (row?.ended !== count) throw new Error(`${row?.ended} of ${count} runs have ended`)
 }
 
 function percentile(values: readonly number[], share: number): number {

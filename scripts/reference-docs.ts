@@ -4,7 +4,7 @@
  */
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { eventsReference } from '../src/foundation/events/events-reference.ts'
+import { eventsReference } from '../src/foundation/events/events.ts'
 import { withParts } from './architecture-parts.ts'
 import { configurationPage, errorsPage } from './reference-pages.ts'
 

@@ -6,8 +6,9 @@ import { outdatedPages } from '../scripts/reference-docs.ts'
 import { variables } from '../src/config-variables.ts'
 import { COMPLETION_WRITES } from '../src/flow/completion/completion-writes.ts'
 import { errorCodes } from '../src/foundation/error-codes.ts'
-import { eventTypes } from '../src/foundation/events/event-types.ts'
+import { eventTypes } from '../src/foundation/events/events.ts'
 import { createProgram } from '../src/surface/cli/program.ts'
+import type { Terminal } from '../src/surface/cli/terminal.ts'
 import { anchors, codeBlocks, inlineCode, links, page, pages, root } from './support/markdown.ts'
 
 const scripts = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')).scripts as Record<string, string>
@@ -38,8 +39,11 @@ describe('what the architecture says', () => {
   })
 
   it('is so: no statement outside the kernel writes the table of runs', () => {
-    const writing = /(insert\s+into|update|delete\s+from)\s+concordat\.runs\b|(insertInto|updateTable|deleteFrom)\('concordat\.runs'/
-    const files = readdirSync(join(root, 'src'), { recursive: true, encoding: 'utf8' }).filter((file) => file.endsWith('.ts'))
+    const writing =
+      /(insert\s+into|update|delete\s+from)\s+concordat\.runs\b|(insertInto|updateTable|deleteFrom)\('concordat\.runs'/
+    const files = readdirSync(join(root, 'src'), { recursive: true, encoding: 'utf8' }).filter((file) =>
+      file.endsWith('.ts'),
+    )
     const writers = files.filter((file) => writing.test(readFileSync(join(root, 'src', file), 'utf8')))
     expect(writers.length).toBeGreaterThan(0)
     expect(writers.filter((file) => !file.startsWith('flow/kernel/'))).toEqual([])
@@ -80,14 +84,14 @@ describe('the table of commands in README', () => {
   })
 })
 
-const program = createProgram({
-  terminal: { out: () => {}, err: () => {}, live: () => () => {}, columns: 80, style: (_, text) => text, styleErr: (_, text) => text },
-  onExit: () => {},
-})
+// Only its commands and options are looked at; nothing is printed.
+const program = createProgram({ terminal: {} as Terminal, onExit: () => {} })
 
 /** The words of each call of our command in a line of shell, as `npx concordat …` or `npm run -s concordat -- …`. */
 function commandsIn(line: string): string[][] {
-  const calls = line.matchAll(/(?:^|\s)(?:npx concordat|npm run -s concordat --|concordat) ((?:'[^']*'|[^|&;<>])*)/g)
+  const calls = line.matchAll(
+    /(?:^|\s)(?:npx concordat|npm run -s concordat --|concordat) ((?:--)?[a-z](?:'[^']*'|[^|&;<>])*)/g,
+  )
   return [...calls].map(([, words = '']) => words.match(/'[^']*'|\S+/g) ?? [])
 }
 

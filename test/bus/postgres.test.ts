@@ -21,20 +21,26 @@ async function openNewDatabase(server: PostgresServer): Promise<{ database: Data
 
 /** Puts events where the relay leaves them: in rows that are marked; `perRow` of a run share a row. */
 async function markAsPublished(database: Database, events: readonly EventEnvelope[], perRow = 1): Promise<void> {
-  for (let i = 0; i < events.length; i += perRow) {
-    const row = events.slice(i, i + perRow)
-    const [first] = row as [EventEnvelope]
-    const texts = row.map(({ id, type, time, data }) => ({ id, type, time, data }))
-    await database.query(
-      `insert into concordat.outbox (tenant_id, run_id, partition, event_count, events, position, published_at)
-       values ($1, $2, $3, $4, $5, $6, now())`,
-      [first.tenantId, first.runId, first.partition, row.length, JSON.stringify(texts), first.position],
-    )
-    await database.query('update concordat.relay_partitions set next_position = $2 where partition = $1', [
-      first.partition,
-      first.position + row.length,
-    ])
-  }
+  await database.transaction(async (tx) => {
+    const writes: Promise<unknown>[] = []
+    for (let i = 0; i < events.length; i += perRow) {
+      const row = events.slice(i, i + perRow)
+      const [{ tenantId, runId, partition, position }] = row as [EventEnvelope]
+      const texts = JSON.stringify(row.map(({ id, type, time, data }) => ({ id, type, time, data })))
+      writes.push(
+        tx.query(
+          `insert into concordat.outbox (tenant_id, run_id, partition, event_count, events, position, published_at)
+           values ($1, $2, $3, $4, $5, $6, now())`,
+          [tenantId, runId, partition, row.length, texts, position],
+        ),
+        tx.query('update concordat.relay_partitions set next_position = $2 where partition = $1', [
+          partition,
+          position + row.length,
+        ]),
+      )
+    }
+    await Promise.all(writes)
+  })
 }
 
 describeOnPostgres('on', (server) => {

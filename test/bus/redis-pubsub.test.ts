@@ -90,6 +90,21 @@ describeOnRedis('on', ({ url }) => {
     await redis.stop()
   })
 
+  it('gives up on a Redis that is connected and silent after 5 s, and comes back by itself', async () => {
+    const redis = await startRedis()
+    const bus = createBus({ transport: 'redis-pubsub', url: redis.url, log: silentLogger })
+    await bus.start()
+    const admin = await createClient({ url: redis.url }).connect()
+    await admin.sendCommand(['CLIENT', 'PAUSE', '6000', 'ALL'])
+    await expect(bus.publish([eventSource()(newId())])).rejects.toMatchObject({ code: 'BUS_UNREACHABLE' })
+    expect(bus.healthy).toBe(false)
+    await expect.poll(() => bus.healthy, { timeout: 20_000 }).toBe(true)
+    await bus.publish([eventSource()(newId())])
+    admin.destroy()
+    await bus.stop()
+    await redis.stop()
+  })
+
   it('starts without Redis, and works as soon as it is there', async () => {
     const port = await startRedis().then(async (redis) => {
       await redis.stop()

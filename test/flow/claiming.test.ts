@@ -6,7 +6,8 @@ import { closing, describeOnDatabases } from './support/databases.ts'
 import { Gates } from './support/gate.ts'
 import { until } from './support/until.ts'
 
-const gates = new Gates()
+/** Of the suite that runs: the next one, on another database, begins anew. */
+let gates = new Gates()
 
 /** The order in which runs began, by what their input says. */
 const begun: string[] = []
@@ -35,7 +36,11 @@ const narrow = defineAgent<string>({
   run: ({ input }) => counted(input, breathe),
 })
 const wide = defineAgent<string>({ name: 'wide', version: '1', run: ({ input }) => counted(input, breathe) })
-const holds = defineAgent<string>({ name: 'holds', version: '1', run: ({ input, signal }) => gates.at(input).pass(signal) })
+const holds = defineAgent<string>({
+  name: 'holds',
+  version: '1',
+  run: ({ input, signal }) => gates.at(input).pass(signal),
+})
 
 const agents = [notes, narrow, wide, holds]
 const DAY_MS = 86_400_000
@@ -43,6 +48,9 @@ const DAY_MS = 86_400_000
 describeOnDatabases('claiming', (open) => {
   let runtime: TestRuntime
   beforeAll(async () => {
+    gates = new Gates()
+    counts.now.clear()
+    counts.most.clear()
     runtime = await open({ agents, started: false, config: { workerConcurrency: 1 } })
   })
   const submit = (agent: string, input: string, request: object = {}, on = runtime) => {
@@ -54,7 +62,13 @@ describeOnDatabases('claiming', (open) => {
     const later = await submit('notes', 'later', { runAt: new Date(Date.now() + 300), priority: 100 })
     await submit('notes', 'never', { runAt: new Date(Date.now() + DAY_MS), priority: 100 })
     const rest = []
-    for (const [input, priority] of [['c', 0], ['d', 0], ['e', -5], ['b', 7], ['a', 100]] as const) {
+    for (const [input, priority] of [
+      ['c', 0],
+      ['d', 0],
+      ['e', -5],
+      ['b', 7],
+      ['a', 100],
+    ] as const) {
       rest.push(await submit('notes', input, { priority }))
     }
     await runtime.start()
@@ -127,6 +141,9 @@ describeOnPostgres('two worker pools on one database', (server) => {
   const { later, closeLater } = closing()
   const pools: TestRuntime[] = []
   beforeAll(async () => {
+    gates = new Gates()
+    counts.now.clear()
+    counts.most.clear()
     const { url, drop } = await createDatabase(server)
     later(drop)
     for (let i = 0; i < 2; i++) {
@@ -148,7 +165,9 @@ describeOnPostgres('two worker pools on one database', (server) => {
       `select distinct event->'data'->>'workerId' as worker from concordat.outbox, json_array_elements(events) event
         where tenant_id = 'shared' and event->>'type' = 'run.started'`,
     )
-    expect(rows.map(({ worker }) => worker).toSorted()).toEqual(pools.map(({ concordat }) => concordat.worker.workerId).toSorted())
+    expect(rows.map(({ worker }) => worker).toSorted()).toEqual(
+      pools.map(({ concordat }) => concordat.worker.workerId).toSorted(),
+    )
   })
 
   it('keep an agent’s maxRunning per tenant together', async () => {
@@ -165,10 +184,14 @@ describeOnPostgres('two worker pools on one database', (server) => {
 
   it('both hear a stop, and one of stop and completion wins for both', async () => {
     const handles = await Promise.all(
-      Array.from({ length: 30 }, (_, i) => pools[i % 2]!.runs.submit({ tenant: 'default', agent: 'wide', input: 'race' })),
+      Array.from({ length: 30 }, (_, i) =>
+        pools[i % 2]!.runs.submit({ tenant: 'default', agent: 'wide', input: 'race' }),
+      ),
     )
     const stops = await Promise.all(
-      handles.map(({ runId }, i) => pools[(i + 1) % 2]!.runs.stop('default', runId).catch((error) => error.code as string)),
+      handles.map(({ runId }, i) =>
+        pools[(i + 1) % 2]!.runs.stop('default', runId).catch((error) => error.code as string),
+      ),
     )
     const ends = await Promise.all(handles.map((handle) => pools[0]!.ended(handle)))
     stops.forEach((answer, i) => {
@@ -183,7 +206,10 @@ describeOnPostgres('two worker pools on one database', (server) => {
     const other = pools.find(({ concordat }) => concordat.worker.workerId !== workerId)!
     const from = performance.now()
     expect(await other.runs.stop('default', handle.runId)).toBe('requested')
-    const ended = await until(() => pools[0]!.runs.get('default', handle.runId), ({ endedAt }) => endedAt !== null)
+    const ended = await until(
+      () => pools[0]!.runs.get('default', handle.runId),
+      ({ endedAt }) => endedAt !== null,
+    )
     expect(ended.status).toBe('cancelled')
     expect(performance.now() - from).toBeLessThan(500) // a heartbeat's reply would come after up to 667 ms
   })

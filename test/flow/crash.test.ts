@@ -1,12 +1,14 @@
 import { expect, it } from 'vitest'
-import { killWorkers } from '../torture/kill-workers.ts'
 import { createDatabase, describeOnPostgres } from '../support/servers.ts'
+import { killWorkers } from '../torture/kill-workers.ts'
 
 /** On each version of PostgreSQL. */
 const KILLS = 12
 
 describeOnPostgres('workers that are killed', (server) => {
-  it(`at ${KILLS} random moments lose no run, no step and no event, and show no half-ended run`, { timeout: 240_000 }, async ({ annotate }) => {
+  it(`at ${KILLS} random moments lose no run, no step and no event, and show no half-ended run`, {
+    timeout: 240_000,
+  }, async ({ annotate }) => {
     const seed = Number(process.env.SEED ?? Math.floor(Math.random() * 2 ** 31))
     const { url, drop } = await createDatabase(server)
     const { wrong, ...report } = await killWorkers({ databaseUrl: url, kills: KILLS, seed })

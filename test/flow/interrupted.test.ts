@@ -1,10 +1,18 @@
 import { beforeAll, expect, it } from 'vitest'
-import { defineAgent } from '../../src/index.ts'
 import { AppError } from '../../src/foundation/app-error.ts'
+import { defineAgent } from '../../src/index.ts'
 import type { StatementCall, TestRuntime } from '../../src/testing/testing.ts'
 import { DISAGREEMENTS } from '../torture/agreement.ts'
 import { describeOnDatabases } from './support/databases.ts'
-import { endingOf, eventCounts, eventsOfEnded, FIVE_ACKS, successAcks, WALK_TO_COMPLETED, walked } from './support/footprint.ts'
+import {
+  endingOf,
+  eventCounts,
+  eventsOfEnded,
+  FIVE_ACKS,
+  successAcks,
+  WALK_TO_COMPLETED,
+  walked,
+} from './support/footprint.ts'
 
 let worked = 0
 const works = defineAgent({
@@ -54,7 +62,12 @@ describeOnDatabases('a run whose database fails', (open) => {
   async function endWhole(handle: Awaited<ReturnType<typeof submit>>) {
     const run = await runtime.ended(handle)
     expect(await runtime.database.query(DISAGREEMENTS, ['1 minute'])).toEqual([])
-    expect(endingOf(run)).toMatchObject({ status: 'succeeded', incident: 'SUCCESS', trace: 'COMPLETE', event: 'run.completed' })
+    expect(endingOf(run)).toMatchObject({
+      status: 'succeeded',
+      incident: 'SUCCESS',
+      trace: 'COMPLETE',
+      event: 'run.completed',
+    })
     expect(successAcks(run)).toEqual(FIVE_ACKS)
     expect(eventCounts(run)).toEqual(eventsOfEnded('run.completed'))
     expect(walked(run)).toEqual(WALK_TO_COMPLETED)
@@ -65,24 +78,27 @@ describeOnDatabases('a run whose database fails', (open) => {
     return run
   }
 
-  it.each(Object.entries(FAULTS))('when any one statement of its completion %s ends whole, and is never seen in part', async (_what, fault) => {
-    let statements = 0
-    for (let n = 1; ; n++) {
-      const isNth = ({ statement, before }: StatementCall) => {
-        return statement !== 'committed' && (before[0] ?? statement) === 'runs_hold' && before.length === n - 1
+  it.each(Object.entries(FAULTS))(
+    'when any one statement of its completion %s ends whole, and is never seen in part',
+    async (_what, fault) => {
+      let statements = 0
+      for (let n = 1; ; n++) {
+        const isNth = ({ statement, before }: StatementCall) => {
+          return statement !== 'committed' && (before[0] ?? statement) === 'runs_hold' && before.length === n - 1
+        }
+        const wasMet = once(isNth, async (call) => {
+          await fault(call)
+        })
+        const before = worked
+        const handle = await submit()
+        await endWhole(handle)
+        expect(worked).toBe(before + 1)
+        if (!wasMet()) break
+        statements = n
       }
-      const wasMet = once(isNth, async (call) => {
-        await fault(call)
-      })
-      const before = worked
-      const handle = await submit()
-      await endWhole(handle)
-      expect(worked).toBe(before + 1)
-      if (!wasMet()) break
-      statements = n
-    }
-    expect(statements).toBeGreaterThan(8) // reading, each domain's write, status, acks, events, and the commit
-  })
+      expect(statements).toBeGreaterThan(8) // reading, each domain's write, status, acks, events, and the commit
+    },
+  )
 
   it('when the reply to the commit of its completion is lost is ended once', async () => {
     const isIt = ({ statement, before }: StatementCall) => statement === 'committed' && before[0] === 'runs_hold'
@@ -110,7 +126,11 @@ describeOnDatabases('a run whose database fails', (open) => {
     const inside = within.split(' after ')
     const isIt = (call: StatementCall) => {
       if (call.statement !== statement) return false
-      return call.statement === within || within === '' || inside.every((name) => [...call.before, ...after(name, call)].includes(name))
+      return (
+        call.statement === within ||
+        within === '' ||
+        inside.every((name) => [...call.before, ...after(name, call)].includes(name))
+      )
     }
     const wasMet = once(isIt, FAULTS['finds its connection cut'])
     await endWhole(await submit())

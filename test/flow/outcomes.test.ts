@@ -14,7 +14,8 @@ import {
 } from './support/footprint.ts'
 import { Gates } from './support/gate.ts'
 
-const gates = new Gates()
+/** Of the suite that runs: the next one, on another database, begins anew. */
+let gates = new Gates()
 
 const works = defineAgent({ name: 'works', version: '1', run: ({ step }) => step.do('answer', () => 42) })
 
@@ -88,6 +89,7 @@ const agents = [works, fails, copes, skips, lingers, holds, waits, spends]
 describeOnDatabases('how a run ends', (open) => {
   let runtime: TestRuntime
   beforeAll(async () => {
+    gates = new Gates()
     const authorize = ({ metadata }: { metadata: unknown }) => metadata !== 'forbidden' || 'it is forbidden'
     runtime = await open({ agents, authorize })
   })

@@ -35,9 +35,9 @@ describeOnDatabases('steps', (open) => {
   it('return their recorded result when the code runs again, without running again', async () => {
     const ran: string[] = []
     const ended = await run(async (step) => {
-      const first = await step.do('first', () => (ran.push('first'), { at: Math.random() }))
+      const first = await step.do('first', () => ({ place: ran.push('first'), at: Math.random() }))
       await step.sleep('nap', 30)
-      const again = await step.do('first', () => (ran.push('second'), 'other'))
+      const again = await step.do('first', () => ran.push('second'))
       await step.sleep('nap', 30)
       return [first, again]
     })
@@ -45,7 +45,7 @@ describeOnDatabases('steps', (open) => {
     expect(ended.steps.map(({ key, status, output }) => [key, status, output])).toEqual([
       ['first#1', 'succeeded', (ended.output as unknown[])[0]],
       ['nap#1', 'succeeded', null],
-      ['first#2', 'succeeded', 'other'],
+      ['first#2', 'succeeded', 2],
       ['nap#2', 'succeeded', null],
     ])
   })
@@ -112,7 +112,11 @@ describeOnDatabases('steps', (open) => {
     ['a wrong program', () => Promise.reject(new TypeError('x is not a function'))],
   ])('are not retried after %s', async (_what, fail) => {
     let ran = 0
-    const ended = await run((step) => step.do('once', () => (ran++, fail()), { retry: quick }))
+    const counted = () => {
+      ran++
+      return fail()
+    }
+    const ended = await run((step) => step.do('once', counted, { retry: quick }))
     expect([ran, ended.status]).toEqual([1, 'failed'])
   })
 

@@ -8,7 +8,9 @@ export type Page = { path: string; text: string }
 
 /** The pages that people read: README, CHANGELOG and all of docs. */
 export function pages(): Page[] {
-  const docs = readdirSync(join(root, 'docs'), { recursive: true, encoding: 'utf8' }).filter((file) => file.endsWith('.md'))
+  const docs = readdirSync(join(root, 'docs'), { recursive: true, encoding: 'utf8' }).filter((file) =>
+    file.endsWith('.md'),
+  )
   const paths = ['README.md', 'CHANGELOG.md', ...docs.map((file) => `docs/${file}`).sort()]
   return paths.map((path) => ({ path, text: readFileSync(join(root, path), 'utf8') }))
 }
@@ -27,7 +29,7 @@ export function codeBlocks({ text }: Page, language?: string): CodeBlock[] {
 }
 
 /** Text without code blocks, where links and inline code are what they look like. */
-export function prose({ text }: Page): string {
+function prose({ text }: Page): string {
   return text.replace(/^```[\s\S]*?^```$/gm, '')
 }
 

@@ -48,11 +48,14 @@ export function crashAgents(witness: pg.Pool): Agent[] {
       name: 'waits for a word',
       version: '1',
       async run({ step, run }) {
-        const say = (word: string) => witness.query(`insert into witness values ($1, $2, false, false)`, [run.runId, word])
+        const say = (word: string) =>
+          witness.query(`insert into witness values ($1, $2, false, false)`, [run.runId, word])
         const first = async () => {
           await say('here')
           for (;;) {
-            const { rowCount } = await witness.query(`select from witness where run_id = $1 and step_key = 'go on'`, [run.runId])
+            const { rowCount } = await witness.query(`select from witness where run_id = $1 and step_key = 'go on'`, [
+              run.runId,
+            ])
             if (rowCount) break
             await new Promise((resolve) => setTimeout(resolve, 20))
           }

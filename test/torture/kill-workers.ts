@@ -55,10 +55,23 @@ export async function killWorkers({ databaseUrl, kills, seed, workers = 3, onKil
     await settled(database)
     over.abort()
     await observing
-    const wrong = [...observer.wrong, ...(await checkAtTheEnd(database)), ...(await checkReplays(submitter, load.trajectories, random))]
-    const { rows } = await database.query<{ resumed: number }>('select count(*)::int as resumed from concordat.runs where worker_losses > 0')
+    const wrong = [
+      ...observer.wrong,
+      ...(await checkAtTheEnd(database)),
+      ...(await checkReplays(submitter, load.trajectories, random)),
+    ]
+    const { rows } = await database.query<{ resumed: number }>(
+      'select count(*)::int as resumed from concordat.runs where worker_losses > 0',
+    )
     const { looks: observations } = observer
-    return { kills, runs: load.runs, observations, resumed: rows[0]?.resumed ?? 0, trajectories: load.trajectories, wrong }
+    return {
+      kills,
+      runs: load.runs,
+      observations,
+      resumed: rows[0]?.resumed ?? 0,
+      trajectories: load.trajectories,
+      wrong,
+    }
   } finally {
     over.abort()
     load.stop()
@@ -81,7 +94,10 @@ class WorkerPool {
 
   async killOne(random: () => number): Promise<void> {
     await Promise.any(this.#workers.map((worker) => worker.ready))
-    const victim = oneOf(random, this.#workers.filter((worker) => worker.isReady))
+    const victim = oneOf(
+      random,
+      this.#workers.filter((worker) => worker.isReady),
+    )
     victim.signal('SIGKILL')
     await victim.exited
     this.#workers = [...this.#workers.filter((worker) => worker !== victim), startWorker(this.#databaseUrl)]
@@ -131,7 +147,11 @@ class Load {
     })
     await Promise.all(
       requests.map(async ({ trajectory, ...request }) => {
-        const { runId } = await this.#submitter.runs.submit({ tenant: 'default', ...request, input: request.input as never })
+        const { runId } = await this.#submitter.runs.submit({
+          tenant: 'default',
+          ...request,
+          input: request.input as never,
+        })
         if (trajectory) this.trajectories.set(runId, trajectory)
       }),
     )
@@ -195,13 +215,22 @@ async function checkReplays(
     const run = await runtime.runs.get('default', runId)
     if (run.reason === 'WORKER_LOST') continue
     const recorded = run.steps.map(({ kind, name, input, output, error, tokensIn, tokensOut }) => {
-      return { kind, name, input, output, error: (error as { message: string } | null)?.message ?? null, tokensIn, tokensOut }
+      return {
+        kind,
+        name,
+        input,
+        output,
+        error: (error as { message: string } | null)?.message ?? null,
+        tokensIn,
+        tokensOut,
+      }
     })
     const expected = trajectory.steps.map(({ kind, name, input, output, error, tokens_in, tokens_out }) => {
       return { kind, name, input, output, error, tokensIn: tokens_in, tokensOut: tokens_out }
     })
     if (JSON.stringify(recorded) !== JSON.stringify(expected)) wrong.push(`run ${runId} is not its trajectory`)
-    if (run.status !== trajectory.outcome.status) wrong.push(`run ${runId} ${run.status}, its trajectory ${trajectory.outcome.status}`)
+    if (run.status !== trajectory.outcome.status)
+      wrong.push(`run ${runId} ${run.status}, its trajectory ${trajectory.outcome.status}`)
   }
   return wrong
 }

@@ -1,6 +1,7 @@
+import { once } from 'node:events'
 import { parentPort, workerData } from 'node:worker_threads'
 import pg from 'pg'
-import { SHARED, type ThreadData, type ThreadMessage } from './heartbeat.ts'
+import { SHARED, type ThreadData, type ThreadMessage, wallMs } from './heartbeat.ts'
 
 const { databaseUrl, statement, workerId, intervalMs, graceMs, shared } = workerData as ThreadData
 const view = new Float64Array(shared)
@@ -41,13 +42,16 @@ async function beat(): Promise<void> {
     const { rows } = await database.query<{ now_ms: string; stops: string[] }>({ ...statement, values: [workerId] })
     const [row] = rows
     const reply = row ? { nowMs: Number(row.now_ms), stops: row.stops } : null
-    tell({ kind: 'reply', reply, roundTripMs: performance.now() - sentAt })
+    tell({ kind: 'reply', reply, roundTripMs: performance.now() - sentAt, receivedAtMs: wallMs() })
   } catch (error) {
     client = undefined
     tell({ kind: 'error', message: error instanceof Error ? error.message : String(error) })
   }
 }
 
+const toldToBeat = parentPort && once(parentPort, 'message')
+tell({ kind: 'up' })
+await toldToBeat
 for (;;) {
   await beat()
   await new Promise((resolve) => setTimeout(resolve, intervalMs))

@@ -100,24 +100,31 @@ export function threadHeartbeat(options: ThreadHeartbeatOptions): Service {
     // While the event loop was blocked the message lay about, and the time that it tells went by.
     onReply(reply && { ...reply, nowMs: reply.nowMs + Math.max(0, wallMs() - receivedAtMs) }, roundTripMs)
   }
-  const startThread = () => {
+  /** Resolves when the thread is up and waits for the word to beat. */
+  const startThread = async (): Promise<Thread> => {
     const workerData: ThreadData = { databaseUrl, statement: HEARTBEAT, workerId, intervalMs, graceMs, shared }
     const started = new Thread(new URL(THREAD_FILE, import.meta.url), { workerData })
-    const up = new Promise<void>((resolve, reject) => {
-      started.on('message', (message: ThreadMessage) => (message.kind === 'up' ? resolve() : hear(message)))
-      started.once('exit', (code) => reject(new Error(`the heartbeat's thread ended with ${code}`)))
-    })
-    up.then(() => started.postMessage('beat')).catch(onError)
-    started.on('error', onError)
-    started.on('exit', (code) => {
-      if (code !== 0 && thread === started) startThread() // a heart that broke is replaced; the lease tells if too late
-    })
     thread = started
+    started.on('error', onError)
+    await new Promise<void>((resolve, reject) => {
+      started.on('message', (message: ThreadMessage) => (message.kind === 'up' ? resolve() : hear(message)))
+      started.once('exit', (code) => reject(new Error(`the heartbeat's thread ended with code ${code}`)))
+    })
+    return started
+  }
+  /** A heart that breaks is replaced; the lease tells if too late. */
+  const beat = (beating: Thread) => {
+    beating.once('exit', () => {
+      if (thread === beating) startThread().then(beat).catch(onError)
+    })
+    beating.postMessage('beat')
   }
   return defineService('heartbeat', {
     start: async () => {
       await alive.start()
-      startThread()
+      const started = await startThread()
+      await register()
+      beat(started)
     },
     stop: async () => {
       const stopping = thread

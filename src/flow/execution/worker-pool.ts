@@ -1,4 +1,4 @@
-import { sleep } from '../../foundation/backoff.ts'
+import { backoffMs, sleep } from '../../foundation/backoff.ts'
 import type { IdSource } from '../../foundation/ids.ts'
 import { createTicker, defineService, type Service, type Ticker } from '../../foundation/service.ts'
 import { limits } from '../../limits.ts'
@@ -9,6 +9,9 @@ import { type RunClosing, type RunnerOptions, runToEnd } from './runner.ts'
 
 /** How late a run of another process is claimed at the most; those of this process are claimed at once. */
 const CLAIM_POLL_MS = 100
+/** Pauses between the tries of a worker that lost its lease to start over, the database being away perhaps. */
+const REGISTER_BASE_MS = 100
+const REGISTER_CAP_MS = 5_000
 /** What a run gets to give itself back at a drain; then it is left to its lease, as when the database is away. */
 const RELEASE_MS = 2 * limits.stopGraceMs
 
@@ -150,7 +153,7 @@ class Pool implements WorkerPool {
   #heard(workerId: string, reply: HeartbeatReply | null, roundTripMs: number): void {
     if (reply === null) {
       if (workerId !== this.#workerId) return
-      this.#loseLease().catch((error) => this.#options.log.error({ error }, 'a worker could not register again'))
+      void this.#loseLease()
       return
     }
     this.#options.onHeartbeat(reply.nowMs, roundTripMs)
@@ -167,7 +170,11 @@ class Pool implements WorkerPool {
     this.#workerId = ''
     for (const { control } of this.#active.values()) control.interrupt({ kind: 'lost' })
     await lost?.stop()
-    if (!this.#draining) await this.#register()
+    for (let attempt = 1; !this.#draining && this.#workerId === ''; attempt++) {
+      await this.#register().catch((error) => log.error({ error, attempt }, 'a worker could not register again'))
+      const { random } = this.#options
+      await sleep(backoffMs({ attempt, baseMs: REGISTER_BASE_MS, capMs: REGISTER_CAP_MS, random }))
+    }
     this.nudge()
   }
 
@@ -221,7 +228,8 @@ class Pool implements WorkerPool {
       this.#adopt = true // it is still held by this worker
       log.error({ error, runId: claim.runId, tenantId: claim.tenantId }, 'a run could not be executed')
     } finally {
-      this.#active.delete(claim.runId)
+      // A run whose lease was lost may have been claimed again here, under another lease, before this one let go.
+      if (this.#active.get(claim.runId)?.control === control) this.#active.delete(claim.runId)
       if (!this.#draining) this.nudge()
     }
   }

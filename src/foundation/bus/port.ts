@@ -10,7 +10,7 @@ export interface SubscribeOptions {
 }
 
 export interface Subscription {
-  /** Resolves when `hear` is idle and will not be called again. */
+  /** Resolves when `hear` is idle and will not be called again; so `hear` itself can't wait for it. */
   close(): Promise<void>
 }
 
@@ -31,8 +31,8 @@ export interface Bus extends Service {
   readonly healthy: boolean
   readonly losses: BusLosses
   /**
-   * Resolves when the transport has all events. Fails with `BUS_UNREACHABLE` (retryable) after 5 s at the most; the
-   * transport may then have some of them.
+   * Resolves when the transport has all events. Fails with `BUS_UNREACHABLE` (retryable) after 5 s without an answer at
+   * the latest; the transport may then have some of them.
    */
   publish(events: readonly EventEnvelope[]): Promise<void>
   /** Says that published events are marked in the outbox: a transport that reads them there looks at once. */

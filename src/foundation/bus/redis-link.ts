@@ -1,18 +1,17 @@
-import { createClient, TimeoutError } from 'redis'
+import { createClient } from 'redis'
+import { AppError } from '../app-error.ts'
+import { withTimeout } from '../backoff.ts'
 import type { Logger } from '../log.ts'
 
 const CONNECT_TIMEOUT_MS = 5_000
-/** How long Redis may take for an answer; node-redis rejects the command then. */
 const ANSWER_TIMEOUT_MS = 5_000
-/** A connection that nobody uses shows only by a question that it is dead. */
-const PING_INTERVAL_MS = 5_000
+/** Only a question shows that a connection is dead over which nothing comes. */
+const PING_MS = 5_000
 
 function newClient(url: string) {
   return createClient({
     url,
-    disableOfflineQueue: true, // what waits for a server that is away would come out of order, or too late
-    pingInterval: PING_INTERVAL_MS,
-    commandOptions: { timeout: ANSWER_TIMEOUT_MS },
+    disableOfflineQueue: true, // what waits for a server that is away would come too late, or out of order
     socket: { connectTimeout: CONNECT_TIMEOUT_MS },
   })
 }
@@ -34,14 +33,14 @@ export class RedisLink {
   readonly #options: RedisLinkOptions
   #client: RedisClient | undefined
   #ready = false
+  #pings: NodeJS.Timeout | undefined
 
   constructor(options: RedisLinkOptions) {
     this.#options = options
   }
 
-  /** The client, if it is connected. */
-  get ready(): RedisClient | undefined {
-    return this.#ready ? this.#client : undefined
+  get isReady(): boolean {
+    return this.#ready
   }
 
   /** Resolves when it is ready for the first time; while Redis is away that takes as long as it is. */
@@ -61,21 +60,44 @@ export class RedisLink {
     })
     client.on('error', (error: Error) => {
       log.debug({ error: error.message }, 'Redis error')
-      if (error instanceof TimeoutError) this.replace(client)
-      else this.#changed(client, client.isReady)
+      this.#changed(client, client.isReady)
     })
     client.connect().catch(() => {}) // tells as an 'error' event whatever it is
+    this.#pings ??= setInterval(() => void this.call((to) => to.ping()).catch(() => {}), PING_MS).unref()
     return promise
   }
 
-  /** Gives up a client that does not answer. */
-  replace(client: RedisClient): void {
-    if (client !== this.#client) return
-    this.close()
-    void this.open()
+  /**
+   * What the client answers. Fails with `BUS_UNREACHABLE`: at once while there is no connection, else after 5 s without
+   * an answer, which also ends the connection.
+   */
+  async call<T>(ask: (client: RedisClient) => Promise<T>): Promise<T> {
+    const client = this.#client
+    if (!client || !this.#ready) throw unreachable('is not connected')
+    const late = unreachable(`has not answered for ${ANSWER_TIMEOUT_MS / 1_000} s`)
+    try {
+      return await withTimeout(() => ask(client), { timeoutMs: ANSWER_TIMEOUT_MS, onTimeout: () => late })
+    } catch (error) {
+      if (error !== late) throw unreachable('gave no answer', error)
+      this.#replace(client)
+      throw late
+    }
   }
 
   close(): void {
+    clearInterval(this.#pings)
+    this.#pings = undefined
+    this.#drop()
+  }
+
+  #replace(client: RedisClient): void {
+    if (client !== this.#client) return
+    this.#options.log.warn({}, 'Redis does not answer, connecting anew')
+    this.#drop()
+    void this.open()
+  }
+
+  #drop(): void {
     const client = this.#client
     this.#client = undefined
     this.#ready = false
@@ -88,4 +110,8 @@ export class RedisLink {
     if (ready) this.#options.log.debug({}, 'Redis connected')
     else this.#options.log.warn({}, 'Redis connection lost, reconnecting')
   }
+}
+
+export function unreachable(what: string, cause?: unknown): AppError {
+  return new AppError('BUS_UNREACHABLE', `Redis ${what}`, cause === undefined ? {} : { cause })
 }

@@ -5,11 +5,11 @@ import { printable, type Style, type Terminal } from './terminal.ts'
 const TYPE_CHARS = 28
 const DATA_CHARS_MAX = 300
 
-/** One event on one line. */
-export function eventLine({ style }: Pick<Terminal, 'style'>, event: EventEnvelope): string {
+/** One event on one line; with the run's id, unless all are of one run. */
+export function eventLine({ style }: Pick<Terminal, 'style'>, event: EventEnvelope, ofOneRun: boolean): string {
   const { type, time, runId, partition, position, data } = event
   const place = `${String(partition).padStart(2)}/${position}`
-  const shown = `${time.slice(11, -1)}  ${place.padEnd(9)}  ${runId}  ${style(styleOf(event), type.padEnd(TYPE_CHARS))}`
+  const shown = `${time.slice(11, -1)}  ${place.padEnd(9)}  ${ofOneRun ? '' : `${runId}  `}${style(styleOf(event), type.padEnd(TYPE_CHARS))}`
   return `${shown}  ${style('dim', dataText(data))}`
 }
 

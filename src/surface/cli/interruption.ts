@@ -2,7 +2,7 @@ import type { Terminal } from './terminal.ts'
 
 const EXIT_CODES = { SIGINT: 130, SIGTERM: 143 } as const // 128 and the signal's number, as shells have it
 
-/** Hears Ctrl-C and SIGTERM until `end` is called. */
+/** Hears Ctrl-C, SIGTERM, and that nobody reads what is printed any more, until `end` is called. */
 export interface Interruption {
   /** Aborts at the first one: the command drains. The second one ends the process at once. */
   readonly signal: AbortSignal
@@ -19,7 +19,7 @@ export function onInterruption(terminal: Terminal, draining: string): Interrupti
   process.on('SIGINT', hear)
   process.on('SIGTERM', hear)
   return {
-    signal: abort.signal,
+    signal: AbortSignal.any([abort.signal, terminal.unread]),
     end: () => {
       process.off('SIGINT', hear)
       process.off('SIGTERM', hear)

@@ -19,16 +19,17 @@ const SIGNS: { readonly [Status in StepReport['status']]: readonly [string, Styl
 /** Steps as a waterfall: a bar from start to end on the run's own time, with what each used. */
 export function waterfallLines(canvas: Canvas, report: RunReport, now: Date): string[] {
   const { steps } = report
+  const until = report.endedAt ?? now // a step that was cut off has no end of its own
   if (steps.length === 0) return [title(canvas, 'Steps', 'none recorded')]
   const shown = steps.slice(0, STEPS_SHOWN_MAX)
   const from = Math.min(...steps.map((step) => step.startedAt.getTime()))
-  const to = Math.max(...steps.map((step) => (step.endedAt ?? now).getTime()))
+  const to = Math.max(...steps.map((step) => (step.endedAt ?? until).getTime()))
   const barChars = Math.round(Math.min(Math.max(canvas.columns * SHARE_OF_LINE, BAR_CHARS_MIN), BAR_CHARS_MAX))
   const rows = shown.map((step) => [
     sign(canvas, step),
     printable(step.key, 200),
-    bar(canvas, step, { from, to, now: now.getTime(), chars: barChars }),
-    duration(step.latencyMs ?? (step.endedAt ?? now).getTime() - step.startedAt.getTime()),
+    bar(canvas, step, { from, to, until: until.getTime(), chars: barChars }),
+    duration(step.latencyMs ?? (step.endedAt ?? until).getTime() - step.startedAt.getTime()),
     step.tokensIn === null && step.tokensOut === null ? '' : `${count(step.tokensIn)}→${count(step.tokensOut)}`,
     step.costUsd === null ? '' : usd(step.costUsd),
     note(step),
@@ -42,12 +43,10 @@ export function waterfallLines(canvas: Canvas, report: RunReport, now: Date): st
     { head: 'COST', align: 'right', optional: true },
     { head: '', flexible: true, optional: true },
   ] as const
-  const used = columns.filter((_, index) => index < 4 || rows.some((row) => row[index] !== ''))
-  const cells = rows.map((row) => row.filter((_, index) => used.includes(columns[index] as (typeof columns)[number])))
   const hidden = steps.length - shown.length
   return [
     title(canvas, 'Steps', summary(report)),
-    ...tableLines(canvas, used, cells),
+    ...tableLines(canvas, columns, rows),
     ...(hidden > 0
       ? [canvas.style('dim', `  and ${plural(hidden, 'more step')}: concordat runs steps ${report.runId}`)]
       : []),
@@ -81,15 +80,15 @@ function summary({ steps }: RunReport): string {
 interface Scale {
   readonly from: number
   readonly to: number
-  readonly now: number
+  readonly until: number
   readonly chars: number
 }
 
 /** At least one character wide, so that a quick step is seen. */
-function bar({ style }: Canvas, step: StepReport, { from, to, now, chars }: Scale): string {
+function bar({ style }: Canvas, step: StepReport, { from, to, until, chars }: Scale): string {
   const perChar = Math.max(to - from, 1) / chars
   const start = Math.min(Math.floor((step.startedAt.getTime() - from) / perChar), chars - 1)
-  const end = Math.ceil(((step.endedAt?.getTime() ?? now) - from) / perChar)
+  const end = Math.ceil(((step.endedAt?.getTime() ?? until) - from) / perChar)
   const length = Math.min(Math.max(end - start, 1), chars - start)
   return `${' '.repeat(start)}${style(SIGNS[step.status][1], '█'.repeat(length))}${' '.repeat(chars - start - length)}`
 }

@@ -88,7 +88,7 @@ function showPage(terminal: Terminal, { tenant, runs, now, next }: Page): void {
       ended ? count(run.step_count) : '', // counted at the end
       age(now - run.created_at.getTime()),
       ended ? duration(run.ended_at.getTime() - run.created_at.getTime()) : '',
-      usd(run.cost_nano_usd === null ? null : usdFromNano(run.cost_nano_usd)),
+      run.cost_nano_usd === null ? '' : usd(usdFromNano(run.cost_nano_usd)),
       run.status === 'succeeded' ? '' : (run.reason ?? ''),
     ]
   })

@@ -81,8 +81,8 @@ async function publishedEvents({ database }: Concordat, { tenantId, runId }: Run
   })
 }
 
-function show({ terminal, options }: TailContext, event: EventEnvelope): void {
-  terminal.out(options.json ? JSON.stringify(event) : eventLine(terminal, event))
+function show({ terminal, options, args }: TailContext, event: EventEnvelope): void {
+  terminal.out(options.json ? JSON.stringify(event) : eventLine(terminal, event, args.length > 0))
 }
 
 /** This process has the embedded database for itself, and executes nothing. */

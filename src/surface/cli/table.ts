@@ -6,7 +6,7 @@ export interface Column {
   readonly align?: 'left' | 'right'
   /** Shrinks when the line is too narrow, with an ellipsis; the last such column first. */
   readonly flexible?: true
-  /** Left out when shrinking is not enough; the last such column first. */
+  /** Left out when it is empty, and when shrinking is not enough; the last such column first. */
   readonly optional?: true
 }
 
@@ -27,7 +27,8 @@ export function tableLines(
   indent = GAP,
 ): string[] {
   const room = terminal.columns - indent.length
-  let shown = columns.map((_, index) => index)
+  const isEmpty = (index: number) => rows.every((row) => (row[index] ?? '') === '')
+  let shown = columns.flatMap(({ optional }, index) => (optional && isEmpty(index) ? [] : [index]))
   for (;;) {
     const { widths, fits } = fittedWidths(columns, rows, shown, room)
     const droppable = shown.findLast((index) => columns[index]?.optional)

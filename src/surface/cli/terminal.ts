@@ -11,6 +11,8 @@ export interface Terminal {
    * returned function is called. Nothing is drawn unless a person watches.
    */
   live(line: () => string): () => void
+  /** Aborts when the reader of standard output has gone, as `head` does when it has enough. */
+  readonly unread: AbortSignal
   /** Characters that fit a line of standard output; 120 when it is no terminal. */
   readonly columns: number
   /** Colours for standard output; none when it is piped or NO_COLOR is set. */
@@ -24,14 +26,21 @@ const COLUMNS_MIN = 40
 const REDRAW_MS = 100
 const CLEAR_LINE = '\r\x1b[2K'
 
-/** The process's own streams. A reader that closes its end early, as `head` does, ends the process quietly. */
+/** The process's own streams. What nobody reads any more is dropped without an error. */
 export function processTerminal({ stdout, stderr }: NodeJS.Process): Terminal {
-  for (const stream of [stdout, stderr]) {
-    stream.on('error', (error: NodeJS.ErrnoException) => {
-      if (error.code === 'EPIPE') process.exit(0)
-      throw error
-    })
+  const unread = new AbortController()
+  const onBroken = (broken: () => void) => (error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EPIPE') throw error
+    broken()
   }
+  stdout.on(
+    'error',
+    onBroken(() => unread.abort()),
+  )
+  stderr.on(
+    'error',
+    onBroken(() => {}),
+  )
   let liveLine: (() => string) | undefined
   const clear = () => void (liveLine && stderr.write(CLEAR_LINE))
   const draw = () => void (liveLine && stderr.write(CLEAR_LINE + liveLine()))
@@ -54,6 +63,7 @@ export function processTerminal({ stdout, stderr }: NodeJS.Process): Terminal {
         liveLine = undefined
       }
     },
+    unread: unread.signal,
     get columns() {
       return Math.max(stdout.isTTY ? stdout.columns : COLUMNS_WHEN_PIPED, COLUMNS_MIN)
     },
