@@ -13,7 +13,9 @@ export function environmentSecrets(env: Readonly<Record<string, string | undefin
     get(name: string): string {
       const value = env[name] ?? fromFile(env[`${name}_FILE`])
       if (value) return value
-      throw new AppError('SECRET_MISSING', `secret ${name} is not set`, { hint: `set ${name}, or ${name}_FILE to a file that holds it` })
+      throw new AppError('SECRET_MISSING', `secret ${name} is not set`, {
+        hint: `set ${name}, or ${name}_FILE to a file that holds it`,
+      })
     },
   })
 }

@@ -1,6 +1,9 @@
+import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { validatePlan } from '../src/domains/agents/agents.ts'
 import { builtInSkills } from '../src/flow/execution/execution.ts'
+import { openEmbedded } from '../src/foundation/storage/storage.ts'
+import { sharedSnapshot } from './flow/support/databases.ts'
 import { createProject, type Project } from './support/installed-package.ts'
 import { codeBlocks, page, pages } from './support/markdown.ts'
 
@@ -15,14 +18,16 @@ const snippets = pages().flatMap((each) => {
 const plans = pages().flatMap((each) => codeBlocks(each, 'json').map(({ text }) => ({ page: each.path, text })))
 const isProgram = ({ text }: { text: string }) => /^await /m.test(text)
 
-// One folder for the embedded database: making it takes longer than all that follows.
 const env = { GOVERNANCE_PROFILE: 'STRICT', LOG_LEVEL: 'warn' }
 const clean = { code: 0, stderr: '' }
 
 let project: Project
-beforeAll(() => {
+beforeAll(async () => {
   project = createProject()
   for (const { file, text } of snippets) project.write(file, text)
+  // The database that all of them use, from a copy: making it takes longer than the rest of them together.
+  const dataDir = join(project.folder, '.concordat')
+  await openEmbedded({ dataDir, snapshot: await sharedSnapshot() }).then((database) => database.close())
 })
 afterAll(() => project.remove())
 

@@ -7,8 +7,8 @@ import { variables } from '../src/config-variables.ts'
 import { COMPLETION_WRITES } from '../src/flow/completion/completion-writes.ts'
 import { errorCodes } from '../src/foundation/error-codes.ts'
 import { eventTypes } from '../src/foundation/events/events.ts'
+import type { Shell } from '../src/surface/cli/command.ts'
 import { createProgram } from '../src/surface/cli/program.ts'
-import type { Terminal } from '../src/surface/cli/terminal.ts'
 import { anchors, codeBlocks, inlineCode, links, page, pages, root } from './support/markdown.ts'
 
 const scripts = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')).scripts as Record<string, string>
@@ -77,6 +77,13 @@ describe.each(pages())('$path', (here) => {
   })
 })
 
+describe('the scripts that README tells people to run', () => {
+  it('run files that exist', () => {
+    const files = Object.values(scripts).flatMap((script) => script.split(' ').filter((word) => word.includes('/')))
+    expect(files.filter((file) => !existsSync(join(root, file)))).toEqual([])
+  })
+})
+
 describe('the table of commands in README', () => {
   it('names every command', () => {
     const { text } = page('README.md')
@@ -85,7 +92,7 @@ describe('the table of commands in README', () => {
 })
 
 // Only its commands and options are looked at; nothing is printed.
-const program = createProgram({ terminal: {} as Terminal, onExit: () => {} })
+const program = createProgram({} as Shell)
 
 /** The words of each call of our command in a line of shell, as `npx concordat …` or `npm run -s concordat -- …`. */
 function commandsIn(line: string): string[][] {

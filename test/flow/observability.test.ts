@@ -46,30 +46,44 @@ describeOnDatabases('a trace that can’t be written', (open) => {
   it.each([
     ['DEGRADED', 'DEGRADED'],
     ['PERMISSIVE', 'NONE'],
-  ] as const)('in mode %s: the run goes on, says %s, and shows each gap with its reason', async (mode, observability) => {
-    const [whole, gapped] = await Promise.all([run(mode, 'fine'), run(mode, 'no steps')])
-    expect(whole).toMatchObject({ status: 'succeeded', observability: 'FULL', incident: { outcome: 'SUCCESS' } })
-    expect(gapped).toMatchObject({ status: 'succeeded', observability, output: 'kept' })
-    expect(endingOf(gapped)).toMatchObject({ incident: 'PARTIAL', trace: 'COMPLETE', event: 'run.completed' })
-    expect(gapped.trace).toMatchObject({ stepCount: 2, gapCount: 2 })
-    expect(gapped.steps.map(({ key, output, input, tokensIn, traceGap }) => ({ key, output, input, tokensIn, traceGap }))).toEqual([
-      { key: 'one#1', output: 'out', input: null, tokensIn: null, traceGap: 'no room for traces' },
-      { key: 'two#1', output: 'kept', input: null, tokensIn: null, traceGap: 'no room for traces' },
-    ])
-    expect(successAcks(gapped)).toEqual(FIVE_ACKS)
-  })
+  ] as const)(
+    'in mode %s: the run goes on, says %s, and shows each gap with its reason',
+    async (mode, observability) => {
+      const [whole, gapped] = await Promise.all([run(mode, 'fine'), run(mode, 'no steps')])
+      expect(whole).toMatchObject({ status: 'succeeded', observability: 'FULL', incident: { outcome: 'SUCCESS' } })
+      expect(gapped).toMatchObject({ status: 'succeeded', observability, output: 'kept' })
+      expect(endingOf(gapped)).toMatchObject({ incident: 'PARTIAL', trace: 'COMPLETE', event: 'run.completed' })
+      expect(gapped.trace).toMatchObject({ stepCount: 2, gapCount: 2 })
+      expect(
+        gapped.steps.map(({ key, output, input, tokensIn, traceGap }) => ({ key, output, input, tokensIn, traceGap })),
+      ).toEqual([
+        { key: 'one#1', output: 'out', input: null, tokensIn: null, traceGap: 'no room for traces' },
+        { key: 'two#1', output: 'kept', input: null, tokensIn: null, traceGap: 'no room for traces' },
+      ])
+      expect(successAcks(gapped)).toEqual(FIVE_ACKS)
+    },
+  )
 
   it('in mode STRICT: the run fails with OBSERVABILITY; the checkpoint is kept', async () => {
     const [whole, gapped] = await Promise.all([run('STRICT', 'fine'), run('STRICT', 'no steps')])
     expect(whole.status).toBe('succeeded')
-    expect(endingOf(gapped)).toMatchObject({ status: 'failed', reason: 'OBSERVABILITY', incident: 'FAILURE', event: 'run.failed' })
+    expect(endingOf(gapped)).toMatchObject({
+      status: 'failed',
+      reason: 'OBSERVABILITY',
+      incident: 'FAILURE',
+      event: 'run.failed',
+    })
     expect(gapped.steps).toMatchObject([{ key: 'one#1', status: 'succeeded', traceGap: 'no room for traces' }])
     expect(successAcks(gapped)).toEqual(FIVE_ACKS)
   })
 
   it('at all, not even its start: the end inserts it late, and acknowledges both', async () => {
     const gapped = await run('DEGRADED', 'no start')
-    expect(gapped).toMatchObject({ status: 'succeeded', observability: 'DEGRADED', trace: { startedLate: true, ending: 'COMPLETE' } })
+    expect(gapped).toMatchObject({
+      status: 'succeeded',
+      observability: 'DEGRADED',
+      trace: { startedLate: true, ending: 'COMPLETE' },
+    })
     expect(successAcks(gapped)).toEqual(FIVE_ACKS)
     expect(eventCounts(gapped)).toMatchObject({ 'run.started': 1, 'run.completed': 1 })
     const strict = await run('STRICT', 'no start')
@@ -88,8 +102,15 @@ describeOnDatabases('a trace that can’t be written', (open) => {
     const untried = await run('PERMISSIVE', 'fine')
     remove()
     expect(tried).toBe(0)
-    expect(untried).toMatchObject({ status: 'succeeded', observability: 'NONE', output: 'kept', trace: { startedLate: true, ending: 'COMPLETE' } })
-    expect(untried.steps.map(({ traceGap }) => traceGap)).toEqual(Array(2).fill('the trace store is failing, not tried'))
+    expect(untried).toMatchObject({
+      status: 'succeeded',
+      observability: 'NONE',
+      output: 'kept',
+      trace: { startedLate: true, ending: 'COMPLETE' },
+    })
+    expect(untried.steps.map(({ traceGap }) => traceGap)).toEqual(
+      Array(2).fill('the trace store is failing, not tried'),
+    )
     expect(successAcks(untried)).toEqual(FIVE_ACKS)
     expect(await runtime.concordat.metrics.text()).toMatch(/concordat_trace_gaps_total [1-9]/)
   })

@@ -36,7 +36,7 @@ describeOnDatabases('participants', (open) => {
     ledger.write.mockImplementation(async (tx, run) => {
       await tx.query('insert into ledger (run_id, status) values ($1, $2)', [run.runId, run.status])
     })
-  }, 30_000)
+  })
 
   async function opened() {
     const made = await open({ agents: [works], participants })
@@ -46,7 +46,9 @@ describeOnDatabases('participants', (open) => {
   }
   const submit = () => runtime.runs.submit({ tenant: 'default', agent: 'works', input: 'x' })
   const written = async (runId: string) => {
-    const rows = await runtime.database.query<{ status: string }>('select status from ledger where run_id = $1', [runId])
+    const rows = await runtime.database.query<{ status: string }>('select status from ledger where run_id = $1', [
+      runId,
+    ])
     return rows.map(({ status }) => status)
   }
   const intents = (runId: string) => {
@@ -71,18 +73,37 @@ describeOnDatabases('participants', (open) => {
       { participant: 'ledger', attempt: 1, state: 'settled' },
       { participant: 'second', attempt: 1, state: 'settled' },
     ])
-    const ending: EndingRun = { tenantId: 'default', runId: run.runId, agent: 'works', status: 'succeeded', reason: 'DONE' }
-    const intent: ParticipantIntent = { tenantId: 'default', runId: run.runId, participant: 'ledger', attempt: 1, idempotencyKey: `${run.runId}:ledger:1` }
+    const ending: EndingRun = {
+      tenantId: 'default',
+      runId: run.runId,
+      agent: 'works',
+      status: 'succeeded',
+      reason: 'DONE',
+    }
+    const intent: ParticipantIntent = {
+      tenantId: 'default',
+      runId: run.runId,
+      participant: 'ledger',
+      attempt: 1,
+      idempotencyKey: `${run.runId}:ledger:1`,
+    }
     expect(ledger.act).toHaveBeenCalledExactlyOnceWith(ending, intent, expect.any(AbortSignal))
     expect(ledger.compensate).not.toHaveBeenCalled()
   })
 
   it('that refuse to write roll everything back, compensations in reverse included; it heals by itself', async () => {
-    ledger.write.mockRejectedValueOnce(new Error('closed')).mockRejectedValueOnce(new Error('closed')).mockRejectedValueOnce(new Error('closed'))
+    ledger.write
+      .mockRejectedValueOnce(new Error('closed'))
+      .mockRejectedValueOnce(new Error('closed'))
+      .mockRejectedValueOnce(new Error('closed'))
     const handle = await submit()
     const parked = await blocked(handle)
     expect(parked).toMatchObject({ phase: 'FINALIZING', incident: null, evaluation: null })
-    expect(parked.pending).toMatchObject({ blockedBy: 'participant:ledger', phaseReached: 'TRACE_COMPLETED', error: expect.stringContaining('closed') })
+    expect(parked.pending).toMatchObject({
+      blockedBy: 'participant:ledger',
+      phaseReached: 'TRACE_COMPLETED',
+      error: expect.stringContaining('closed'),
+    })
     const rolledBack = parked.acks.filter(({ status, attempt }) => status === 'ROLLED_BACK' && attempt === 1)
     expect(rolledBack.map(({ domain }) => domain)).toEqual([
       'participant:ledger',
@@ -97,7 +118,9 @@ describeOnDatabases('participants', (open) => {
     const run = await runtime.ended(handle)
     expect(successAcks(run)).toEqual(FIVE_ACKS)
     expect(await written(handle.runId)).toEqual(['succeeded'])
-    const states = (await intents(handle.runId)).filter(({ participant }) => participant === 'ledger').map(({ state }) => state)
+    const states = (await intents(handle.runId))
+      .filter(({ participant }) => participant === 'ledger')
+      .map(({ state }) => state)
     expect(states.slice(0, 3)).toEqual(['compensated', 'compensated', 'compensated'])
     expect(states.at(-1)).toBe('settled')
   })
@@ -127,7 +150,10 @@ describeOnDatabases('participants', (open) => {
     ledger.act.mockRejectedValueOnce(new Error('half done'))
     const run = await runtime.ended(await submit())
     expect(ledger.compensate).toHaveBeenCalledExactlyOnceWith(expect.objectContaining({ attempt: 1 }), null)
-    expect(run.acks.find(({ status }) => status === 'ROLLED_BACK')).toMatchObject({ domain: 'participant:ledger', error: expect.stringContaining('half done') })
+    expect(run.acks.find(({ status }) => status === 'ROLLED_BACK')).toMatchObject({
+      domain: 'participant:ledger',
+      error: expect.stringContaining('half done'),
+    })
     expect(successAcks(run)).toEqual(FIVE_ACKS)
   })
 
@@ -152,7 +178,9 @@ describeOnDatabases('participants', (open) => {
     const run = await runtime.ended(handle)
     expect(run.acks.some(({ error }) => error?.includes('its compensation failed: not now'))).toBe(true)
     expect((await intents(handle.runId))[0]).toMatchObject({ participant: 'ledger', attempt: 1, state: 'compensating' })
-    await runtime.database.query(`update concordat.participant_intents set due_at = now() where run_id = $1`, [handle.runId])
+    await runtime.database.query(`update concordat.participant_intents set due_at = now() where run_id = $1`, [
+      handle.runId,
+    ])
     const states = await until(
       () => intents(handle.runId),
       (rows) => rows.every(({ state }) => state === 'settled' || state === 'compensated'),
@@ -178,13 +206,19 @@ describeOnDatabases('participants', (open) => {
     expect(ledger.compensate).toHaveBeenCalledExactlyOnceWith(expect.objectContaining({ attempt: 9 }), { receipt: 9 })
     const acks = async () => (await runtime.runs.get('default', handle.runId)).acks
     const rolledBack = await until(acks, (all) => all.some(({ status }) => status === 'ROLLED_BACK'))
-    expect(rolledBack.at(-1)).toMatchObject({ domain: 'participant:ledger', attempt: 9, error: 'its completion died before the commit' })
+    expect(rolledBack.at(-1)).toMatchObject({
+      domain: 'participant:ledger',
+      attempt: 9,
+      error: 'its completion died before the commit',
+    })
     expect((await runtime.concordat.audit.reconcile('default', handle.runId)).result).toBe('COMPLETE')
   })
 
   it('whose time ran out while they acted refuse to commit what the sweep has undone, and try again', async () => {
     ledger.second.mockImplementationOnce(async (run) => {
-      await runtime.database.query(`update concordat.participant_intents set due_at = now() where run_id = $1`, [run.runId])
+      await runtime.database.query(`update concordat.participant_intents set due_at = now() where run_id = $1`, [
+        run.runId,
+      ])
       await until(
         () => intents(run.runId),
         (rows) => rows.some(({ participant, state }) => participant === 'ledger' && state === 'compensated'),
@@ -205,7 +239,10 @@ describeOnDatabases('participants', (open) => {
       throw Object.assign(new Error('Connection terminated unexpectedly'), { code: 'ECONNRESET' })
     })
     const run = await runtime.ended(await submit())
-    await until(async () => runtime.concordat.worker.active, (active) => active === 0)
+    await until(
+      async () => runtime.concordat.worker.active,
+      (active) => active === 0,
+    )
     remove()
     expect(lost).toBe(1)
     expect(ledger.compensate).not.toHaveBeenCalled()

@@ -9,13 +9,19 @@ const nested = (levels: number): Json => JSON.parse(`${'['.repeat(levels)}${']'.
 const EXTREMES: [string, Json][] = [
   ['NUL', 'a\0b'],
   ['lone surrogates', ['\ud800', 'x\udfffy', { '\udc00': '\ud83d' }]],
-  ['control characters', Array.from({ length: 32 }, (_, code) => String.fromCharCode(code)).join('') + '\u007f\u0085\u2028\u2029'],
+  [
+    'control characters',
+    String.fromCharCode(...Array.from({ length: 32 }, (_, code) => code), 0x7f, 0x85, 0x2028, 0x2029),
+  ],
   ['what looks like an escape', '\\u0000 \\ud800 \\" \\\\ \n'],
   ['PostgreSQL array syntax', ['{NULL,"a"}', 'NULL', '{}', '"', '\\', ',', '']],
   ['nesting of 1,000 levels', nested(1_000)],
   ['texts of 2 MB', 'é'.repeat(1_048_576)],
   ['numbers', [0, -1, 1e308, 5e-324, 0.1, 9_007_199_254_740_991, -1e-7]],
-  ['keys that mean something elsewhere', JSON.parse('{"__proto__": 1, "constructor": {"toJSON": 2}, "": 3, "z": 4, "a": 5}')],
+  [
+    'keys that mean something elsewhere',
+    JSON.parse('{"__proto__": 1, "constructor": {"toJSON": 2}, "": 3, "z": 4, "a": 5}'),
+  ],
   ['nothing', null],
   ['empty things', ['', {}, [], [[]], false]],
   ['ids with slashes and brackets', { id: 'a/b//c[0]{1}(2)?x=%00&y=#', path: '../../etc' }],
@@ -89,10 +95,13 @@ describeOnDatabases('payloads', (open) => {
     expect(successAcks(ended)).toEqual(FIVE_ACKS)
   })
 
-  it.each([['line\nbreak [x]/{y}'], ['NULL'], ['"quoted\\"'], ['x'.repeat(200)]])('a step may be named %j', async (name) => {
-    const ended = await run('breaks', { message: 'm', name })
-    expect(ended.steps[0]).toMatchObject({ name, key: `${name}#1`, status: 'succeeded' })
-  })
+  it.each([['line\nbreak [x]/{y}'], ['NULL'], ['"quoted\\"'], ['x'.repeat(200)]])(
+    'a step may be named %j',
+    async (name) => {
+      const ended = await run('breaks', { message: 'm', name })
+      expect(ended.steps[0]).toMatchObject({ name, key: `${name}#1`, status: 'succeeded' })
+    },
+  )
 
   it('in the words of whoever stops a run are kept readable', async () => {
     const handle = await runtime.runs.submit({ tenant: 'default', agent: 'echo', runAt: new Date(Date.now() + 60_000) })

@@ -184,6 +184,62 @@ describeOnDatabases('a domain that refuses', (open) => {
   })
 })
 
+describeOnDatabases('a completion of which the legacy path has written a part before it died', (open) => {
+  let runtime: TestRuntime
+  beforeAll(async () => {
+    runtime = await open({ agents: [together] })
+  })
+
+  it.each([[['incidents']], [['incidents', 'policies']], [['incidents', 'policies', 'logs']]])(
+    'is finished by the atomic path, which writes only the rest: without %j',
+    async (parts) => {
+      const gate = crypto.randomUUID()
+      const handle = await runtime.runs.submit({ tenant: 'default', agent: 'together', input: gate })
+      await gates.at(handle.runId).reached
+      for (const part of parts) {
+        for (const sql of LEGACY_PARTS[part] ?? []) await runtime.database.query(sql, [handle.runId])
+      }
+      gates.at(gate).open()
+      const run = await runtime.ended(handle)
+      expect(endingOf(run)).toMatchObject({
+        status: 'succeeded',
+        incident: 'SUCCESS',
+        trace: 'COMPLETE',
+        event: 'run.completed',
+      })
+      expect(successAcks(run)).toEqual(FIVE_ACKS)
+      const wroteBefore = { incidents: 'incident.created', policies: 'policy.evaluated', logs: 'trace.completed' }
+      const told = parts.map((part) => wroteBefore[part as keyof typeof wroteBefore])
+      expect(Object.keys(eventCounts(run)).filter((type) => told.includes(type))).toEqual([])
+      expect((await runtime.concordat.audit.reconcile('default', run.runId)).result).toBe('COMPLETE')
+    },
+  )
+})
+
+const ack = (
+  domain: string,
+  action: string,
+) => `insert into concordat.audit_acks (tenant_id, run_id, domain, action, attempt, status, acked_at)
+  values ('default', $1, '${domain}', '${action}', 1, 'SUCCESS', now())`
+
+/** What each part of the legacy path leaves, but for its event. */
+const LEGACY_PARTS: Record<string, string[]> = {
+  incidents: [
+    `insert into concordat.incidents (tenant_id, run_id, incident_id, outcome, status, severity, created_at)
+     values ('default', $1, gen_random_uuid(), 'SUCCESS', 'closed', 'info', now())`,
+    ack('incidents', 'create_incident'),
+  ],
+  policies: [
+    `insert into concordat.policy_evaluations (tenant_id, run_id, evaluation_id, outcome, policies, violations, evaluated_at)
+     values ('default', $1, gen_random_uuid(), 'NOT_APPLICABLE', '[]', '[]', now())`,
+    ack('policies', 'evaluate_policy'),
+  ],
+  logs: [
+    `update concordat.traces set ending = 'COMPLETE', ended_at = now(), step_count = 1, gap_count = 0 where run_id = $1`,
+    ack('logs', 'complete_trace'),
+  ],
+}
+
 describeOnDatabases('a domain that refuses, with the fallback to the legacy path', (open) => {
   let runtime: TestRuntime
   beforeAll(async () => {

@@ -33,7 +33,7 @@ export class OutboxWorld {
   readonly committed = new Map<string, string[]>()
   readonly database: Database
   readonly #drop: () => Promise<void>
-  readonly #relays: { readonly relay: Relay; readonly database: Database; isDead: boolean }[] = []
+  #relays: { readonly relay: Relay; readonly database: Database; isDead: boolean }[] = []
   readonly #open: () => Promise<Database>
 
   private constructor(database: Database, open: () => Promise<Database>, drop: () => Promise<void>) {
@@ -77,6 +77,13 @@ export class OutboxWorld {
     this.#relays.push({ relay, database, isDead: treat === dieBefore || treat === dieAfter })
     await relay.start()
     return relay
+  }
+
+  /** Stops a relay and closes its connections, as a process that ends. */
+  async end(relay: Relay): Promise<void> {
+    await relay.stop()
+    await this.#relays.find((entry) => entry.relay === relay)?.database.close()
+    this.#relays = this.#relays.filter((entry) => entry.relay !== relay)
   }
 
   /** Marks a relay as dead: it is not stopped in the end, which would wait for it. */

@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { AppError } from '../../src/foundation/app-error.ts'
 import { FakeClock } from '../../src/foundation/clock.ts'
@@ -65,6 +66,15 @@ describeOnPostgres('the relay', (server) => {
     await world.expectPromisesKept()
   })
 
+  it('publishes a row that is committed late, also when nothing else happens meanwhile', async () => {
+    await world.startRelay()
+    await world.commit([newId()])
+    await world.untilPublished()
+    await world.commit([newId()], () => delay(2_000))
+    await world.untilPublished(5_000)
+    await world.expectPromisesKept()
+  })
+
   it('goes on at the next positions after a restart', async () => {
     const relay = await world.startRelay()
     const some = runs(20)
@@ -86,6 +96,32 @@ describeOnPostgres('the relay', (server) => {
     expect(await world.unpublished()).toBe(0)
     expect(await world.shares()).toEqual([])
     await world.expectPromisesKept()
+  })
+
+  it('reads no more than it publishes, however wrong the statistics are', async () => {
+    const reads = async () => {
+      const [row] = await world.database.query<{ sequential: number; fetched: number; updated: number }>(
+        `select seq_tup_read::int as sequential, idx_tup_fetch::int as fetched, n_tup_upd::int as updated
+           from pg_stat_user_tables where relname = 'outbox'`,
+      )
+      return row ?? { sequential: 0, fetched: 0, updated: 0 }
+    }
+    const early = await world.startRelay()
+    await world.commit(runs(10))
+    await expect.poll(() => world.delivered.length, WAIT).toBe(20)
+    await world.end(early)
+    await expect.poll(async () => (await reads()).updated, WAIT).toBe(10)
+    await world.database.query('vacuum analyze concordat.outbox') // a tiny table with nothing to publish
+    for (let i = 0; i < 20; i++) await world.commit(runs(400))
+    const before = await reads()
+
+    const late = await world.startRelay()
+    await expect.poll(() => world.delivered.length, WAIT).toBe(16_020)
+    await world.end(late)
+    await expect.poll(async () => (await reads()).updated, WAIT).toBe(8_010)
+    const after = await reads()
+    expect(after.sequential - before.sequential).toBe(0)
+    expect(after.fetched - before.fetched).toBeLessThan(3 * 8_000)
   })
 
   describe('with others', () => {

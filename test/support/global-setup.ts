@@ -10,7 +10,8 @@ export default async function setup(project: TestProject): Promise<() => Promise
   const { servers, stop } = await startServers(process.env)
   project.provide('servers', servers)
   return async () => {
-    rmSync(join(tmpdir(), `${servers.databasePrefix}embedded`), { force: true }) // test/flow/support/databases.ts
+    const snapshot = join(tmpdir(), `${servers.databasePrefix}embedded`) // test/flow/support/databases.ts
+    for (const suffix of ['', '.lock', '.made']) rmSync(snapshot + suffix, { force: true })
     await stop()
   }
 }

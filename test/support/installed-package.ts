@@ -10,7 +10,7 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { root } from './markdown.ts'
 
 export type Finished = { code: number | null; stdout: string; stderr: string }
@@ -41,7 +41,7 @@ export function createProject(): Project {
     if (!name.startsWith('.')) symlinkSync(join(root, 'node_modules', name), join(modules, name))
   }
   const write = (file: string, text: string) => {
-    mkdirSync(join(folder, file, '..'), { recursive: true })
+    mkdirSync(dirname(join(folder, file)), { recursive: true })
     writeFileSync(join(folder, file), text)
   }
   write('package.json', JSON.stringify({ type: 'module' }))

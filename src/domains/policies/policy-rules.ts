@@ -38,7 +38,7 @@ export interface Verdict {
 
 const NANO_PER_USD = 1e9
 
-function valueOf(metric: PolicyMetric, usage: Usage): number | null {
+function usedOf(metric: PolicyMetric, usage: Usage): number | null {
   switch (metric) {
     case 'cost_usd':
       return usage.costNanoUsd === null ? null : Number(usage.costNanoUsd) / NANO_PER_USD
@@ -54,7 +54,7 @@ function isWithin(policy: LimitPolicy, usage: Usage): boolean {
   if (policy.metric === 'cost_usd') {
     return usage.costNanoUsd === null || usage.costNanoUsd <= BigInt(Math.round(policy.maxValue * NANO_PER_USD))
   }
-  const value = valueOf(policy.metric, usage)
+  const value = usedOf(policy.metric, usage)
   return value === null || value <= policy.maxValue
 }
 
@@ -70,7 +70,7 @@ export function evaluate(agent: string, usage: Usage, policies: readonly LimitPo
     metric,
     effect,
     limit: maxValue,
-    value: valueOf(metric, usage),
+    value: usedOf(metric, usage),
     met: isWithin({ name, version, metric, effect, maxValue, ...rest }, usage),
   }))
   return { outcome: outcomeOf(findings), findings }

@@ -4,7 +4,7 @@ import { AppError } from '../../foundation/app-error.ts'
 import { appendEvents } from '../../foundation/events/events.ts'
 import type { Tx } from '../../foundation/storage/storage.ts'
 import { finishRuns } from '../kernel/kernel.ts'
-import type { DecidedCompletion } from './decide-completion.ts'
+import { type DecidedCompletion, isAcknowledged } from './decide-completion.ts'
 import { GovernanceFacade } from './governance-facade.ts'
 import { TransactionPhase } from './transaction-result.ts'
 
@@ -23,7 +23,7 @@ export const COMPLETION_WRITES: readonly CompletionWrite[] = [
     run: (tx, batch) =>
       GovernanceFacade.writeIncidents(
         tx,
-        batch.map((each) => each.governance),
+        unacknowledged(batch, ACTIONS.createIncident).map((each) => each.governance),
       ),
   },
   {
@@ -32,7 +32,7 @@ export const COMPLETION_WRITES: readonly CompletionWrite[] = [
     run: (tx, batch) =>
       GovernanceFacade.writeEvaluations(
         tx,
-        batch.map((each) => each.governance),
+        unacknowledged(batch, ACTIONS.evaluatePolicy).map((each) => each.governance),
       ),
   },
   {
@@ -41,7 +41,7 @@ export const COMPLETION_WRITES: readonly CompletionWrite[] = [
     run: (tx, batch) =>
       TraceFacade.complete(
         tx,
-        batch.map((each) => each.traceEnd),
+        unacknowledged(batch, ACTIONS.completeTrace).map((each) => each.traceEnd),
       ),
   },
   {
@@ -50,6 +50,11 @@ export const COMPLETION_WRITES: readonly CompletionWrite[] = [
     run: (tx, batch) => finalize(tx, batch),
   },
 ]
+
+/** Without the runs of which a legacy try that died halfway has written and acknowledged this: it is not written again. */
+function unacknowledged(batch: readonly DecidedCompletion[], action: Action): readonly DecidedCompletion[] {
+  return batch.filter(({ held }) => !isAcknowledged(held, action))
+}
 
 /** Status, acks and events: rows of the same commit as what they speak of. */
 async function finalize(tx: Tx, batch: readonly DecidedCompletion[]): Promise<void> {

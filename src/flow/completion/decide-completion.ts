@@ -1,4 +1,4 @@
-import { ACTIONS, ackOf, type DomainAck } from '../../domains/audit/audit.ts'
+import { ACTIONS, type Action, ackOf, type DomainAck } from '../../domains/audit/audit.ts'
 import type { LimitPolicy } from '../../domains/policies/policies.ts'
 import { type RunEnd, type RunOutcome, walkToEnd } from '../../domains/runs/runs.ts'
 import { type TraceEnd, traceIdOf } from '../../domains/traces/traces.ts'
@@ -85,16 +85,23 @@ function endingOf(status: RunOutcome, lastStepRecorded: boolean): TraceEnd['endi
   return status === 'failed' && lastStepRecorded ? 'COMPLETE' : 'ABORTED'
 }
 
+/** True when a SUCCESS ack of it is stored: always of a started trace, else only after a legacy try that died halfway. */
+export function isAcknowledged({ acked }: HeldRun, { domain, action }: Action): boolean {
+  return acked.includes(`${domain}/${action}`)
+}
+
 function decideAcks(held: HeldRun, { incident, evaluation }: GovernanceRecords, attempt: number): DomainAck[] {
   const traceId = traceIdOf(held.runId)
-  const startedAck = held.acked.includes('logs/start_trace')
-  return [
-    ackOf(ACTIONS.createIncident, 'SUCCESS', { resultId: incident.incidentId, attempt }),
-    ackOf(ACTIONS.evaluatePolicy, 'SUCCESS', { resultId: evaluation.evaluationId, attempt }),
-    ...(startedAck ? [] : [ackOf(ACTIONS.startTrace, 'SUCCESS', { resultId: traceId, attempt })]),
-    ackOf(ACTIONS.completeTrace, 'SUCCESS', { resultId: traceId, attempt }),
-    ackOf(ACTIONS.finalizeRun, 'SUCCESS', { resultId: held.runId, attempt }),
+  const results: readonly [Action, string][] = [
+    [ACTIONS.createIncident, incident.incidentId],
+    [ACTIONS.evaluatePolicy, evaluation.evaluationId],
+    [ACTIONS.startTrace, traceId],
+    [ACTIONS.completeTrace, traceId],
+    [ACTIONS.finalizeRun, held.runId],
   ]
+  return results
+    .filter(([action]) => !isAcknowledged(held, action))
+    .map(([action, resultId]) => ackOf(action, 'SUCCESS', { resultId, attempt }))
 }
 
 function decideEvents(
@@ -108,14 +115,14 @@ function decideEvents(
   const time = inputs.at.toISOString()
   const event = (type: RunEvent['type'], data: RunEvent['data']): RunEvent => ({ id: inputs.newId(), type, time, data })
   const costUsd = costNanoUsd === null ? null : usdFromNano(costNanoUsd)
+  const { incidentId, outcome, severity } = incident
+  const evaluated = { evaluationId: evaluation.evaluationId, outcome: evaluation.verdict.outcome }
+  const ended = { traceId: traceIdOf(held.runId), ending: traceEnd.ending }
+  const unless = (action: Action, first: RunEvent) => (isAcknowledged(held, action) ? [] : [first])
   return [
-    event('incident.created', {
-      incidentId: incident.incidentId,
-      outcome: incident.outcome,
-      severity: incident.severity,
-    }),
-    event('policy.evaluated', { evaluationId: evaluation.evaluationId, outcome: evaluation.verdict.outcome }),
-    event('trace.completed', { traceId: traceIdOf(held.runId), ending: traceEnd.ending }),
+    ...unless(ACTIONS.createIncident, event('incident.created', { incidentId, outcome, severity })),
+    ...unless(ACTIONS.evaluatePolicy, event('policy.evaluated', evaluated)),
+    ...unless(ACTIONS.completeTrace, event('trace.completed', ended)),
     event(status === 'succeeded' ? 'run.completed' : 'run.failed', {
       agent: held.agent,
       status,

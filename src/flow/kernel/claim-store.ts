@@ -5,8 +5,9 @@ import type { Claim, ClaimRequest } from './messages.ts'
 /*
  * Fair claiming by row state. `lane` walks the distinct lanes that have ready runs (a loose scan of index runs_ready:
  * one probe a lane, however long its queue), from the tenant after the one served last and around. `pick` takes from
- * each lane what its limits leave room for and numbers each tenant's runs; `held` locks in order of turn, so every
- * tenant's first run comes before any tenant's second. Rows that another worker is claiming are skipped.
+ * each lane what its limit leaves room for, and only then numbers each tenant's runs: a lane that is full takes no turn
+ * of another's. `held` locks in order of turn, so every tenant's first run comes before any tenant's second. Rows that
+ * another worker is claiming are skipped.
  */
 const LANES_MAX = 128
 
@@ -51,11 +52,9 @@ const CLAIM = statement(
        join known k on (k.agent, k.version, k.digest) = (l.agent, l.agent_version, l.agent_digest)
        join concordat.tenants t on t.tenant_id = l.tenant_id and t.status = 'active'
    ),
-   pick as (
-     select l.tenant_id, r.run_id, l.rank, l.tenant_room,
-            row_number() over (partition by l.tenant_id order by r.priority desc, r.ready_at, r.run_id) as turn,
-            row_number() over (partition by l.tenant_id, l.agent order by r.priority desc, r.ready_at, r.run_id) as lane_turn,
-            l.lane_room
+   candidate as (
+     select l.tenant_id, l.rank, l.tenant_room, l.lane_room, r.run_id, r.priority, r.ready_at,
+            row_number() over (partition by l.tenant_id, l.agent order by r.priority desc, r.ready_at, r.run_id) as lane_turn
        from open_lane l cross join lateral (
          select run_id, priority, ready_at from concordat.runs q
           where q.ready_at is not null and q.tenant_id = l.tenant_id and q.agent = l.agent
@@ -63,14 +62,17 @@ const CLAIM = statement(
           order by q.priority desc, q.ready_at, q.run_id
           limit $2::int + least($2::int, 16)) r
    ),
+   pick as (
+     select *, row_number() over (partition by tenant_id order by priority desc, ready_at, run_id) as turn
+       from candidate where lane_turn <= coalesce(lane_room, lane_turn)
+   ),
    alive as (
      select worker_id from concordat.workers where worker_id = $1 and expires_at > clock_timestamp() for key share
    ),
    held as (
      select r.tenant_id, r.run_id
        from pick p join concordat.runs r on r.tenant_id = p.tenant_id and r.run_id = p.run_id
-      where r.ready_at is not null
-        and p.turn <= coalesce(p.tenant_room, p.turn) and p.lane_turn <= coalesce(p.lane_room, p.lane_turn)
+      where r.ready_at is not null and p.turn <= coalesce(p.tenant_room, p.turn)
       order by p.turn, p.rank
       limit $2 for update of r skip locked
    )

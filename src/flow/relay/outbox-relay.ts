@@ -114,7 +114,6 @@ export class OutboxRelay {
       floor: this.#floor,
       rescan,
     })
-    for (const row of turn.rows) this.#floor.saw(row.outbox_id)
     this.#held = turn.held
     this.#rows = turn.rows
     this.#published = turn.rows.length === 0

@@ -3,7 +3,7 @@ import { createTicker, defineService, type Service } from '../../foundation/serv
 import { type CycleOutcome, OutboxRelay, type OutboxRelayOptions } from './outbox-relay.ts'
 
 /** How late an event of another process is at the most, while there is little to do. */
-const POLL_MS = 100
+const POLL_MS = 200
 /** Rows that come within this time go out together. */
 const GATHER_MS = 5
 const RETRY_BASE_MS = 100

@@ -3,45 +3,50 @@ import { describe, expect, it } from 'vitest'
 import { ScanFloor } from './scan-floor.ts'
 
 describe('the scan floor', () => {
-  it('rises once all transactions have ended that ran when a row was seen', () => {
+  it('rises once all transactions have ended that ran when an id was drawn', () => {
     const floor = new ScanFloor()
-    floor.saw(10n)
-    floor.observe(100n, 105n) // 100 to 104 may run
-    floor.observe(104n, 110n)
+    floor.observe({ drawn: 10n, xmin: 100n, xid: 105n }) // 100 to 104 may run
+    floor.observe({ drawn: 20n, xmin: 104n, xid: null })
     expect(floor.settled).toBe(0n)
-    floor.observe(105n, 112n)
+    floor.observe({ drawn: 30n, xmin: 105n, xid: null })
     expect(floor.settled).toBe(10n)
-    expect(floor.isBehind).toBe(false)
   })
 
   it('stays below a transaction that does not end, whatever commits after it', () => {
     const floor = new ScanFloor()
-    for (let id = 1n; id < 100n; id++) {
-      floor.saw(id * 10n)
-      floor.observe(50n, 50n + id)
-    }
+    for (let i = 1n; i < 100n; i++) floor.observe({ drawn: i * 10n, xmin: 50n, xid: 50n + i })
     expect(floor.settled).toBe(0n)
   })
 
+  it('asks for a transaction id only while one can help', () => {
+    const floor = new ScanFloor()
+    expect(floor.asksBeyond).toBe(0n)
+    floor.observe({ drawn: 7n, xmin: 50n, xid: 50n })
+    expect(floor.asksBeyond).toBeGreaterThan(10n ** 18n)
+    floor.observe({ drawn: 7n, xmin: 51n, xid: null })
+    expect(floor.settled).toBe(7n)
+    expect(floor.asksBeyond).toBe(7n)
+  })
+
   it('never passes a row that can still become visible', () => {
-    // A schedule of transactions: each draws its id and outbox_id, then ends some steps later.
-    const schedule = fc.array(fc.record({ lasts: fc.nat(20), looks: fc.boolean() }), { maxLength: 200 })
+    // Each step begins a transaction, which draws an outbox_id some steps later and ends some more steps later.
+    const step = fc.record({ drawsAfter: fc.nat(5), lasts: fc.nat(20), looks: fc.boolean() })
     fc.assert(
-      fc.property(schedule, (steps) => {
+      fc.property(fc.array(step, { maxLength: 200 }), (steps) => {
         const floor = new ScanFloor()
-        const running = new Map<bigint, { outboxId: bigint; endsAt: number }>()
-        let xid = 1n
-        for (const [now, { lasts, looks }] of steps.entries()) {
-          running.set(xid, { outboxId: xid * 10n, endsAt: now + lasts })
-          xid++
-          for (const [id, { outboxId, endsAt }] of running) {
-            if (endsAt > now) continue
-            expect(outboxId, 'a row that commits now was passed').toBeGreaterThan(floor.settled)
-            running.delete(id)
-            if (looks) floor.saw(outboxId)
+        const running = new Map<bigint, { drawsAt: number; endsAt: number; outboxId: bigint | undefined }>()
+        let [nextXid, drawn] = [1n, 0n]
+        for (const [now, { drawsAfter, lasts, looks }] of steps.entries()) {
+          running.set(nextXid++, { drawsAt: now + drawsAfter, endsAt: now + drawsAfter + lasts, outboxId: undefined })
+          for (const [xid, transaction] of running) {
+            if (transaction.drawsAt === now) transaction.outboxId = ++drawn
+            if (transaction.endsAt > now) continue
+            expect(transaction.outboxId, 'a row that commits now was passed').toBeGreaterThan(floor.settled)
+            running.delete(xid)
           }
-          const xmin = [...running.keys()].reduce((least, id) => (id < least ? id : least), xid)
-          if (looks) floor.observe(xmin, xid)
+          if (!looks) continue
+          const xmin = [...running.keys()].reduce((least, xid) => (xid < least ? xid : least), nextXid)
+          floor.observe({ drawn, xmin, xid: drawn > floor.asksBeyond ? nextXid++ : null })
         }
       }),
     )

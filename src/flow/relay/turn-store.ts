@@ -1,5 +1,6 @@
 import type { OutboxRow } from '../../foundation/events/events.ts'
 import { plainArray, statement, type Tx, textArray } from '../../foundation/storage/storage.ts'
+import type { Horizon } from './scan-floor.ts'
 
 /** An outbox row that is to be published. */
 export interface ChosenRow extends OutboxRow {
@@ -24,16 +25,20 @@ export interface Place {
 }
 
 /*
- * The outbox grows from empty to millions of rows between two ANALYZEs, and a plan that was made for a small table
- * reads a large one whole. These settings leave only plans that read no more than they need.
+ * The outbox grows from empty to millions of rows between two ANALYZEs, and a plan that was made for a small table, or
+ * for one with nothing to publish, reads all of it later. These settings leave the one kind of plan that reads no more
+ * than it needs, whatever the statistics say: by an index in its order, or by address.
  */
-const USE_INDEXES = statement(
-  'relay_use_indexes',
-  `select ${['seqscan', 'bitmapscan', 'hashjoin', 'mergejoin', 'sort']
-    .map((plan) => `set_config('enable_${plan}', 'off', true)`)
-    .join(', ')}`,
-)
+const USE_INDEXES = statement('relay_use_indexes', planSettings({ indexscan: 'on' }))
+const USE_ADDRESSES = statement('relay_use_addresses', planSettings({ indexscan: 'off' }))
 
+function planSettings({ indexscan }: { readonly indexscan: 'on' | 'off' }): string {
+  const others = ['seqscan', 'bitmapscan', 'indexonlyscan', 'hashjoin', 'mergejoin', 'sort']
+  const settings = [`set_config('enable_indexscan', '${indexscan}', true)`]
+  return `select ${[...settings, ...others.map((plan) => `set_config('enable_${plan}', 'off', true)`)].join(', ')}`
+}
+
+/** For the statements of this transaction that follow. */
 export async function useIndexes(tx: Tx): Promise<void> {
   await tx.query(USE_INDEXES)
 }
@@ -55,14 +60,20 @@ const MARK = statement(
    select count(*)::int as rows from marked`,
 )
 
-/** Marks rows as published. False when some are no longer where they were found: the marks must not be kept then. */
+/**
+ * Marks rows as published. False when some are no longer where they were found: the marks must not be kept then. What
+ * follows needs `useIndexes` again.
+ */
 export async function markPublished(tx: Tx, rows: readonly PlacedRow[]): Promise<boolean> {
   const unmarked = rows.filter((row) => !row.is_marked).toSorted((a, b) => (a.outbox_id < b.outbox_id ? -1 : 1))
   if (unmarked.length === 0) return true
-  const [marked] = await tx.query<{ rows: number }>(MARK, [
-    textArray(unmarked.map((row) => row.ctid)),
-    plainArray(unmarked.map((row) => row.outbox_id)),
-    plainArray(unmarked.map((row) => row.position)),
+  const [, [marked]] = await Promise.all([
+    tx.query(USE_ADDRESSES),
+    tx.query<{ rows: number }>(MARK, [
+      textArray(unmarked.map((row) => row.ctid)),
+      plainArray(unmarked.map((row) => row.outbox_id)),
+      plainArray(unmarked.map((row) => row.position)),
+    ]),
   ])
   return marked?.rows === unmarked.length
 }
@@ -122,13 +133,17 @@ export async function storePlaces(tx: Tx, places: readonly Place[]): Promise<Rea
   return new Set(rows.map((row) => row.partition))
 }
 
+// The id is given out after the sequence was read: first the row, then what is computed of it.
 const HORIZON = statement(
   'relay_horizon',
-  `select pg_snapshot_xmin(now)::text as xmin, pg_snapshot_xmax(now)::text as xmax from pg_current_snapshot() as now`,
+  `select case when is_called then last_value else 0 end as drawn,
+          pg_snapshot_xmin(pg_current_snapshot())::text as xmin,
+          case when is_called and last_value > $1 then pg_current_xact_id()::text end as xid
+     from concordat.outbox_outbox_id_seq`,
 )
 
-/** Which transactions run: none below `xmin`, and none yet from `xmax` on. */
-export async function readHorizon(tx: Tx): Promise<{ xmin: bigint; xmax: bigint }> {
-  const [row] = await tx.query<{ xmin: string; xmax: string }>(HORIZON)
-  return { xmin: BigInt(row?.xmin ?? 0), xmax: BigInt(row?.xmax ?? 0) }
+export async function readHorizon(tx: Tx, asksBeyond: bigint): Promise<Horizon> {
+  const [row] = await tx.query<{ drawn: bigint; xmin: string; xid: string | null }>(HORIZON, [asksBeyond])
+  const { drawn, xmin, xid } = row ?? { drawn: 0n, xmin: '0', xid: null }
+  return { drawn, xmin: BigInt(xmin), xid: xid === null ? null : BigInt(xid) }
 }

@@ -60,15 +60,15 @@ async function markAndChoose(tx: Tx, options: TurnOptions, marked: Held, rowsEac
   const { published, floor, rescan } = options
   const unfinished = [...marked.values()].filter((place) => place.inFlight.length > 0)
   const free = [...marked.values()].filter((place) => place.inFlight.length === 0)
-  const [, isMarked, horizon, ...chosen] = await Promise.all([
-    useIndexes(tx),
+  const [isMarked, , horizon, ...chosen] = await Promise.all([
     markPublished(tx, published),
-    floor.isBehind ? readHorizon(tx) : undefined,
+    useIndexes(tx),
+    readHorizon(tx, floor.asksBeyond),
     chooseRows(tx, new Map(free.map((place) => [place.partition, rescan ? 0n : place.floor])), rowsEach),
     ...unfinished.map((place) => findInFlight(tx, place)),
   ])
   if (!isMarked) throw new AppError('DATABASE_ERROR', 'Outbox rows were moved or changed while they were published')
-  if (horizon) floor.observe(horizon.xmin, horizon.xmax)
+  floor.observe(horizon)
   return chosen.flat()
 }
 

@@ -19,7 +19,11 @@ const RUN_END = {
 export const eventTypes = Object.freeze({
   'run.created': {
     when: 'A run was submitted.',
-    data: { agent: 'name of the agent', agentVersion: 'version of the agent' },
+    data: {
+      agent: 'name of the agent',
+      agentVersion: 'version of the agent',
+      priority: '-100 to 100; higher runs first among those of its tenant',
+    },
   },
   'run.started': {
     when: 'A worker claimed the run for the first time.',

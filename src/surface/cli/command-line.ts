@@ -1,14 +1,25 @@
 import { CommanderError } from 'commander'
 import { type ExitCode, reportError } from './errors.ts'
 import { createProgram } from './program.ts'
-import { processTerminal } from './terminal.ts'
+import { type OpenSession, openSession } from './session.ts'
+import { processTerminal, type Terminal } from './terminal.ts'
+
+export interface Surroundings {
+  readonly terminal: Terminal
+  readonly open: OpenSession
+}
 
 /** Runs a command and returns its exit code. The process ends by itself when all that it opened is closed. */
-export async function runCommandLine(args: readonly string[]): Promise<ExitCode> {
-  const terminal = processTerminal(process)
+export async function runCommandLine(
+  args: readonly string[],
+  { terminal, open }: Surroundings = { terminal: processTerminal(process), open: openSession },
+): Promise<ExitCode> {
+  const asJson = args.includes('--json')
   let exitCode: ExitCode = 0
   const program = createProgram({
     terminal,
+    open,
+    asJson,
     onExit: (code) => {
       exitCode = code
     },
@@ -18,6 +29,6 @@ export async function runCommandLine(args: readonly string[]): Promise<ExitCode>
     return exitCode
   } catch (error) {
     if (error instanceof CommanderError && error.exitCode === 0) return 0
-    return reportError(terminal, error, args.includes('--json'))
+    return reportError(terminal, error, asJson)
   }
 }

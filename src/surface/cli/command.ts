@@ -1,11 +1,14 @@
 import { type Command, InvalidArgumentError, Option } from 'commander'
 import { type ExitCode, usageError } from './errors.ts'
-import type { CommandContext, CommonOptions } from './session.ts'
+import type { CommandContext, CommonOptions, OpenSession } from './session.ts'
 import type { Terminal } from './terminal.ts'
 
-/** Where commands are added: whom they talk to, and who hears how they end. */
+/** Where commands are added: whom they talk to, what they work on, and who hears how they end. */
 export interface Shell {
   readonly terminal: Terminal
+  readonly open: OpenSession
+  /** Errors are told as JSON, and then nothing else beside them. */
+  readonly asJson: boolean
   onExit(code: ExitCode): void
 }
 
@@ -27,9 +30,10 @@ export function defineCommand<Options extends object = object>(spec: CommandSpec
     for (const option of [...(spec.options ?? []), ...commonOptions()]) command.addOption(option)
     setUp(command, shell)
     command.action(async () => {
-      const { args } = command
+      const { terminal } = shell
       const options = command.optsWithGlobals<Options & CommonOptions>()
-      shell.onExit(await spec.run({ terminal: shell.terminal, options, args }))
+      const open: CommandContext['open'] = (session) => shell.open(terminal, options.config, session)
+      shell.onExit(await spec.run({ terminal, options, args: command.args, open }))
     })
   }
 }
@@ -38,6 +42,7 @@ export function defineCommand<Options extends object = object>(spec: CommandSpec
 export function defineNoun(name: string, description: string, verbs: readonly AddCommand[]): AddCommand {
   return (parent, shell) => {
     const noun = parent.command(name).description(description)
+    for (const option of commonOptions()) noun.addOption(option)
     setUp(noun, shell)
     for (const verb of verbs) verb(noun, shell)
   }
@@ -53,11 +58,11 @@ export function commonOptions(): Option[] {
 }
 
 /** Makes a command tell its errors through us instead of ending the process. */
-export function setUp(command: Command, { terminal }: Pick<Shell, 'terminal'>): Command {
+export function setUp(command: Command, { terminal, asJson }: Shell): Command {
   return command
     .configureOutput({
       writeOut: (text) => terminal.out(text.trimEnd()),
-      writeErr: (text) => terminal.err(text.trimEnd()),
+      writeErr: (text) => void (asJson || terminal.err(text.trimEnd())),
       outputError: () => {}, // told with hint and exit code where all errors are
     })
     .exitOverride((error) => {

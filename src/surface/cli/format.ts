@@ -11,8 +11,9 @@ export function count(value: number | bigint | null): string {
 export function duration(ms: number | null): string {
   if (ms === null) return UNKNOWN
   const seconds = ms / 1_000
-  if (seconds < 1) return `${Math.round(ms)} ms`
-  if (seconds < 60) return `${seconds.toFixed(seconds < 10 ? 2 : 1)} s`
+  if (seconds < 0.9995) return `${Math.round(ms)} ms`
+  if (seconds < 9.995) return `${seconds.toFixed(2)} s`
+  if (seconds < 59.95) return `${seconds.toFixed(1)} s`
   const minutes = Math.floor(seconds / 60)
   if (minutes < 60) return `${minutes} m ${pad(seconds % 60)} s`
   return `${Math.floor(minutes / 60)} h ${pad(minutes % 60)} m`

@@ -10,7 +10,7 @@ import { showProgress } from './progress.ts'
 import { openFiles, type Submissions, submitLines, type TrajectoryFile } from './replay-submit.ts'
 import { isSound, summaryLines, summaryOf } from './replay-summary.ts'
 import { EndWatch, settle } from './replay-wait.ts'
-import { type CommandContext, type CommonOptions, commandConfig, openSession } from './session.ts'
+import { type CommandContext, type CommonOptions, commandConfig } from './session.ts'
 
 interface ReplayOptions extends CommonOptions {
   readonly concurrency?: number
@@ -29,7 +29,7 @@ export const replayCommand = defineCommand<ReplayOptions>({
   run: async (context) => {
     const files = await openFiles(context.args)
     const { concurrency = commandConfig().workerConcurrency } = context.options
-    const concordat = await openSession(context, { processKind: 'worker', config: { workerConcurrency: concurrency } })
+    const concordat = await context.open({ processKind: 'worker', config: { workerConcurrency: concurrency } })
     const interruption = onInterruption(context.terminal, 'Draining: no new lines, runs under way get their time.')
     try {
       return await replay(context, concordat, files, interruption.signal)

@@ -87,9 +87,10 @@ interface Scale {
 /** At least one character wide, so that a quick step is seen. */
 function bar({ style }: Canvas, step: StepReport, { from, to, until, chars }: Scale): string {
   const perChar = Math.max(to - from, 1) / chars
-  const start = Math.min(Math.floor((step.startedAt.getTime() - from) / perChar), chars - 1)
-  const end = Math.ceil(((step.endedAt?.getTime() ?? until) - from) / perChar)
-  const length = Math.min(Math.max(end - start, 1), chars - start)
+  const startedAt = step.startedAt.getTime()
+  const start = Math.min(Math.floor((startedAt - from) / perChar), chars - 1)
+  const took = Math.round(((step.endedAt?.getTime() ?? until) - startedAt) / perChar)
+  const length = Math.min(Math.max(took, 1), chars - start)
   return `${' '.repeat(start)}${style(SIGNS[step.status][1], '█'.repeat(length))}${' '.repeat(chars - start - length)}`
 }
 

@@ -17,6 +17,8 @@ export interface CommandContext<Options extends CommonOptions = CommonOptions> {
   readonly options: Options
   /** The command's arguments as they were given. */
   readonly args: readonly string[]
+  /** Opens the runtime that the command works on. Close it. */
+  open(session?: SessionOptions): Promise<Concordat>
 }
 
 export interface SessionOptions {
@@ -37,12 +39,15 @@ export function commandLog(terminal: Terminal, { sources, logLevel }: Config, qu
   return createLogger({ level, destination: { write: (line) => terminal.err(line.trimEnd()) } })
 }
 
+export type OpenSession = typeof openSession
+
 /** Opens a runtime with what the configuration file defines. Close it. */
 export async function openSession(
-  { terminal, options }: CommandContext,
+  terminal: Terminal,
+  configFile: string | undefined,
   session: SessionOptions = {},
 ): Promise<Concordat> {
-  const { definition } = await loadConfigFile(process.cwd(), options.config)
+  const { definition } = await loadConfigFile(process.cwd(), configFile)
   const config = commandConfig(session)
   return createConcordat({
     ...definition,
@@ -58,7 +63,7 @@ export async function withSession<T>(
   work: (concordat: Concordat) => Promise<T>,
   session?: SessionOptions,
 ): Promise<T> {
-  const concordat = await openSession(context, session)
+  const concordat = await context.open(session)
   try {
     return await work(concordat)
   } finally {

@@ -3,7 +3,6 @@ import type { Concordat } from '../../runtime.ts'
 import { defineCommand, integer } from './command.ts'
 import { plural } from './format.ts'
 import { onInterruption } from './interruption.ts'
-import { openSession } from './session.ts'
 
 export const workerCommand = defineCommand<{ concurrency?: number }>({
   usage: 'worker',
@@ -13,7 +12,7 @@ export const workerCommand = defineCommand<{ concurrency?: number }>({
   ],
   run: async (context) => {
     const { terminal, options } = context
-    const concordat = await openSession(context, {
+    const concordat = await context.open({
       processKind: 'worker',
       logLevel: 'info',
       ...(options.concurrency && { config: { workerConcurrency: options.concurrency } }),

@@ -1,0 +1,59 @@
+import { describe, expect, it } from 'vitest'
+import { ACTIONS, ackOf, declareExpectations } from './contract.ts'
+import { type Anchors, expectationStates, finalizeDueAt } from './expectation-states.ts'
+
+const expected = declareExpectations({ actionMs: 5_000, runTimeoutMs: 60_000, finalizeGraceMs: 5_000 })
+const start = new Date('2026-01-01T00:00:00.000Z')
+const later = (ms: number) => new Date(start.getTime() + ms)
+const queued: Anchors = {
+  executionStartedAt: null,
+  executionEndedAt: null,
+  activeSince: null,
+  activeMs: 0,
+  ended: false,
+}
+const executing: Anchors = { ...queued, executionStartedAt: start, activeSince: start }
+const ended: Anchors = { ...queued, executionStartedAt: start, executionEndedAt: later(1_000), ended: true }
+const dueOf = (anchors: Anchors) => expectationStates(expected, [], anchors).map(({ action, dueAt }) => [action, dueAt])
+
+describe('expectations', () => {
+  it('are not due while the run is queued', () => {
+    expect(dueOf(queued).map(([, dueAt]) => dueAt)).toEqual(Array(5).fill(null))
+  })
+
+  it('count from the start of the execution, or from its end once that is known', () => {
+    expect(dueOf(executing)).toEqual([
+      ['start_trace', later(5_000)],
+      ['create_incident', null],
+      ['evaluate_policy', null],
+      ['complete_trace', null],
+      ['finalize_run', later(65_000)],
+    ])
+    expect(dueOf(ended).map(([, dueAt]) => dueAt)).toEqual([
+      later(5_000),
+      later(6_000),
+      later(6_000),
+      later(6_000),
+      later(65_000),
+    ])
+  })
+
+  it('of finalize_run count no waiting time', () => {
+    expect(finalizeDueAt(65_000, { ...executing, activeSince: later(100_000), activeMs: 40_000 })).toEqual(
+      later(125_000),
+    )
+    expect(finalizeDueAt(65_000, { ...executing, activeSince: null, activeMs: 40_000 })).toBeNull()
+  })
+
+  it('are PENDING, ACKED, FAILED or MISSING', () => {
+    const acks = [
+      ackOf(ACTIONS.startTrace, 'SUCCESS'),
+      ackOf(ACTIONS.createIncident, 'ROLLED_BACK'),
+      ackOf(ACTIONS.createIncident, 'FAILED'),
+      ackOf(ACTIONS.evaluatePolicy, 'ROLLED_BACK'),
+    ]
+    const statuses = (anchors: Anchors) => expectationStates(expected, acks, anchors).map(({ status }) => status)
+    expect(statuses(executing)).toEqual(['ACKED', 'PENDING', 'PENDING', 'PENDING', 'PENDING'])
+    expect(statuses(ended)).toEqual(['ACKED', 'FAILED', 'MISSING', 'MISSING', 'MISSING'])
+  })
+})

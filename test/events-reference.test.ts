@@ -1,0 +1,58 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { eventsOfRun, eventTypes, type StoredEvent } from '../src/foundation/events/events.ts'
+import { defineAgent } from '../src/index.ts'
+import { createTestRuntime, type TestRuntime } from '../src/testing/testing.ts'
+import { sharedSnapshot } from './flow/support/databases.ts'
+
+const agents = [
+  defineAgent({ name: 'works', version: '1', run: () => 'done' }),
+  defineAgent({ name: 'fails', version: '1', run: () => Promise.reject(new Error('no')) }),
+]
+const tenant = 'default'
+/** A day: the run is stopped long before. */
+const runAt = new Date(Date.now() + 86_400_000)
+
+let runtime: TestRuntime
+let published: StoredEvent[]
+beforeAll(async () => {
+  runtime = await createTestRuntime({ agents, snapshot: await sharedSnapshot() })
+  const { runs, concordat } = runtime
+  const works = await runs.submit({ tenant, agent: 'works' })
+  const fails = await runs.submit({ tenant, agent: 'fails' })
+  const stopped = await runs.submit({ tenant, agent: 'works', runAt })
+  await runs.stop(tenant, stopped.runId)
+  for (const run of [works, fails, stopped]) await runtime.ended(run)
+  await leaveFindings(works.runId)
+  await concordat.audit.reconcile(tenant, works.runId)
+  const ofRuns = [works, fails, stopped].map((run) => eventsOfRun(runtime.database, run))
+  published = (await Promise.all(ofRuns)).flat()
+})
+afterAll(() => runtime.close())
+
+/** What a reconciliation finds: an action that is missing, one that nobody expected, an expectation without deadline. */
+async function leaveFindings(runId: string): Promise<void> {
+  await runtime.database.query(
+    `update concordat.audit_acks set action = 'by_hand' where run_id = $1 and action = 'create_incident'`,
+    [runId],
+  )
+  await runtime.database.query(
+    `update concordat.runs set expectations = jsonb_set(expectations, '{0,deadlineMs}', 'null') where run_id = $1`,
+    [runId],
+  )
+}
+
+/** Found only of a run that has not ended in time. */
+const notHere = 'audit.reconciliation.stale'
+
+describe('the reference of events', () => {
+  it('names every type that is published', () => {
+    const types = Object.keys(eventTypes).filter((type) => type !== notHere)
+    expect([...new Set(published.map(({ type }) => type))].sort()).toEqual(types.sort())
+  })
+
+  it('names exactly the fields that each type has', () => {
+    for (const { type, data } of published) {
+      expect(Object.keys(data ?? {}).sort(), type).toEqual(Object.keys(eventTypes[type].data).sort())
+    }
+  })
+})

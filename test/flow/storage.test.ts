@@ -1,0 +1,204 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, describe, expect, it } from 'vitest'
+import { silentLogger as log } from '../../src/foundation/log.ts'
+import {
+  type Database,
+  IN_MEMORY,
+  lastFlight,
+  migrate,
+  openDatabase,
+  openEmbedded,
+  schemaState,
+} from '../../src/foundation/storage/storage.ts'
+import { createConcordat } from '../../src/index.ts'
+import { createDatabase, describeOnPostgres } from '../support/servers.ts'
+import { closing, sharedSnapshot } from './support/databases.ts'
+
+/** What every database promises, whichever it is. */
+function promises(open: () => Promise<Database>) {
+  const count = async (database: Database) => (await database.query('select from kept')).length
+
+  it('keeps what a transaction wrote that resolved, and nothing of one that rejected', async () => {
+    const database = await open()
+    await database.query('create table kept (n int primary key)')
+    await database.transaction((tx) => tx.query('insert into kept values (1)'))
+    const failing = database.transaction(async (tx) => {
+      await tx.query('insert into kept values (2)')
+      throw new Error('changed my mind')
+    })
+    await expect(failing).rejects.toThrow('changed my mind')
+    expect(await count(database)).toBe(1)
+  })
+
+  it('keeps nothing of a last flight of which one statement failed, and tells which', async () => {
+    const database = await open()
+    const failing = database.transaction(async (tx) => {
+      return lastFlight(Promise.all([tx.query('insert into kept values (3)'), tx.query('insert into kept values (1)')]))
+    })
+    await expect(failing).rejects.toMatchObject({ code: 'DATABASE_ERROR', details: { sqlState: '23505' } })
+    expect(await count(database)).toBe(1)
+    await database.transaction(async (tx) => lastFlight(tx.query('insert into kept values (4)')))
+    expect(await count(database)).toBe(2)
+  })
+
+  it('reads int8 as bigint and json as its text', async () => {
+    const database = await open()
+    const [row] = await database.query('select 9007199254740993::int8 as big, \'{"a": [1,  2]}\'::json as json')
+    expect(row).toEqual({ big: 9_007_199_254_740_993n, json: '{"a": [1,  2]}' })
+  })
+
+  it('carries signals to whoever listens, until it listens no more', async () => {
+    const database = await open()
+    const heard: string[] = []
+    const first = Promise.withResolvers<void>()
+    const unlisten = await database.listen('storage_test', (payload) => {
+      heard.push(payload)
+      first.resolve()
+    })
+    await database.notify('storage_test', 'one')
+    await first.promise
+    await unlisten()
+    await database.notify('storage_test', 'two')
+    await database.query('select 1')
+    expect(heard).toEqual(['one'])
+  })
+
+  it('is refused by a version that is older than its schema: SCHEMA_NEWER, and nothing is changed', async () => {
+    const database = await open()
+    await migrate(database)
+    expect(await schemaState(database)).toMatchObject({ pending: [], unknown: [] })
+    await database.query(
+      `insert into concordat.kysely_migration (name, timestamp) values ('9999-from-the-future', 'x')`,
+    )
+    await expect(migrate(database)).rejects.toMatchObject({
+      code: 'SCHEMA_NEWER',
+      message: expect.stringContaining('9999-from-the-future'),
+    })
+    await expect(createConcordat({ database, log, env: {}, config: { dataDir: IN_MEMORY } })).rejects.toMatchObject({
+      code: 'SCHEMA_NEWER',
+    })
+  })
+}
+
+describe('the embedded database', () => {
+  const { later } = closing()
+  const folder = mkdtempSync(join(tmpdir(), 'concordat-test-embedded-'))
+  afterAll(() => rmSync(folder, { recursive: true, force: true }))
+  let opened: Promise<Database> | undefined
+  promises(() => {
+    opened ??= sharedSnapshot().then(async (snapshot) => {
+      const database = await openEmbedded({ dataDir: IN_MEMORY, snapshot, sessionTimeoutMs: 300 })
+      later(() => database.close().catch(() => undefined)) // the last of its promises has closed it
+      return database
+    })
+    return opened
+  })
+
+  it('answers a query outside of the transaction that awaits it with an error, not with silence', async () => {
+    const database = await openEmbedded({ dataDir: IN_MEMORY, snapshot: await sharedSnapshot(), sessionTimeoutMs: 300 })
+    later(() => database.close())
+    const nested = database.transaction(async (tx) => {
+      await tx.query('create table inside ()')
+      await database.query('select 1')
+    })
+    await expect(nested).rejects.toMatchObject({
+      code: 'DATABASE_UNREACHABLE',
+      message: expect.stringContaining('timeout'),
+    })
+    expect(await database.query(`select to_regclass('inside') as found`)).toEqual([{ found: null }])
+  })
+
+  it('belongs to one process: a second is refused, and takes over when the first was killed', async () => {
+    const snapshotless = join(folder, 'data')
+    const script = `
+      import { openEmbedded } from ${JSON.stringify(new URL('../../src/foundation/storage/storage.ts', import.meta.url).href)}
+      const database = await openEmbedded({ dataDir: ${JSON.stringify(snapshotless)} })
+      await database.query('create table survives ()')
+      console.log('open')
+      setInterval(() => {}, 1_000)`
+    const holder = spawn(process.execPath, ['--input-type=module', '-e', script], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    })
+    await once(holder.stdout, 'data')
+    const refused = openEmbedded({ dataDir: snapshotless })
+    await expect(refused).rejects.toMatchObject({
+      code: 'EMBEDDED_LOCKED',
+      message: expect.stringContaining(`process ${holder.pid}`),
+      hint: expect.stringContaining('DATABASE_URL'),
+    })
+    holder.kill('SIGKILL')
+    await once(holder, 'exit')
+    const database = await openEmbedded({ dataDir: snapshotless })
+    expect(await database.query(`select to_regclass('survives')::text as found`)).toEqual([{ found: 'survives' }])
+    await expect(openEmbedded({ dataDir: snapshotless })).rejects.toMatchObject({ code: 'EMBEDDED_LOCKED' })
+    await database.close()
+  }, 60_000)
+})
+
+describeOnPostgres('PostgreSQL', (server) => {
+  const { later, closeLater } = closing()
+  const open = (url: string) => openDatabase({ url, dataDir: '', log })
+  const created = async () => {
+    const { url, drop } = await createDatabase(server)
+    later(drop)
+    return url
+  }
+  let opened: Promise<Database> | undefined
+  promises(() => {
+    opened ??= created().then(async (url) => {
+      const database = await open(url)
+      later(() => database.close().catch(() => undefined))
+      return database
+    })
+    return opened
+  })
+
+  it('is migrated once by many processes that start at the same time', async () => {
+    const url = await created()
+    const databases = await Promise.all(Array.from({ length: 4 }, async () => closeLater(await open(url))))
+    const applied = await Promise.all(databases.map((database) => migrate(database)))
+    expect(applied.filter((names) => names.length > 0)).toHaveLength(1)
+    expect(await schemaState(databases[0]!)).toMatchObject({ pending: [], unknown: [] })
+    expect(await databases[1]!.query('select tenant_id from concordat.tenants')).toEqual([{ tenant_id: 'default' }])
+  })
+
+  it('that cuts all connections is used again as soon as it answers, and listeners hear again', async () => {
+    const url = await created()
+    const [database, other] = [closeLater(await open(url)), closeLater(await open(url))]
+    const heard: string[] = []
+    await database.listen('again', (payload) => void heard.push(payload))
+    await database.query('select 1')
+    await other.query(
+      `select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()`,
+    )
+    await expect.poll(() => database.query('select 1 as one').catch(() => null)).toEqual([{ one: 1 }])
+    const heardAgain = async () => {
+      await other.notify('again', 'ping')
+      return heard.length
+    }
+    await expect.poll(heardAgain, { timeout: 10_000 }).toBeGreaterThan(0)
+  })
+
+  it('that is not there: DATABASE_UNREACHABLE, with a hint', async () => {
+    const nowhere = new URL(server.url)
+    nowhere.port = '1'
+    await expect(open(nowhere.href)).rejects.toMatchObject({
+      code: 'DATABASE_UNREACHABLE',
+      kind: 'retryable',
+      hint: expect.stringContaining('DATABASE_URL'),
+    })
+  })
+
+  it('that does not exist, or another password: refused, not tried for ever', async () => {
+    const missing = new URL(server.url)
+    missing.pathname = 'concordat_no_such_database'
+    await expect(open(missing.href)).rejects.toMatchObject({
+      code: 'DATABASE_ERROR',
+      message: expect.stringContaining('does not exist'),
+    })
+  })
+})
