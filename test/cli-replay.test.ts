@@ -193,7 +193,7 @@ describe('a replay that does not come to its end', () => {
     interrupted.child.kill('SIGINT')
     const { code, err } = await interrupted.ended
     expect(code).toBe(1)
-    expect(err).toMatch(/Interrupted: \d+ lines read, .* The same command goes on where it stopped/)
+    expect(err).toMatch(/Interrupted: \d+ lines read, .* The same command goes on where this one stopped/)
 
     const killed = startCli(['replay', file, '--concurrency', '8'], options)
     await killed.printed('long.jsonl:201')

@@ -242,6 +242,24 @@ describeOnDatabases('the commands on runs', (open) => {
     expect((await cli('audit', 'get', runId)).out).toMatch(/create_incident .*MISSING/)
   })
 
+  test('a run that a domain refuses says which, and is finalised by hand once the domain agrees', async () => {
+    await database.query(`
+      create function concordat.refuse() returns trigger language plpgsql as $$ begin raise exception 'no room'; end $$`)
+    await database.query(
+      'create trigger refuse before insert on concordat.incidents for each row execute function concordat.refuse()',
+    )
+    const { out } = await cli('runs', 'submit', '--agent', 'failing', '--input', '"\\u0000"')
+    const runId = out.trim()
+    await cli('runs', 'stop', runId, '--why', 'it is blocked')
+    const blocked = await cli('runs', 'get', runId)
+    expect(blocked.out).toMatch(/blocked by {2}incidents \(after NOT_STARTED, 3 tries, next try in .*no room/)
+    const refused = await cli('runs', 'finalize', runId, '--json')
+    expect(refused.code).toBe(1)
+    expect(error(refused)).toMatchObject({ code: 'TRANSACTION_FAILED', message: expect.stringContaining('no room') })
+    await database.query('drop trigger refuse on concordat.incidents')
+    expect(await cli('runs', 'finalize', runId)).toMatchObject({ code: 0, out: `Run ${runId} is finalised: cancelled.\n` })
+  })
+
   test('lists are paged, filtered, and tell the next page', async () => {
     const first = json(await cli('runs', 'list', '--limit', '2', '--json'))
     expect(first.runs).toHaveLength(2)

@@ -3,8 +3,11 @@ import { AppError, deserializeError, errorCodes, exitCodeOf, serializeError, toA
 
 describe('errors', () => {
   it('take kind and hint from the code, unless the place that throws knows better', () => {
-    expect(new AppError('NO_WORKER', 'x')).toMatchObject({ kind: 'retryable', hint: errorCodes.NO_WORKER.hint })
-    expect(new AppError('NO_WORKER', 'x', { kind: 'terminal', hint: 'y' })).toMatchObject({
+    expect(new AppError('BUS_UNREACHABLE', 'x')).toMatchObject({
+      kind: 'retryable',
+      hint: errorCodes.BUS_UNREACHABLE.hint,
+    })
+    expect(new AppError('BUS_UNREACHABLE', 'x', { kind: 'terminal', hint: 'y' })).toMatchObject({
       kind: 'terminal',
       hint: 'y',
     })

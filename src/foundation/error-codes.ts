@@ -118,12 +118,6 @@ export const errorCodes = Object.freeze({
     hint: 'Update Concordat to the version that migrated the database, or a later one.',
     exitCode: 3,
   },
-  SCHEMA_OUTDATED: {
-    kind: 'terminal',
-    meaning: 'The database lacks migrations that this version needs.',
-    hint: 'Run `concordat migrate`.',
-    exitCode: 3,
-  },
   EMBEDDED_LOCKED: {
     kind: 'terminal',
     meaning: 'Another process has the embedded database open.',
@@ -154,18 +148,8 @@ export const errorCodes = Object.freeze({
     meaning: 'More work waits in this process than it accepts.',
     hint: 'Submit more slowly, or add workers.',
   },
-  NO_WORKER: {
-    kind: 'retryable',
-    meaning: 'No live worker has the agent version of the run; the run waits.',
-    hint: 'Start a worker that has this agent version.',
-  },
 
   // How a step or a run fails
-  STEP_FAILED: {
-    kind: 'terminal',
-    meaning: 'A step threw an error, and its attempts are used up.',
-    hint: "See the step's recorded error.",
-  },
   STEP_TIMEOUT: {
     kind: 'retryable',
     meaning: 'A step took longer than its timeout.',
@@ -232,11 +216,6 @@ export const errorCodes = Object.freeze({
     kind: 'terminal',
     meaning: "The tenant is suspended; the run's record is kept.",
     hint: 'Resume the tenant, then submit again.',
-  },
-  POLICY_DENIED: {
-    kind: 'terminal',
-    meaning: 'A policy refused the run or step.',
-    hint: "See the policy named in the run's evaluation.",
   },
   POLICY_VIOLATION: {
     kind: 'terminal',

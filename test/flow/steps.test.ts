@@ -108,7 +108,7 @@ describeOnDatabases('steps', (open) => {
   })
 
   it.each([
-    ['a terminal error', () => Promise.reject(new AppError('POLICY_DENIED', 'no'))],
+    ['a terminal error', () => Promise.reject(new AppError('POLICY_VIOLATION', 'no'))],
     ['a wrong program', () => Promise.reject(new TypeError('x is not a function'))],
   ])('are not retried after %s', async (_what, fail) => {
     let ran = 0

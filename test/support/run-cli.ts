@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 
 const MAIN = fileURLToPath(new URL('../../src/surface/cli/main.ts', import.meta.url))
-const TIMEOUT_MS = 60_000
+const TIMEOUT_MS = 110_000
 
 export interface CliOptions {
   readonly cwd?: string

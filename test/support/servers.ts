@@ -5,7 +5,6 @@ import type { RedisServer } from './redis-server.ts'
 import { query, type Servers } from './start-servers.ts'
 
 export type { OwnPostgres, PostgresServer } from './postgres-server.ts'
-export { startPostgres } from './postgres-server.ts'
 export type { OwnRedis, RedisServer } from './redis-server.ts'
 export { startRedis } from './redis-server.ts'
 
@@ -16,12 +15,12 @@ declare module 'vitest' {
 }
 
 /** The PostgreSQL servers of this run of the tests, oldest first. */
-export function postgresServers(): readonly PostgresServer[] {
+function postgresServers(): readonly PostgresServer[] {
   return inject('servers').postgres
 }
 
 /** The Redis of this run. Only when it is `owned` may a test flush it; to restart one, `startRedis()` your own. */
-export function redisServer(): RedisServer | undefined {
+function redisServer(): RedisServer | undefined {
   return inject('servers').redis
 }
 

@@ -57,7 +57,7 @@ const FIND = statement(
           reason, priority, ready_at as "readyAt", due_at as "dueAt", worker_id as "workerId", lease_token as "leaseToken",
           worker_losses as "workerLosses", timeout_ms::float8 as "timeoutMs", active_ms::float8 as "activeMs", active_since as "activeSince",
           execution_started_at as "executionStartedAt", execution_ended_at as "executionEndedAt", stop,
-          pending::jsonb as pending, transitions, expectations, observability, idempotency_key as "idempotencyKey",
+          pending, transitions, expectations, observability, idempotency_key as "idempotencyKey",
           created_at as "createdAt", ended_at as "endedAt", input, output, error, metadata
      from concordat.runs
     where tenant_id = any(case when $1::text is null then array(select tenant_id from concordat.tenants) else array[$1] end)
@@ -66,8 +66,8 @@ const FIND = statement(
 
 /** One run with its payloads; of any tenant when `tenantId` is null (for operators). Null when there is none. */
 export async function findRun(tx: Tx, tenantId: string | null, runId: string): Promise<RunRow | null> {
-  const [row] = await tx.query<RunRow>(FIND, [tenantId, runId])
-  return row ?? null
+  const [row] = await tx.query<Omit<RunRow, 'pending'> & { readonly pending: string | null }>(FIND, [tenantId, runId])
+  return row ? { ...row, pending: row.pending === null ? null : JSON.parse(row.pending) } : null
 }
 
 const STATUSES = statement(

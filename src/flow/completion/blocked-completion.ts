@@ -1,6 +1,7 @@
 import { raiseAlert } from '../../domains/alerts/alerts.ts'
 import { type DomainAck, writeAcks } from '../../domains/audit/audit.ts'
 import { type PendingEnd, RunPhase, type Transition, walk } from '../../domains/runs/runs.ts'
+import { AppError } from '../../foundation/app-error.ts'
 import { backoffMs } from '../../foundation/backoff.ts'
 import { safeText } from '../../foundation/payload-codec.ts'
 import type { Tx } from '../../foundation/storage/storage.ts'
@@ -67,7 +68,8 @@ export async function block(
   }
   const parked = await options.database.transaction(async (tx) => {
     const held = (await holdRuns(tx, [request.lease])).get(request.lease.runId)
-    return held ? park(tx, options, request, held, pending, retryInMs) : false
+    const contractMet = !(failure.cause instanceof AppError && failure.cause.code === 'CONTRACT_UNMET')
+    return held ? park(tx, options, request, held, pending, retryInMs, contractMet) : false
   })
   if (!parked) return { kind: 'lease_lost' }
   await alertOnce(options, request, pending)
@@ -81,21 +83,20 @@ function park(
   { phase }: HeldRun,
   pending: PendingEnd,
   retryInMs: number,
+  contractMet: boolean,
 ): Promise<boolean> {
-  const transitions = phase === RunPhase.EXECUTING ? toFinalizing(clock.now()) : []
-  const parkedIn = phase === RunPhase.EXECUTING ? RunPhase.FINALIZING : phase
+  const transitions = walkToParking(phase, contractMet, clock.now())
+  const parkedIn = transitions.at(-1)?.to ?? phase
   return blockRun(tx, { ...lease, phase: parkedIn, pending, retryInMs, transitions })
 }
 
-function toFinalizing(at: Date): Transition[] {
-  return walk(
-    RunPhase.EXECUTING,
-    [
-      [RunPhase.GOVERNANCE_CHECK, 'its work has ended'],
-      [RunPhase.FINALIZING, 'every expectation can be met'],
-    ],
-    at,
-  )
+/** A run that has executed goes as far as it may: to FINALIZING, or only to the check that its contract did not pass. */
+function walkToParking(phase: RunPhase, contractMet: boolean, at: Date): Transition[] {
+  const checked = [RunPhase.GOVERNANCE_CHECK, 'its work has ended'] as const
+  const finalizing = [RunPhase.FINALIZING, 'every expectation can be met'] as const
+  const path =
+    phase === RunPhase.EXECUTING ? [checked, finalizing] : phase === RunPhase.GOVERNANCE_CHECK ? [finalizing] : []
+  return walk(phase, contractMet ? path : path.filter((step) => step === checked), at)
 }
 
 /** After the run is parked, not with it: an alert that can't be stored must not keep the run from being tried again. */

@@ -51,6 +51,10 @@ export function endedOutcome(
 ): TransactionOutcome {
   const fields = { runId: held.runId, phase: TransactionPhase.COMMITTED, domains, durationMs }
   const result = new TransactionResult(fields, () => untilPublished(options.database, held))
+  if (held.stop && finished.stop?.confirmedAt) {
+    const stoppedInMs = finished.stop.confirmedAt.getTime() - Date.parse(held.stop.requestedAt)
+    options.metrics.histogram('concordat_stop_duration_seconds').observe({}, stoppedInMs / 1_000)
+  }
   return { kind: 'ended', status: finished.outcome, phase: finished.phase, finished, result }
 }
 

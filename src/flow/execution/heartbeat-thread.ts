@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import { parentPort, workerData } from 'node:worker_threads'
 import pg from 'pg'
-import { SHARED, type ThreadData, type ThreadMessage, wallMs } from './heartbeat.ts'
+import { SHARED, type ThreadData, type ThreadMessage, wallMs } from './heartbeat-protocol.ts'
 
 const { databaseUrl, statement, workerId, intervalMs, graceMs, shared } = workerData as ThreadData
 const view = new Float64Array(shared)

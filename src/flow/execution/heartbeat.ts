@@ -1,7 +1,7 @@
 import { Worker as Thread } from 'node:worker_threads'
 import { createTicker, defineService, type Service } from '../../foundation/service.ts'
-import type { Statement } from '../../foundation/storage/storage.ts'
 import { HEARTBEAT, type HeartbeatReply } from '../kernel/kernel.ts'
+import { SHARED, type ThreadData, type ThreadMessage, wallMs } from './heartbeat-protocol.ts'
 
 /** What a worker hears from its heartbeat. `null`: its lease is lost. */
 export interface HeartbeatOptions {
@@ -34,35 +34,6 @@ export function inlineHeartbeat(
     },
     stop: ticker.stop,
   })
-}
-
-/** What the main thread shares with the heartbeat's, as milliseconds since the epoch. */
-export const SHARED = { loopAliveAt: 0, earliestDeadlineAt: 1 } as const
-export const NO_DEADLINE = Number.MAX_SAFE_INTEGER
-
-export interface ThreadData {
-  readonly databaseUrl: string
-  readonly statement: Statement
-  readonly workerId: string
-  readonly intervalMs: number
-  readonly graceMs: number
-  readonly shared: SharedArrayBuffer
-}
-
-export type ThreadMessage =
-  | { readonly kind: 'up' }
-  | {
-      readonly kind: 'reply'
-      readonly reply: HeartbeatReply | null
-      readonly roundTripMs: number
-      /** By `wallMs` of the thread. */
-      readonly receivedAtMs: number
-    }
-  | { readonly kind: 'error'; readonly message: string }
-
-/** A time that threads of one process share and that no one can set, in milliseconds. */
-export function wallMs(): number {
-  return performance.timeOrigin + performance.now()
 }
 
 /** Built code has another ending than source, and a thread's file is not an import that the compiler rewrites. */

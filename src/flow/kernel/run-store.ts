@@ -8,7 +8,7 @@ export interface HeldRun extends RunKey {
   readonly agent: string
   readonly phase: RunPhase
   /** Who asked for a stop, and why; null when nobody did. */
-  readonly stop: { readonly by: string; readonly why: string } | null
+  readonly stop: { readonly requestedAt: string; readonly by: string; readonly why: string } | null
   readonly expectations: readonly AuditExpectation[]
   /** `domain/action` of the SUCCESS acks that are stored already. */
   readonly acked: readonly string[]

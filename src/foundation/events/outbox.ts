@@ -28,8 +28,8 @@ export const EVENTS_PER_ENTRY_MAX = 100
 const ENTRY_CHARS_MAX = 262_144
 
 /*
- * The filter never filters. It gives the transaction its id before the first outbox_id is drawn, so that every
- * outbox_id below a committed one belongs to a transaction that a snapshot knows of: the relay's scan relies on it.
+ * The filter never filters. It gives the transaction its id before the first outbox_id is drawn: the relay tells by the
+ * ids of transactions which outbox_ids can still appear.
  */
 const APPEND = statement(
   'outbox_append',

@@ -2,7 +2,7 @@ import { agreement, type DemoAudience, type DemoOutcome, runDemo, type Scene, te
 import type { FootprintCounts } from '../footprint/footprint.ts'
 import type { RunReport } from '../library/library.ts'
 import { defineCommand } from './command.ts'
-import { count, duration } from './format.ts'
+import { count, duration, fillLines } from './format.ts'
 import { onInterruption } from './interruption.ts'
 import { toJson } from './json.ts'
 import { commandConfig, commandLog } from './session.ts'
@@ -43,7 +43,7 @@ function narrator(terminal: Terminal): DemoAudience {
   return {
     opening: (folder) => {
       out(style('bold', 'concordat demo'))
-      for (const line of wrap(INTRODUCTION, terminal.columns - 2)) out(`  ${line}`)
+      for (const line of fillLines(INTRODUCTION.split(' '), terminal.columns - 2)) out(`  ${line}`)
       out(style('dim', `  Embedded database in ${folder}, removed at the end.`))
       out('')
       hide = terminal.live(() => terminal.styleErr('dim', '  creating the database …'))
@@ -69,7 +69,7 @@ function sceneLines(terminal: Terminal, scene: Scene, report: RunReport): string
   const { style, columns } = terminal
   const { agent, about, staged } = scene
   const indent = ' '.repeat(NAME_CHARS + 4)
-  const block = (text: string) => wrap(printable(text, 500), columns - indent.length)
+  const block = (text: string) => fillLines(printable(text, 500).split(' '), columns - indent.length)
   const took = duration((report.endedAt?.getTime() ?? 0) - report.createdAt.getTime())
   const [ended = '', ...more] = block(`→ ${report.status} after ${took}: ${tellEnd(scene, report)}`)
   const lines = [
@@ -81,16 +81,6 @@ function sceneLines(terminal: Terminal, scene: Scene, report: RunReport): string
   return lines.map((line, index) =>
     index === 0 ? `  ${style('bold', agent.padEnd(NAME_CHARS))}  ${line}` : indent + line,
   )
-}
-
-function wrap(text: string, chars: number): string[] {
-  const lines = ['']
-  for (const word of text.split(' ')) {
-    const line = lines.at(-1) ?? ''
-    if (line !== '' && line.length + 1 + word.length > chars) lines.push(word)
-    else lines[lines.length - 1] = line === '' ? word : `${line} ${word}`
-  }
-  return lines
 }
 
 function showEnd(terminal: Terminal, { reports, counts, surprises, holds }: DemoOutcome, tookMs: number): void {

@@ -11,10 +11,8 @@ const NEXT_COMMANDS: { readonly [Code in ErrorCode]?: string } = {
   INVALID_CONFIGURATION: 'concordat doctor',
   DATABASE_UNREACHABLE: 'concordat doctor',
   BUS_UNREACHABLE: 'concordat doctor',
-  SCHEMA_OUTDATED: 'concordat migrate',
   SCHEMA_NEWER: 'concordat migrate --check',
   RUN_NOT_FOUND: 'concordat runs list',
-  NO_WORKER: 'concordat worker',
 }
 
 /** A command line that can't be understood: `path` is the command whose help tells more. */

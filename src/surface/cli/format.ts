@@ -46,6 +46,17 @@ export function plural(n: number, one: string, many = `${one}s`): string {
   return `${count(n)} ${n === 1 ? one : many}`
 }
 
+/** Puts items into lines of at most so many characters; one that is longer has a line for itself. */
+export function fillLines(items: readonly string[], chars: number, separator = ' '): string[] {
+  const lines: string[] = []
+  for (const item of items) {
+    const longer = lines.length > 0 ? lines.at(-1) + separator + item : ''
+    if (longer !== '' && longer.length <= chars) lines[lines.length - 1] = longer
+    else lines.push(item)
+  }
+  return lines
+}
+
 function pad(value: number): string {
   return String(Math.floor(value)).padStart(2, '0')
 }

@@ -90,15 +90,14 @@ function progressOf({ lines, malformed, runIds, share: read }: Submissions, { en
 
 /** Runs that had no time to end are released, or still queued: the next replay or any worker goes on with them. */
 async function interrupted(
-  { terminal, args }: ReplayContext,
+  { terminal }: ReplayContext,
   concordat: Concordat,
   { lines, runIds }: Submissions,
   watch: EndWatch,
 ): Promise<ExitCode> {
   await concordat.stop()
   await watch.look()
-  const progress = `${plural(lines, 'line')} read, ${plural(runIds.size, 'run')} submitted, ${count(watch.ended)} of them ended`
-  terminal.err(`Interrupted: ${progress}. The same command goes on where it stopped:`)
-  terminal.err(`  concordat replay ${args.join(' ')}`)
+  const done = `${plural(lines, 'line')} read, ${plural(runIds.size, 'run')} submitted, ${count(watch.ended)} of them ended`
+  terminal.err(`Interrupted: ${done}. The same command goes on where this one stopped.`)
   return 1
 }

@@ -2,7 +2,7 @@ import { usdFromNano } from '../../foundation/money.ts'
 import type { Tx } from '../../foundation/storage/storage.ts'
 import { type Counts, countFootprints } from '../footprint/footprint.ts'
 import type { Canvas } from './canvas.ts'
-import { count, duration, plural, usd } from './format.ts'
+import { count, duration, fillLines, plural, usd } from './format.ts'
 import type { Submissions } from './replay-submit.ts'
 import { styledOutcome, styledStatus } from './status-style.ts'
 
@@ -68,33 +68,35 @@ export function isSound({ malformed, audit, outbox, runs }: ReplaySummary): bool
   return malformed === 0 && audit.COMPLETE === ended && outbox.unpublished === 0
 }
 
+const LABEL_CHARS = 11
+
 /** The same for people. */
 export function summaryLines(canvas: Canvas, summary: ReplaySummary): string[] {
   const { lines, malformed, submitted, runs, steps, audit, outbox, events, seconds } = summary
   const ended = Object.values(runs).reduce((sum, n) => sum + n, 0)
-  const byOutcome = (counts: Counts, shown: (name: string) => string = (name) => styledOutcome(canvas, name)) => {
-    const present = Object.entries(counts).filter(([, n]) => n > 0)
-    return present.map(([name, n]) => `${count(n)} ${shown(name)}`).join('  ') || 'none'
-  }
-  const row = (name: string, text: string) => `  ${canvas.style('dim', name.padEnd(11))}  ${text}`
   const wrong = malformed > 0 ? `, ${canvas.style('red', `${count(malformed)} malformed`)}` : ''
+  const row = (name: string, ...texts: string[]) => {
+    return texts.map((text, i) => `  ${canvas.style('dim', (i === 0 ? name : '').padEnd(LABEL_CHARS))}  ${text}`)
+  }
+  const outcomes = (counts: Counts) => items(counts, (name) => styledOutcome(canvas, name)).join('  ')
+  const statuses = items(runs, (status) => styledStatus(canvas, status as keyof typeof runs))
+  const eventChars = canvas.columns - LABEL_CHARS - 4
   return [
     `${canvas.style('bold', plural(ended, 'run'))} of ${plural(lines, 'line')}${wrong}; ${count(submitted)} new, in ${duration(seconds * 1_000)}`,
-    row(
-      'runs',
-      byOutcome(runs, (status) => styledStatus(canvas, status as keyof typeof runs)),
-    ),
-    row('incidents', byOutcome(summary.incidents)),
-    row('evaluations', byOutcome(summary.evaluations)),
-    row('traces', byOutcome(summary.traces)),
-    row('audit', byOutcome(audit)),
-    row('steps', count(steps)),
-    row('tokens', `${count(summary.tokensIn)} in  ${count(summary.tokensOut)} out`),
-    row('cost', usd(summary.costUsd)),
-    row(
-      'events',
-      byOutcome(events, (type) => type),
-    ),
-    row('outbox', `${count(outbox.unpublished)} unpublished`),
+    ...row('runs', statuses.join('  ')),
+    ...row('incidents', outcomes(summary.incidents)),
+    ...row('evaluations', outcomes(summary.evaluations)),
+    ...row('traces', outcomes(summary.traces)),
+    ...row('audit', outcomes(audit)),
+    ...row('steps', count(steps)),
+    ...row('tokens', `${count(summary.tokensIn)} in  ${count(summary.tokensOut)} out`),
+    ...row('cost', usd(summary.costUsd)),
+    ...row('events', ...fillLines(items(events, String), eventChars, '  ')),
+    ...row('outbox', `${count(outbox.unpublished)} unpublished`),
   ]
+}
+
+function items(counts: Counts, shown: (name: string) => string): string[] {
+  const present = Object.entries(counts).filter(([, n]) => n > 0)
+  return present.length === 0 ? ['none'] : present.map(([name, n]) => `${count(n)} ${shown(name)}`)
 }
