@@ -1,9 +1,10 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { z } from 'zod'
 import { defineAgent, type Tx } from '../src/index.ts'
+import type { TestRuntime } from '../src/testing/testing.ts'
 import { describeOnDatabases } from './flow/support/databases.ts'
 import { cliOn } from './support/cli-in-process.ts'
 import type { CliResult } from './support/run-cli.ts'
@@ -18,7 +19,7 @@ const failing = defineAgent({
   name: 'failing',
   version: '2',
   run: () => {
-    throw new Error('it broke \u001b[31m')
+    throw new Error('it broke \u001b[31m\0')
   },
 })
 const secret = defineAgent({ name: 'secret', version: '1', run: () => null })
@@ -37,11 +38,12 @@ const error = ({ err }: CliResult) => JSON.parse(err).error
 
 describeOnDatabases('the commands on runs', (open) => {
   let cli: ReturnType<typeof cliOn>
+  let runtime: TestRuntime
   let database: Tx
   /** The same while a worker is alive. */
   let cliWithWorker: ReturnType<typeof cliOn>
   beforeAll(async () => {
-    const runtime = await open({
+    runtime = await open({
       agents: [greeter, failing, secret],
       authorize: ({ agent }) => agent !== 'secret' || 'nobody runs this',
       started: false,
@@ -142,7 +144,7 @@ describeOnDatabases('the commands on runs', (open) => {
     expect(json(asJson)).toMatchObject({
       status: 'failed',
       reason: 'AGENT_FAILED',
-      error: { message: 'it broke \u001b[31m' },
+      error: { message: 'it broke \u001b[31m\0' },
     })
   })
 
@@ -248,16 +250,21 @@ describeOnDatabases('the commands on runs', (open) => {
     await database.query(
       'create trigger refuse before insert on concordat.incidents for each row execute function concordat.refuse()',
     )
-    const { out } = await cli('runs', 'submit', '--agent', 'failing', '--input', '"\\u0000"')
-    const runId = out.trim()
-    await cli('runs', 'stop', runId, '--why', 'it is blocked')
+    const runId = await submitted('--agent', 'failing')
+    await runtime.start()
+    await vi.waitFor(async () => {
+      expect(json(await cli('runs', 'get', runId, '--json')).pending?.blockedBy).toBe('incidents')
+    })
+    await runtime.concordat.stop()
     const blocked = await cli('runs', 'get', runId)
-    expect(blocked.out).toMatch(/blocked by {2}incidents \(after NOT_STARTED, 3 tries, next try in .*no room/)
+    expect(blocked.out).toMatch(
+      /FINALIZING[\s\S]*blocked .*incidents refused after NOT_STARTED: no room; \d+ tries, next try/,
+    )
     const refused = await cli('runs', 'finalize', runId, '--json')
     expect(refused.code).toBe(1)
     expect(error(refused)).toMatchObject({ code: 'TRANSACTION_FAILED', message: expect.stringContaining('no room') })
     await database.query('drop trigger refuse on concordat.incidents')
-    expect(await cli('runs', 'finalize', runId)).toMatchObject({ code: 0, out: `Run ${runId} is finalised: cancelled.\n` })
+    expect(await cli('runs', 'finalize', runId)).toMatchObject({ code: 0, out: `Run ${runId} is finalised: failed.\n` })
   })
 
   test('lists are paged, filtered, and tell the next page', async () => {

@@ -3,7 +3,7 @@ import { createDatabase, describeOnPostgres } from '../support/servers.ts'
 import { killWorkers } from '../torture/kill-workers.ts'
 
 /** On each version of PostgreSQL. */
-const KILLS = 12
+const KILLS = 10
 
 describeOnPostgres('workers that are killed', (server) => {
   it(`at ${KILLS} random moments lose no run, no step and no event, and show no half-ended run`, {

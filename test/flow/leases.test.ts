@@ -177,62 +177,72 @@ describeOnDatabases('a lease', (open) => {
 
 describeOnPostgres('a worker process', (server) => {
   const { later, closeLater } = closing()
-  let database: pg.Pool
-  let url: string
-  let watcher: TestRuntime
-  beforeAll(async () => {
-    gates = new Gates()
-    visits.clear()
-    const created = await createDatabase(server)
-    url = created.url
-    later(created.drop)
-    database = new pg.Pool({ connectionString: url, max: 2 })
+
+  /** A database of the test's own, and a runtime that submits and looks on. */
+  async function arena() {
+    const { url, drop } = await createDatabase(server)
+    later(drop)
+    const database = new pg.Pool({ connectionString: url, max: 2 })
     later(() => database.end())
     await database.query(CREATE_WITNESS)
-    watcher = closeLater(await createTestRuntime({ databaseUrl: url, agents: crashAgents(database), started: false }))
-  })
-  const worker = async (env?: Record<string, string>) => {
-    const started = startWorker(url, env)
-    later(async () => {
-      started.signal('SIGCONT')
-      started.signal('SIGKILL')
-      await started.exited
-    })
-    await started.ready
-    return started
-  }
-  const rowsOf = async (runId: string) => {
-    const tables = ['runs', 'steps', 'incidents', 'policy_evaluations', 'traces', 'audit_acks', 'outbox']
-    const rows = tables.map((table) =>
-      database.query(`select * from concordat.${table} where run_id = $1 order by 1, 2, 3`, [runId]),
+    const watcher = closeLater(
+      await createTestRuntime({ databaseUrl: url, agents: crashAgents(database), started: false }),
     )
-    return (await Promise.all(rows)).map((result) => result.rows)
+    const worker = (env?: Record<string, string>) => {
+      const started = startWorker(url, env)
+      later(async () => {
+        started.signal('SIGCONT')
+        started.signal('SIGKILL')
+        await started.exited
+      })
+      return started
+    }
+    const rowsOf = async (runId: string) => {
+      const tables = ['runs', 'steps', 'incidents', 'policy_evaluations', 'traces', 'audit_acks', 'outbox']
+      const select = (table: string) =>
+        database.query(`select * from concordat.${table} where run_id = $1 order by 1, 2, 3`, [runId])
+      return (await Promise.all(tables.map(select))).map((result) => result.rows)
+    }
+    const workersOf = async (pid: number) => {
+      const sql = 'select worker_id from concordat.workers where process like $1'
+      const { rows } = await database.query<{ worker_id: string }>(sql, [`%:${pid}`])
+      return rows.map((row) => row.worker_id)
+    }
+    return { database, watcher, worker, rowsOf, workersOf }
   }
 
-  it('that stands still past its lease, then goes on, can’t write anything any more', { timeout: 60_000 }, async () => {
-    const frozen = await worker()
+  it.concurrent('that stands still past its lease, then goes on, can’t write anything any more', {
+    timeout: 60_000,
+  }, async () => {
+    const { database, watcher, worker, rowsOf, workersOf } = await arena()
+    const workers = [worker(), worker()]
+    await Promise.all(workers.map(({ ready }) => ready))
     const handle = await watcher.runs.submit({ tenant: 'default', agent: 'waits for a word' })
-    const said = (word: string) => async () => {
-      return (
-        (await database.query(`select from witness where run_id = $1 and step_key = $2`, [handle.runId, word]))
-          .rowCount ?? 0
-      )
+    const cameHere = async () => {
+      const sql = `select from witness where run_id = $1 and step_key = 'here'`
+      return (await database.query(sql, [handle.runId])).rowCount ?? 0
     }
-    await until(said('here'), (count) => count === 1)
+    await until(cameHere, (times) => times === 1)
     const { workerId } = await watcher.runs.get('default', handle.runId)
+    const isHolder = await Promise.all(workers.map(async ({ pid }) => (await workersOf(pid)).includes(workerId ?? '')))
+    const [frozen, other] = isHolder[0] ? [workers[0]!, workers[1]!] : [workers[1]!, workers[0]!]
     frozen.signal('SIGSTOP')
-    const other = await worker()
-    await until(said('here'), (count) => count === 2)
+    await until(cameHere, (times) => times === 2)
     await database.query(`insert into witness values ($1, 'go on', false, false)`, [handle.runId])
     const run = await watcher.ended(handle)
     expect(run).toMatchObject({ status: 'succeeded', output: other.pid, workerLosses: 1 })
-    await until(async () => (await rowsOf(handle.runId))[6]?.every((row) => row.published_at !== null), Boolean)
-    const before = await rowsOf(handle.runId)
+    const isPublished = (rows: unknown[][]) => rows[6]?.every((row) => (row as { published_at: unknown }).published_at)
+    const before = await until(
+      () => rowsOf(handle.runId),
+      (rows) => isPublished(rows) === true,
+    )
+
+    // It goes on in the step that it was in, is refused, and starts over under a new name.
     frozen.signal('SIGCONT')
-    // It goes on with the step that it was in, is refused, and starts over under a new name.
-    const workers = async () =>
-      (await database.query(`select worker_id from concordat.workers where process like $1`, [`%:${frozen.pid}`])).rows
-    await until(workers, (rows) => rows.length === 1 && rows[0].worker_id !== workerId)
+    await until(
+      () => workersOf(frozen.pid),
+      (ids) => ids.length === 1 && ids[0] !== workerId,
+    )
     expect(await rowsOf(handle.runId)).toEqual(before)
     other.signal('SIGTERM')
     await other.exited
@@ -244,18 +254,16 @@ describeOnPostgres('a worker process', (server) => {
     expect((await database.query('select from concordat.workers')).rowCount).toBe(0)
   })
 
-  it('whose event loop is blocked for three leases keeps its run', { timeout: 60_000 }, async () => {
-    const blocked = await worker({ LEASE_SECONDS: '2' })
+  it.concurrent('whose event loop is blocked for three leases keeps its run', { timeout: 60_000 }, async () => {
+    const { watcher, worker } = await arena()
+    const blocked = worker({ LEASE_SECONDS: '2' })
+    const other = worker()
     const handle = await watcher.runs.submit({ tenant: 'default', agent: 'blocks', input: 6_500 })
-    await until(
-      () => watcher.runs.get('default', handle.runId),
-      ({ workerId }) => workerId !== null,
-    )
-    const other = await worker()
     const run = await watcher.ended(handle)
     expect(run).toMatchObject({ status: 'succeeded', output: 'done', workerLosses: 0, leaseToken: 1 })
-    expect(run.activeMs).toBeGreaterThan(6_000)
+    expect(run.activeMs).toBeGreaterThan(6_400)
     for (const each of [blocked, other]) {
+      await each.ready
       each.signal('SIGTERM')
       await each.exited
     }

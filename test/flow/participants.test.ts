@@ -60,7 +60,7 @@ describeOnDatabases('participants', (open) => {
   const blocked = ({ runId }: { runId: string }) => {
     return until(
       () => runtime.runs.get('default', runId),
-      ({ alerts }) => alerts.length > 0,
+      ({ alerts, pending }) => alerts.length > 0 && pending !== null,
     )
   }
 

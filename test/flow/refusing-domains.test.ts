@@ -48,7 +48,7 @@ async function endTogether(runtime: TestRuntime, table: RefusingTable) {
 const blocked = async (runtime: TestRuntime, { runId }: { runId: string }) => {
   return until(
     () => runtime.runs.get('default', runId),
-    (run) => run.alerts.length > 0,
+    (run) => run.alerts.length > 0 && run.pending !== null, // a report is read table by table
   )
 }
 
@@ -181,6 +181,36 @@ describeOnDatabases('a domain that refuses', (open) => {
     await heal()
     for (const run of await Promise.all(refused.map((handle) => runtime.ended(handle))))
       expect(successAcks(run)).toEqual(FIVE_ACKS)
+  })
+})
+
+describeOnDatabases('a contract that is not met', (open) => {
+  it.each([
+    ['atomic', {}],
+    ['legacy', { governanceProfile: undefined, racRollbackAuditEnabled: false }],
+  ])('keeps the run in GOVERNANCE_CHECK on the %s path, until it is met', async (_path, config) => {
+    const runtime = await open({ agents: [together], config })
+    const gate = crypto.randomUUID()
+    const handle = await runtime.runs.submit({ tenant: 'default', agent: 'together', input: gate })
+    await gates.at(handle.runId).reached
+    const setDeadline = (deadline: string) =>
+      runtime.database.query(
+        `update concordat.runs set expectations = jsonb_set(expectations, '{1,deadlineMs}', $2::jsonb) where run_id = $1`,
+        [handle.runId, deadline],
+      )
+    await setDeadline('null')
+    gates.at(gate).open()
+    const parked = await blocked(runtime, handle)
+    expect(parked).toMatchObject({ status: 'running', phase: 'GOVERNANCE_CHECK', incident: null, evaluation: null })
+    const error = expect.stringContaining('incidents/create_incident has no deadline')
+    expect(parked.pending).toMatchObject({ blockedBy: 'audit', phaseReached: 'NOT_STARTED', error })
+    const { result, findings } = await runtime.concordat.audit.reconcile('default', handle.runId)
+    expect([result, findings[0]?.kind]).toEqual(['INCOMPLETE', 'invalid_contract'])
+    await setDeadline('5000')
+    const run = await runtime.ended(handle)
+    expect(successAcks(run)).toEqual(FIVE_ACKS)
+    expect(walked(run)).toEqual(WALK_TO_COMPLETED)
+    expect(run.acks).toHaveLength(5) // nothing was ever done that had to be undone
   })
 })
 

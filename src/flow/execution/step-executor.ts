@@ -145,7 +145,7 @@ export class StepExecutor {
   /** It was started and its worker died: whether it took effect is not known. Idempotent steps never get here. */
   #unknown(step: PlannedStep, recorded: StepRecord): Promise<Json> {
     if (step.spec.sideEffects === false) return this.#attempt(step, recorded.attempt)
-    const message = `step ${step.key} was started by a worker that died; whether it took effect is not known`
+    const message = `step ${step.key} was started and then interrupted; whether it took effect is not known`
     return this.#fail(step, recorded.attempt, serializeError(new AppError('STEP_UNKNOWN', message)))
   }
 

@@ -17,7 +17,7 @@ export function headerLines(canvas: Canvas, { report, now, unclaimedBecause }: R
     ['created', `${timestamp(createdAt)}, ${age(now.getTime() - createdAt.getTime())} ago`],
     ['ended', endedAt && `${timestamp(endedAt)}, after ${duration(endedAt.getTime() - createdAt.getTime())}`],
     ['waits for', waitingFor(report, now, unclaimedBecause)],
-    ['blocked by', blockedBy(report, now)],
+    ['blocked', blockedBy(report, now)],
     ['stop', stopOf(report)],
     ['workers', report.workerLosses > 0 ? `${report.workerLosses} lost while they executed it` : null],
     ['trace', report.observability === 'FULL' ? null : `observability ${report.observability}`],
@@ -71,11 +71,10 @@ function waitingSince({ steps }: RunReport): Date | null {
 
 function blockedBy({ pending, dueAt }: RunReport, now: Date): string | null {
   if (pending === null) return null
-  const { blockedBy: domain, phaseReached, attempts, error, end } = pending
+  const { attempts, error, end } = pending
   const nextTry = dueAt ? `next try ${fromNow(dueAt, now)}` : 'is being tried now'
-  if (domain === null) return `nothing: it ends as ${end.outcome} (${end.reason}); ${nextTry}`
-  const reached = `after ${phaseReached}, ${attempts === 1 ? '1 try' : `${attempts} tries`}, ${nextTry}`
-  return `${domain} (${reached}): ${printable(error ?? 'no reason given', TEXT_CHARS_MAX)}`
+  if (error === null) return `nothing: it ends as ${end.outcome} (${end.reason}); ${nextTry}`
+  return `${printable(error, TEXT_CHARS_MAX)}; ${attempts === 1 ? '1 try' : `${attempts} tries`}, ${nextTry}`
 }
 
 function stopOf({ stop }: RunReport): string | null {

@@ -175,9 +175,15 @@ describe('a run that does not go on says why', () => {
       output: null,
       lastStepRecorded: true,
     } as const
-    const pending = { end, attempts: 3, blockedBy: 'incidents', phaseReached: 'NOT_STARTED', error: 'disk full' }
+    const pending = {
+      end,
+      attempts: 3,
+      blockedBy: 'incidents',
+      phaseReached: 'NOT_STARTED',
+      error: 'incidents refused after NOT_STARTED: disk full',
+    }
     expect(shown({ phase: 'FINALIZING', pending, dueAt: at(11_000) })).toContain(
-      '  blocked by  incidents (after NOT_STARTED, 3 tries, next try in 1.00 s): disk full',
+      '  blocked     incidents refused after NOT_STARTED: disk full; 3 tries, next try in 1.00 s',
     )
   })
 

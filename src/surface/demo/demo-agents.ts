@@ -1,18 +1,9 @@
-import { hash } from 'node:crypto'
-import { existsSync } from 'node:fs'
-import { dirname, join } from 'node:path'
+import { dirname } from 'node:path'
 import { z } from 'zod'
 import { type Agent, defineAgent } from '../../domains/agents/agents.ts'
 import { scriptedModel } from '../../flow/execution/execution.ts'
-import {
-  CODE_ROOT,
-  codePaths,
-  documentPaths,
-  measureFile,
-  PACKAGE_ROOT,
-  type PackageFile,
-  readPackageFile,
-} from './package-files.ts'
+import { codePaths, measureFile, READS, readPackageFile } from './package-files.ts'
+import { census, exported, ledger, links } from './reading-agents.ts'
 
 /** Where the demo takes part in what its agents do: the only places that are not work. */
 export interface Stage {
@@ -22,10 +13,6 @@ export interface Stage {
   untilResumed(signal: AbortSignal): Promise<void>
 }
 
-/** Reading may simply happen again after a crash. */
-const READS = { sideEffects: false } as const
-const FOLDERS_MAX = 8
-const DOCUMENTS_MAX = 20
 const server = z.object({ server: z.string() })
 
 /** The agents of the demo. They read this package's own files and call the demo's server. */
@@ -44,72 +31,6 @@ export function demoAgents(stage: Stage): Agent[] {
     ledger(),
     survey(stage),
   ]
-}
-
-function census(): Agent {
-  return defineAgent({
-    name: 'census',
-    version: '1',
-    async run({ step }) {
-      const paths = await step.do('list the code', codePaths, READS)
-      const folders = Map.groupBy(paths, (path) => path.split('/').slice(0, 2).join('/'))
-      const counted: PackageFile[] = []
-      for (const [folder, own] of [...folders].slice(0, FOLDERS_MAX)) {
-        counted.push(...(await step.do(`count ${folder}`, () => Promise.all(own.map(measureFile)), READS)))
-      }
-      const sum = (field: 'lines' | 'words') => counted.reduce((total, file) => total + file[field], 0)
-      return { files: counted.length, lines: sum('lines'), words: sum('words') }
-    },
-  })
-}
-
-function exported(): Agent {
-  return defineAgent({
-    name: 'exports',
-    version: '1',
-    async run({ step }) {
-      const path = await step.do(
-        'find the index',
-        async () => (await codePaths()).find((path) => /\/index\.(ts|js)$/.test(path)),
-        READS,
-      )
-      const index = await step.do('read the index', () => readPackageFile(path ?? ''), READS)
-      const parts = [...index.matchAll(/from '(.+?)'/g)].map(([, target]) => target ?? '')
-      const missing = await step.do(
-        'look for what it exports',
-        () => parts.filter((part) => !existsSync(join(CODE_ROOT, part))),
-        READS,
-      )
-      return { parts: parts.length, missing }
-    },
-  })
-}
-
-function links(): Agent {
-  return defineAgent({
-    name: 'links',
-    version: '1',
-    async run({ step }) {
-      const pages = await step.do('list the documents', documentPaths, READS)
-      const broken: string[] = []
-      let links = 0
-      for (const page of pages.slice(0, DOCUMENTS_MAX)) {
-        const found = await step.do(`follow the links of ${page}`, () => followLinks(page), READS)
-        links += found.links
-        broken.push(...found.broken)
-      }
-      return { documents: pages.length, links, broken }
-    },
-  })
-}
-
-async function followLinks(page: string): Promise<{ links: number; broken: string[] }> {
-  const text = await readPackageFile(page)
-  const targets = [...text.matchAll(/\]\((?!\w+:|#)([^)#\s]+)/g)].map(([, target]) => target ?? '')
-  return {
-    links: targets.length,
-    broken: targets.filter((target) => !existsSync(join(PACKAGE_ROOT, dirname(page), target))),
-  }
 }
 
 /** A plan: no code at all. */
@@ -215,19 +136,6 @@ function watching(stage: Stage): Agent {
         while (!signal.aborted) await Promise.all((await codePaths()).map(measureFile))
       })
     },
-  })
-}
-
-function ledger(): Agent {
-  return defineAgent({
-    name: 'ledger',
-    version: '1',
-    run: ({ step }) =>
-      step.do(
-        'seal package.json',
-        async () => ({ sha256: hash('sha256', await readPackageFile('package.json')) }),
-        READS,
-      ),
   })
 }
 

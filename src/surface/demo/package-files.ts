@@ -15,6 +15,9 @@ export interface PackageFile {
 export const PACKAGE_ROOT = fileURLToPath(new URL('../../..', import.meta.url))
 export const CODE_ROOT = fileURLToPath(new URL('../..', import.meta.url))
 
+/** Steps that only read may simply run again after a crash. */
+export const READS = { sideEffects: false } as const
+
 const CODE = /\.(ts|js)$/
 const DOCUMENT = /\.md$/
 const FILES_MAX = 1_000
