@@ -91,7 +91,7 @@ describe('the embedded database', () => {
   let opened: Promise<Database> | undefined
   promises(() => {
     opened ??= sharedSnapshot().then(async (snapshot) => {
-      const database = await openEmbedded({ dataDir: IN_MEMORY, snapshot, sessionTimeoutMs: 300 })
+      const database = await openEmbedded({ dataDir: IN_MEMORY, snapshot, sessionTimeoutMs: 2_000 })
       later(() => database.close().catch(() => undefined)) // the last of its promises has closed it
       return database
     })
@@ -99,7 +99,11 @@ describe('the embedded database', () => {
   })
 
   it('answers a query outside of the transaction that awaits it with an error, not with silence', async () => {
-    const database = await openEmbedded({ dataDir: IN_MEMORY, snapshot: await sharedSnapshot(), sessionTimeoutMs: 300 })
+    const database = await openEmbedded({
+      dataDir: IN_MEMORY,
+      snapshot: await sharedSnapshot(),
+      sessionTimeoutMs: 2_000,
+    })
     later(() => database.close())
     const nested = database.transaction(async (tx) => {
       await tx.query('create table inside ()')

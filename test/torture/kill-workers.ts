@@ -28,6 +28,8 @@ export interface KillReport {
 }
 
 const OUTSTANDING_RUNS = 60
+/** How long some worker executes before the next kill: from within its first claim to some dozen runs later. */
+const ALIVE_MS = [10, 900] as const
 const SUBMIT_BATCH = 15
 const OBSERVE_MS = 15
 const SETTLE_MS = 90_000
@@ -48,7 +50,6 @@ export async function killWorkers({ databaseUrl, kills, seed, workers = 3, onKil
     for (let killed = 1; killed <= kills; killed++) {
       await pool.killOne(random)
       onKill?.(killed, load.runs)
-      await pause(between(random, 50, 700))
     }
     load.stop()
     await submitting
@@ -94,6 +95,7 @@ class WorkerPool {
 
   async killOne(random: () => number): Promise<void> {
     await Promise.any(this.#workers.map((worker) => worker.ready))
+    await pause(between(random, ...ALIVE_MS)) // counted from here, or a worker would die before it has claimed anything
     const victim = oneOf(
       random,
       this.#workers.filter((worker) => worker.isReady),

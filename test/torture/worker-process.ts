@@ -24,7 +24,7 @@ export function startWorker(databaseUrl: string, env: Record<string, string> = {
       GOVERNANCE_PROFILE: 'STRICT',
       EVENT_TRANSPORT: 'memory',
       LEASE_SECONDS: '1',
-      WORKER_CONCURRENCY: '20',
+      WORKER_CONCURRENCY: '8',
       DRAIN_TIMEOUT_SECONDS: '0',
       NODE_COMPILE_CACHE: join(tmpdir(), 'concordat-test-compile-cache'),
       ...env,

@@ -70,11 +70,13 @@ const CLAIM = statement(
      select worker_id from concordat.workers where worker_id = $1 and expires_at > clock_timestamp() for key share
    ),
    held as (
-     select r.tenant_id, r.run_id
-       from pick p join concordat.runs r on r.tenant_id = p.tenant_id and r.run_id = p.run_id
-      where r.ready_at is not null and p.turn <= coalesce(p.tenant_room, p.turn)
-      order by p.turn, p.rank
-      limit $2 for update of r skip locked
+     select row.ctid
+       from (select * from pick where turn <= coalesce(tenant_room, turn) order by turn, rank) p
+      cross join lateral (
+        select r.ctid from concordat.runs r
+         where r.tenant_id = p.tenant_id and r.run_id = p.run_id and r.ready_at is not null
+           for update skip locked) row
+      limit $2
    )
    update concordat.runs r
       set phase = 'EXECUTING', worker_id = alive.worker_id, lease_token = r.lease_token + 1,
@@ -82,7 +84,7 @@ const CLAIM = statement(
           execution_started_at = coalesce(r.execution_started_at, statement_timestamp()),
           transitions = case when r.phase = 'AUTHORIZED' then r.transitions || $8::jsonb else r.transitions end
      from held, alive
-    where r.tenant_id = held.tenant_id and r.run_id = held.run_id
+    where r.ctid = held.ctid
    returning r.tenant_id, r.run_id, r.agent, r.agent_version, r.agent_digest, r.phase, r.lease_token, r.input, r.metadata,
              r.timeout_ms, r.active_ms, r.worker_losses, r.stop is not null as stopped, r.execution_started_at = r.active_since as fresh`,
 )

@@ -62,9 +62,9 @@ const SWEEP_DUE = statement(
           due_at = case when r.pending is not null then clock_timestamp() + $2::int * interval '1 ms' end,
           lease_token = case when r.pending is null then r.lease_token else r.lease_token + 1 end,
           waiting = case when r.pending is null and r.phase = 'EXECUTING' then 'LEASE' else r.waiting end
-     from (select tenant_id, run_id from concordat.runs
+     from (select ctid from concordat.runs
             where due_at <= clock_timestamp() order by due_at limit $1 for update skip locked) due
-    where r.tenant_id = due.tenant_id and r.run_id = due.run_id
+    where r.ctid = due.ctid
    returning r.tenant_id, r.run_id, r.lease_token, r.pending`,
 )
 

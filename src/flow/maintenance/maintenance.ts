@@ -41,7 +41,7 @@ export function createMaintenance(options: MaintenanceOptions): Maintenance {
     sweep,
     part('reap leases', REAP_MS, () => reapLeases(options)),
     part('sweep intents', REAP_MS, async () => void (await sweepIntents(completion))),
-    part('prune outbox', PRUNE_MS, async () => void (await pruneOutbox(database, outboxRetentionMs))),
+    part('prune outbox', PRUNE_MS, () => pruneAll(database, outboxRetentionMs)),
   ]
   const timers = new Set<NodeJS.Timeout>()
   const service = defineService('maintenance', {
@@ -83,6 +83,11 @@ export function createMaintenance(options: MaintenanceOptions): Maintenance {
       onWoken()
     }
   }
+}
+
+/** In bounded bites until nothing old is left. */
+async function pruneAll(database: Database, retentionMs: number): Promise<void> {
+  while ((await pruneOutbox(database, retentionMs)) > 0);
 }
 
 /** One try to complete a run whose end is known: of a denial, a stop, a lost run, or a domain that had refused. */

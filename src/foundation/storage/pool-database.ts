@@ -21,6 +21,9 @@ function onClient(client: Pick<PoolClient, 'query'>): Tx {
   }
 }
 
+/** Making all plans of a connection anew takes some 20 ms; until statistics are renewed by themselves it can be a minute. */
+const PLANS_KEPT_MS = 15_000
+
 /** Whatever one turn of the event loop sends on a connection leaves in one system call, and wakes the server once. */
 function gatherWrites(client: Pick<PoolClient, 'query'>): void {
   const { stream } = (client as unknown as { connection: { stream: Partial<Writable> } }).connection
@@ -41,6 +44,7 @@ async function land<T>(tx: Tx, { landed }: LastFlight<T>): Promise<T> {
 export class PoolDatabase implements Tx {
   readonly kysely: Kysely<Schema>
   readonly #pool: Pool
+  readonly #plannedAt = new WeakMap<PoolClient, number>()
 
   constructor(pool: Pool) {
     this.#pool = pool
@@ -78,9 +82,20 @@ export class PoolDatabase implements Tx {
     }
   }
 
+  /** Plans are made anew by and by: one made while a table was nearly empty is a bad one when it has filled since. */
+  #forgetOldPlans(client: PoolClient): void {
+    const now = performance.now()
+    const plannedAt = this.#plannedAt.get(client)
+    if (plannedAt !== undefined && now - plannedAt < PLANS_KEPT_MS) return
+    this.#plannedAt.set(client, now)
+    if (plannedAt !== undefined) client.query('discard plans').catch(() => undefined) // the statement behind it tells
+  }
+
   async #connect(): Promise<PoolClient> {
     try {
-      return await this.#pool.connect()
+      const client = await this.#pool.connect()
+      this.#forgetOldPlans(client)
+      return client
     } catch (error) {
       throw databaseError(error)
     }
