@@ -103,6 +103,17 @@ describeOnDatabases('a submission', (open) => {
       }
     })
 
+    it('that was denied gives the same denial again', async () => {
+      await runtime.concordat.tenants.put({ tenantId: 'strict', allowedAgents: [] })
+      const [first, second] = [
+        await submit({ idempotencyKey: 'denied', tenant: 'strict' }),
+        await submit({ idempotencyKey: 'denied', tenant: 'strict' }),
+      ]
+      expect(first.denial?.code).toBe('AGENT_NOT_ALLOWED')
+      expect(second).toMatchObject({ runId: first.runId, deduplicated: true, denial: first.denial })
+      await expect(second.result()).rejects.toMatchObject({ code: 'AGENT_NOT_ALLOWED' })
+    })
+
     it('is another tenant’s own run', async () => {
       await runtime.concordat.tenants.put({ tenantId: 'other' })
       const mine = await submit({ idempotencyKey: 'shared' })

@@ -73,10 +73,10 @@ export class Intake {
     const submission = this.#submissionOf(read, agent, denial)
     const outcome = await this.#group.add(submission)
     if (outcome.refusal) throw outcome.refusal
-    if (outcome.denial) await this.#endDenied(submission.run, outcome.denial)
-    else if (!outcome.deduplicated) onSubmitted()
-    const { runId, deduplicated } = outcome
-    return { runId, deduplicated, denial: outcome.denial }
+    const { runId, deduplicated, denial: denied } = outcome
+    if (!deduplicated && denied) await this.#endDenied(submission.run, denied)
+    else if (!deduplicated) onSubmitted()
+    return { runId, deduplicated, denial: denied }
   }
 
   #submissionOf(read: ReturnType<typeof readRequest>, agent: Agent, denial: Denial | null): Submission {

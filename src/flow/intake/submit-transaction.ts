@@ -2,7 +2,7 @@ import { AppError } from '../../foundation/app-error.ts'
 import { appendFirstEvents } from '../../foundation/events/events.ts'
 import type { IdSource } from '../../foundation/ids.ts'
 import { type Database, lastFlight, statement } from '../../foundation/storage/storage.ts'
-import { insertRuns, type NewRun, runsByIdempotencyKey } from '../kernel/kernel.ts'
+import { type EarlierRun, insertRuns, type NewRun, runsByIdempotencyKey } from '../kernel/kernel.ts'
 import { admission, type Denial } from './authorization.ts'
 
 /** A run to be inserted as it is, or as its denial leaves it. */
@@ -98,10 +98,17 @@ async function settleTaken(
   return runs.map((run) => {
     const first = byKey.get(JSON.stringify([run.tenantId, run.idempotencyKey]))
     const same = first?.requestDigest === run.requestDigest
-    const outcome = !first || !same ? refusalOf(run, keyConflict(run, first?.runId)) : outcomeOf(run, null)
+    const outcome = !first || !same ? refusalOf(run, keyConflict(run, first?.runId)) : outcomeOf(run, denialOf(first))
     const deduplicated = first !== undefined && first.runId !== run.runId
     return { asked: run.runId, outcome: { ...outcome, runId: first?.runId ?? run.runId, deduplicated } }
   })
+}
+
+/** The same answer again: of a run that was denied, its denial. */
+function denialOf({ deniedWith }: EarlierRun): Denial | null {
+  if (deniedWith === null) return null
+  const { code, message } = JSON.parse(deniedWith) as { code: Denial['code']; message: string }
+  return { code, reason: message }
 }
 
 function refusalOf({ runId }: NewRun, refusal: AppError): InsertOutcome {

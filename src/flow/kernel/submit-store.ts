@@ -48,7 +48,8 @@ export async function insertRuns(tx: Tx, runs: readonly NewRun[]): Promise<Set<s
 
 const SELECT_BY_KEY = statement(
   'runs_by_idempotency_key',
-  `select r.tenant_id as "tenantId", r.idempotency_key as "idempotencyKey", r.run_id as "runId", r.request_digest as "requestDigest"
+  `select r.tenant_id as "tenantId", r.idempotency_key as "idempotencyKey", r.run_id as "runId", r.request_digest as "requestDigest",
+          case when not r.transitions @> '[{"to": "AUTHORIZED"}]' then coalesce(r.error, r.pending->'end'->'error') end as "deniedWith"
      from unnest($1::text[], $2::text[]) as x(tenant_id, idempotency_key)
      join concordat.runs r using (tenant_id, idempotency_key)`,
 )
@@ -58,6 +59,8 @@ export interface EarlierRun {
   readonly idempotencyKey: string
   readonly runId: string
   readonly requestDigest: string
+  /** The error that it was denied with, as JSON text; null when it was admitted. */
+  readonly deniedWith: string | null
 }
 
 /** The runs that hold these idempotency keys. */
