@@ -58,7 +58,7 @@ export class ObservabilityGuard {
   /** Feeds a failure outside of steps, as of a trace that could not be started, to the breaker. */
   traceFailed(error: unknown, runId: string): void {
     this.#gap(error, runId)
-    this.#count(Promise.reject(error))
+    this.#count(() => Promise.reject(error))
   }
 
   /**
@@ -88,24 +88,25 @@ export class ObservabilityGuard {
     try {
       await this.#options.record(record)
     } catch (error) {
-      if (!isAboutLease(error)) this.#count(Promise.reject(error))
+      if (!isAboutLease(error)) this.#count(() => Promise.reject(error))
       throw error
     }
-    if (this.#shaky) this.#count(Promise.resolve())
+    if (this.#shaky) this.#count(() => Promise.resolve())
   }
 
-  /** Tells the breaker how a try went. A success ends the series of failures that it counts. */
-  #count(tried: Promise<void>): void {
-    this.#breaker
-      .execute(() => tried)
-      .then(
-        () => {
-          this.#shaky = false
-        },
-        () => {
-          this.#shaky = true
-        },
-      )
+  /**
+   * Tells the breaker how a try went. A success ends the series of failures that it counts. Made inside the breaker:
+   * an open one does not call it, and a rejection made before would be nobody's and end the process.
+   */
+  #count(tried: () => Promise<void>): void {
+    this.#breaker.execute(tried).then(
+      () => {
+        this.#shaky = false
+      },
+      () => {
+        this.#shaky = true
+      },
+    )
   }
 
   #gap(error: unknown, runId: string): void {

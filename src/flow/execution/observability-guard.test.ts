@@ -1,0 +1,44 @@
+import { describe, expect, it } from 'vitest'
+import { silentLogger } from '../../foundation/log.ts'
+import { noMetrics } from '../../foundation/metrics.ts'
+import { limits } from '../../limits.ts'
+import type { RecordStep } from '../kernel/kernel.ts'
+import { ObservabilityGuard } from './observability-guard.ts'
+
+const step = { lease: { runId: 'run' }, step: { key: 'a#1', traceGap: null }, stored: false } as unknown as RecordStep
+const FAILURES = limits.breakerFailures * 3
+
+/** Takes checkpoints only. */
+async function withoutTraces({ step: { traceGap } }: RecordStep): Promise<void> {
+  if (traceGap === null) throw new Error('no room for traces')
+}
+
+// A rejection that nobody handles ends a process; the test runner fails for it.
+describe('the observability guard, when more traces fail at once than open its breaker', () => {
+  it('records every step with its gap', async () => {
+    const guard = new ObservabilityGuard({
+      mode: 'DEGRADED',
+      record: withoutTraces,
+      log: silentLogger,
+      metrics: noMetrics,
+    })
+    const gaps = await Promise.all(Array.from({ length: FAILURES }, () => guard.record(step)))
+    expect(gaps).toEqual(gaps.map(() => 'no room for traces'))
+    await new Promise((resolve) => setImmediate(resolve))
+    expect(guard.mayTrace()).toBe(false)
+  })
+
+  it('counts failures that it is told of while the breaker is open', async () => {
+    const guard = new ObservabilityGuard({
+      mode: 'DEGRADED',
+      record: withoutTraces,
+      log: silentLogger,
+      metrics: noMetrics,
+    })
+    for (let i = 0; i < FAILURES; i++) {
+      guard.traceFailed(new Error('no trace could be started'), 'run')
+      await new Promise((resolve) => setImmediate(resolve))
+    }
+    expect(guard.mayTrace()).toBe(false)
+  })
+})
