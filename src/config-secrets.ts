@@ -11,7 +11,7 @@ export interface SecretSource {
 export function environmentSecrets(env: Readonly<Record<string, string | undefined>> = process.env): SecretSource {
   return Object.freeze({
     get(name: string): string {
-      const value = env[name] ?? fromFile(env[`${name}_FILE`])
+      const value = env[name] ?? fromFile(name, env[`${name}_FILE`])
       if (value) return value
       throw new AppError('SECRET_MISSING', `secret ${name} is not set`, {
         hint: `set ${name}, or ${name}_FILE to a file that holds it`,
@@ -20,11 +20,12 @@ export function environmentSecrets(env: Readonly<Record<string, string | undefin
   })
 }
 
-function fromFile(path: string | undefined): string | undefined {
+function fromFile(name: string, path: string | undefined): string | undefined {
   if (!path) return undefined
   try {
     return readFileSync(path, 'utf8').trim()
-  } catch {
-    return undefined
+  } catch (cause) {
+    const { code } = cause as NodeJS.ErrnoException
+    throw new AppError('SECRET_MISSING', `the file that ${name}_FILE names can't be read (${code})`, { cause })
   }
 }

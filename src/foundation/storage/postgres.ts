@@ -96,7 +96,9 @@ export function openPostgres({ url, poolMax, log, connectTimeoutMs }: PostgresOp
   pool.on('error', (error) => log.warn({ err: error.message }, 'idle database connection lost'))
   pool.on('connect', (connected) => {
     connected.on('error', (error) => log.warn({ err: error.message }, 'database connection lost'))
-    connected.query(SESSION_SETTINGS).catch(() => undefined) // the statement behind it tells
+    connected
+      .query(SESSION_SETTINGS)
+      .catch((error) => log.warn({ err: error.message }, 'a connection works without its session settings'))
   })
   const database = new PoolDatabase(pool)
   const listener = new Listener(client, log)
