@@ -1,4 +1,4 @@
-import { type CircuitBreakerPolicy, ConsecutiveBreaker, circuitBreaker, handleAll } from 'cockatiel'
+import { type CircuitBreakerPolicy, CircuitState, ConsecutiveBreaker, circuitBreaker, handleAll } from 'cockatiel'
 import { AppError } from '../../foundation/app-error.ts'
 import type { Logger } from '../../foundation/log.ts'
 import type { Metrics } from '../../foundation/metrics.ts'
@@ -52,7 +52,7 @@ export class ObservabilityGuard {
 
   /** False while the breaker is open: traces are not even tried. */
   mayTrace(): boolean {
-    return this.#breaker.state !== 1
+    return this.#breaker.state !== CircuitState.Open
   }
 
   /** Feeds a failure outside of steps, as of a trace that could not be started, to the breaker. */
