@@ -53,10 +53,10 @@ const CLAIM = statement(
        join concordat.tenants t on t.tenant_id = l.tenant_id and t.status = 'active'
    ),
    candidate as (
-     select l.tenant_id, l.rank, l.tenant_room, l.lane_room, r.run_id, r.priority, r.ready_at,
+     select l.tenant_id, l.rank, l.tenant_room, l.lane_room, r.address, r.run_id, r.priority, r.ready_at,
             row_number() over (partition by l.tenant_id, l.agent order by r.priority desc, r.ready_at, r.run_id) as lane_turn
        from open_lane l cross join lateral (
-         select run_id, priority, ready_at from concordat.runs q
+         select ctid as address, run_id, priority, ready_at from concordat.runs q
           where q.ready_at is not null and q.tenant_id = l.tenant_id and q.agent = l.agent
             and q.agent_version = l.agent_version and q.agent_digest = l.agent_digest
           order by q.priority desc, q.ready_at, q.run_id
@@ -73,8 +73,7 @@ const CLAIM = statement(
      select row.ctid
        from (select * from pick where turn <= coalesce(tenant_room, turn) order by turn, rank) p
       cross join lateral (
-        select r.ctid from concordat.runs r
-         where r.tenant_id = p.tenant_id and r.run_id = p.run_id and r.ready_at is not null
+        select r.ctid from concordat.runs r where r.ctid = p.address and r.ready_at is not null
            for update skip locked) row
       limit $2
    )
