@@ -1,15 +1,22 @@
 import type { JsonObject } from '../../foundation/json.ts'
-import { statement, type Tx } from '../../foundation/storage/storage.ts'
+import { rowSet, statement, type Tx } from '../../foundation/storage/storage.ts'
 import type { Agent } from './agent.ts'
+
+const AGENTS = rowSet<Agent>({
+  agent: ['text', (agent) => agent.name],
+  version: ['text', (agent) => agent.version],
+  digest: ['text', (agent) => agent.digest],
+  kind: ['word', (agent) => agent.kind],
+  input_schema: ['json', ({ inputSchema }) => (inputSchema ? JSON.stringify(inputSchema) : null)],
+  max_running: ['int', (agent) => agent.maxRunning],
+})
 
 // Sorted, so that workers which start together lock the rows in one order. The first registration keeps its time:
 // a worker of an old version that restarts does not make the old version the newest.
 const UPSERT = statement(
   'agents_upsert',
-  `insert into concordat.agents (agent, version, digest, kind, input_schema, max_running)
-   select agent, version, digest, kind, input_schema::json, max_running
-     from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::int[])
-       as registered (agent, version, digest, kind, input_schema, max_running)
+  `insert into concordat.agents (${AGENTS.names})
+   select * from ${AGENTS.from(1)} as registered
     order by agent, version, digest
    on conflict (tenant_id, agent, version, digest) do update set max_running = excluded.max_running`,
 )
@@ -25,15 +32,7 @@ const SELECT = statement(
 
 /** Lets servers and other processes know these agents. Registering them again only updates `maxRunning`. */
 export async function registerAgents(tx: Tx, agents: readonly Agent[]): Promise<void> {
-  if (agents.length === 0) return
-  await tx.query(UPSERT, [
-    agents.map((agent) => agent.name),
-    agents.map((agent) => agent.version),
-    agents.map((agent) => agent.digest),
-    agents.map((agent) => agent.kind),
-    agents.map((agent) => (agent.inputSchema ? JSON.stringify(agent.inputSchema) : null)),
-    agents.map((agent) => agent.maxRunning),
-  ])
+  if (agents.length > 0) await tx.query(UPSERT, AGENTS.values(agents))
 }
 
 /** An agent that some worker has, as far as others know it. */

@@ -1,11 +1,5 @@
-import { plainArray, statement, type Tx, textArray } from '../../foundation/storage/storage.ts'
+import { rowSet, statement, type Tx } from '../../foundation/storage/storage.ts'
 import type { DomainAck } from './contract.ts'
-
-const INSERT_ACKS = statement(
-  'audit_acks_insert',
-  `insert into concordat.audit_acks (tenant_id, run_id, domain, action, attempt, status, result_id, error, acked_at)
-   select * from unnest($1::text[], $2::uuid[], $3::text[], $4::text[], $5::int[], $6::text[], $7::text[], $8::text[], $9::timestamptz[])`,
-)
 
 export interface RunAcks {
   readonly tenantId: string
@@ -14,21 +8,27 @@ export interface RunAcks {
   readonly acks: readonly DomainAck[]
 }
 
+const ACKS = rowSet<{ readonly run: RunAcks; readonly ack: DomainAck }>({
+  tenant_id: ['text', ({ run }) => run.tenantId],
+  run_id: ['uuid', ({ run }) => run.runId],
+  domain: ['text', ({ ack }) => ack.domain],
+  action: ['text', ({ ack }) => ack.action],
+  attempt: ['int', ({ ack }) => ack.attempt],
+  status: ['word', ({ ack }) => ack.status],
+  result_id: ['text', ({ ack }) => ack.resultId],
+  error: ['text', ({ ack }) => ack.error],
+  acked_at: ['timestamptz', ({ run }) => run.at],
+})
+
+const INSERT_ACKS = statement(
+  'audit_acks_insert',
+  `insert into concordat.audit_acks (${ACKS.names}) select * from ${ACKS.from(1)} as x`,
+)
+
 /** Writes the acks of many runs in one statement. */
 export async function writeAcks(tx: Tx, runs: readonly RunAcks[]): Promise<void> {
-  const rows = runs.flatMap((run) => run.acks.map((ack) => ({ run, at: run.at.toISOString(), ack })))
-  if (rows.length === 0) return
-  await tx.query(INSERT_ACKS, [
-    textArray(rows.map(({ run }) => run.tenantId)),
-    plainArray(rows.map(({ run }) => run.runId)),
-    textArray(rows.map(({ ack }) => ack.domain)),
-    textArray(rows.map(({ ack }) => ack.action)),
-    plainArray(rows.map(({ ack }) => ack.attempt)),
-    plainArray(rows.map(({ ack }) => ack.status)),
-    textArray(rows.map(({ ack }) => ack.resultId)),
-    textArray(rows.map(({ ack }) => ack.error)),
-    plainArray(rows.map(({ at }) => at)),
-  ])
+  const rows = runs.flatMap((run) => run.acks.map((ack) => ({ run, ack })))
+  if (rows.length > 0) await tx.query(INSERT_ACKS, ACKS.values(rows))
 }
 
 export interface StoredAck extends DomainAck {

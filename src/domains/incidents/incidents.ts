@@ -1,5 +1,5 @@
 import { safeText } from '../../foundation/payload-codec.ts'
-import { plainArray, statement, type Tx, textArray } from '../../foundation/storage/storage.ts'
+import { rowSet, statement, type Tx } from '../../foundation/storage/storage.ts'
 import { limits } from '../../limits.ts'
 import { type IncidentOutcome, outcomeOf, type RunEnding, severityOf } from './incident-rules.ts'
 
@@ -16,10 +16,21 @@ export interface Incident {
   readonly createdAt: Date
 }
 
+const INCIDENTS = rowSet<Incident>({
+  tenant_id: ['text', (incident) => incident.tenantId],
+  run_id: ['uuid', (incident) => incident.runId],
+  incident_id: ['uuid', (incident) => incident.incidentId],
+  outcome: ['word', (incident) => incident.outcome],
+  status: ['word', (incident) => incident.status],
+  severity: ['word', (incident) => incident.severity],
+  reason: ['text', (incident) => incident.reason],
+  message: ['text', (incident) => incident.message],
+  created_at: ['timestamptz', (incident) => incident.createdAt],
+})
+
 const INSERT_INCIDENTS = statement(
   'incidents_insert',
-  `insert into concordat.incidents (tenant_id, run_id, incident_id, outcome, status, severity, reason, message, created_at)
-   select * from unnest($1::text[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::timestamptz[])`,
+  `insert into concordat.incidents (${INCIDENTS.names}) select * from ${INCIDENTS.from(1)} as x`,
 )
 
 const SELECT_INCIDENT = statement(
@@ -57,17 +68,7 @@ export const IncidentFacade = Object.freeze({
   },
 
   async write(tx: Tx, incidents: readonly Incident[]): Promise<void> {
-    await tx.query(INSERT_INCIDENTS, [
-      textArray(incidents.map((incident) => incident.tenantId)),
-      plainArray(incidents.map((incident) => incident.runId)),
-      plainArray(incidents.map((incident) => incident.incidentId)),
-      plainArray(incidents.map((incident) => incident.outcome)),
-      plainArray(incidents.map((incident) => incident.status)),
-      plainArray(incidents.map((incident) => incident.severity)),
-      textArray(incidents.map((incident) => incident.reason)),
-      textArray(incidents.map((incident) => incident.message)),
-      plainArray(incidents.map((incident) => incident.createdAt.toISOString())),
-    ])
+    await tx.query(INSERT_INCIDENTS, INCIDENTS.values(incidents))
   },
 
   async ofRun(tx: Tx, { tenantId, runId }: { tenantId: string; runId: string }): Promise<Incident | null> {

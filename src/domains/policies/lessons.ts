@@ -1,4 +1,4 @@
-import { statement, type Tx } from '../../foundation/storage/storage.ts'
+import { rowSet, statement, type Tx } from '../../foundation/storage/storage.ts'
 import type { Verdict } from './policy-rules.ts'
 
 export type LessonKind = 'NEAR_THRESHOLD' | 'EFFICIENT_SUCCESS'
@@ -43,21 +43,21 @@ export function lessonsOf({ tenantId, runId, agent, succeeded, verdict, at }: Le
   return [lesson('EFFICIENT_SUCCESS', tightest)]
 }
 
+const LESSONS = rowSet<Lesson>({
+  tenant_id: ['text', (lesson) => lesson.tenantId],
+  run_id: ['uuid', (lesson) => lesson.runId],
+  kind: ['word', (lesson) => lesson.kind],
+  policy: ['text', (lesson) => lesson.policy],
+  agent: ['text', (lesson) => lesson.agent],
+  detail: ['jsonb', ({ share }) => JSON.stringify({ share })],
+  created_at: ['timestamptz', (lesson) => lesson.createdAt],
+})
+
 const INSERT_LESSONS = statement(
   'lessons_insert',
-  `insert into concordat.lessons (tenant_id, run_id, kind, policy, agent, detail, created_at)
-   select * from unnest($1::text[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::jsonb[], $7::timestamptz[])`,
+  `insert into concordat.lessons (${LESSONS.names}) select * from ${LESSONS.from(1)} as x`,
 )
 
 export async function writeLessons(tx: Tx, lessons: readonly Lesson[]): Promise<void> {
-  if (lessons.length === 0) return
-  await tx.query(INSERT_LESSONS, [
-    lessons.map((lesson) => lesson.tenantId),
-    lessons.map((lesson) => lesson.runId),
-    lessons.map((lesson) => lesson.kind),
-    lessons.map((lesson) => lesson.policy),
-    lessons.map((lesson) => lesson.agent),
-    lessons.map((lesson) => JSON.stringify({ share: lesson.share })),
-    lessons.map((lesson) => lesson.createdAt.toISOString()),
-  ])
+  if (lessons.length > 0) await tx.query(INSERT_LESSONS, LESSONS.values(lessons))
 }

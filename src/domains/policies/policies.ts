@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { AppError } from '../../foundation/app-error.ts'
-import { statement, type Tx } from '../../foundation/storage/storage.ts'
+import { rowSet, statement, type Tx } from '../../foundation/storage/storage.ts'
 import type {
   EvaluationOutcome,
   LimitPolicy,
@@ -49,22 +49,23 @@ export async function activePolicies(tx: Tx, tenantIds: readonly string[]): Prom
   return Map.groupBy(policies, (policy) => policy.tenantId)
 }
 
+const EVALUATIONS = rowSet<PolicyEvaluation>({
+  tenant_id: ['text', (evaluation) => evaluation.tenantId],
+  run_id: ['uuid', (evaluation) => evaluation.runId],
+  evaluation_id: ['uuid', (evaluation) => evaluation.evaluationId],
+  outcome: ['word', ({ verdict }) => verdict.outcome],
+  policies: ['jsonb', ({ verdict }) => JSON.stringify(verdict.findings)],
+  violations: ['jsonb', ({ verdict }) => JSON.stringify(verdict.findings.filter((finding) => !finding.met))],
+  evaluated_at: ['timestamptz', (evaluation) => evaluation.evaluatedAt],
+})
+
 const INSERT_EVALUATIONS = statement(
   'policy_evaluations_insert',
-  `insert into concordat.policy_evaluations (tenant_id, run_id, evaluation_id, outcome, policies, violations, evaluated_at)
-   select * from unnest($1::text[], $2::uuid[], $3::uuid[], $4::text[], $5::jsonb[], $6::jsonb[], $7::timestamptz[])`,
+  `insert into concordat.policy_evaluations (${EVALUATIONS.names}) select * from ${EVALUATIONS.from(1)} as x`,
 )
 
 export async function writeEvaluations(tx: Tx, evaluations: readonly PolicyEvaluation[]): Promise<void> {
-  await tx.query(INSERT_EVALUATIONS, [
-    evaluations.map((evaluation) => evaluation.tenantId),
-    evaluations.map((evaluation) => evaluation.runId),
-    evaluations.map((evaluation) => evaluation.evaluationId),
-    evaluations.map((evaluation) => evaluation.verdict.outcome),
-    evaluations.map(({ verdict }) => JSON.stringify(verdict.findings)),
-    evaluations.map(({ verdict }) => JSON.stringify(verdict.findings.filter((finding) => !finding.met))),
-    evaluations.map((evaluation) => evaluation.evaluatedAt.toISOString()),
-  ])
+  await tx.query(INSERT_EVALUATIONS, EVALUATIONS.values(evaluations))
 }
 
 interface EvaluationRow {

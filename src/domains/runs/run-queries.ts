@@ -1,5 +1,5 @@
 import { sql } from 'kysely'
-import { type Database, statement, type Tx } from '../../foundation/storage/storage.ts'
+import { type Database, rowSet, statement, type Tx } from '../../foundation/storage/storage.ts'
 import type { RunOutcome, RunPhase, RunStatus, Transition, Waiting } from './phases.ts'
 import type { PendingEnd, RunKey } from './run.ts'
 
@@ -70,10 +70,15 @@ export async function findRun(tx: Tx, tenantId: string | null, runId: string): P
   return row ? { ...row, pending: row.pending === null ? null : JSON.parse(row.pending) } : null
 }
 
+const KEYS = rowSet<RunKey>({
+  tenant_id: ['text', (run) => run.tenantId],
+  run_id: ['uuid', (run) => run.runId],
+})
+
 const STATUSES = statement(
   'runs_statuses',
   `select r.run_id as "runId", r.phase, r.status, r.reason, r.output, r.error
-     from unnest($1::text[], $2::uuid[]) as x(tenant_id, run_id) join concordat.runs r using (tenant_id, run_id)
+     from ${KEYS.from(1)} as x join concordat.runs r using (tenant_id, run_id)
     where r.phase in ('COMPLETED', 'FAILED')`,
 )
 
@@ -88,7 +93,7 @@ export interface EndedStatus {
 
 /** How those of the runs ended that have; for whoever waits for results. */
 export async function endedAmong(tx: Tx, runs: readonly RunKey[]): Promise<EndedStatus[]> {
-  return tx.query<EndedStatus>(STATUSES, [runs.map((run) => run.tenantId), runs.map((run) => run.runId)])
+  return tx.query<EndedStatus>(STATUSES, KEYS.values(runs))
 }
 
 /** What a run's audit contract is held against: the contract, and what its deadlines count from. */

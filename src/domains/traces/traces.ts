@@ -1,4 +1,4 @@
-import { plainArray, statement, type Tx, textArray } from '../../foundation/storage/storage.ts'
+import { rowSet, statement, type Tx } from '../../foundation/storage/storage.ts'
 
 export type TraceEnding = 'COMPLETE' | 'ABORTED'
 
@@ -35,28 +35,40 @@ export function traceIdOf(runId: string): string {
   return runId.replaceAll('-', '')
 }
 
+const STARTS = rowSet<TraceStart>({
+  tenant_id: ['text', (start) => start.tenantId],
+  run_id: ['uuid', (start) => start.runId],
+  trace_id: ['word', (start) => traceIdOf(start.runId)],
+  started_at: ['timestamptz', (start) => start.startedAt],
+})
+
 const START = statement(
   'traces_start',
-  `insert into concordat.traces (tenant_id, run_id, trace_id, started_at)
-   select * from unnest($1::text[], $2::uuid[], $3::text[], $4::timestamptz[])`,
+  `insert into concordat.traces (${STARTS.names}) select * from ${STARTS.from(1)} as x`,
 )
+
+const ENDS = rowSet<TraceEnd>({
+  tenant_id: ['text', (end) => end.tenantId],
+  run_id: ['uuid', (end) => end.runId],
+  ending: ['word', (end) => end.ending],
+  ended_at: ['timestamptz', (end) => end.endedAt],
+  step_count: ['int', (end) => end.stepCount],
+  gap_count: ['int', (end) => end.gapCount],
+})
 
 const COMPLETE = statement(
   'traces_complete',
   `update concordat.traces t
       set ending = x.ending, ended_at = x.ended_at, step_count = x.step_count, gap_count = x.gap_count
-     from unnest($1::text[], $2::uuid[], $3::text[], $4::timestamptz[], $5::int[], $6::int[])
-            as x(tenant_id, run_id, ending, ended_at, step_count, gap_count)
+     from ${ENDS.from(1)} as x
     where t.tenant_id = x.tenant_id and t.run_id = x.run_id and t.ending is null
    returning t.run_id`,
 )
 
 const INSERT_ENDED = statement(
   'traces_insert_ended',
-  `insert into concordat.traces
-     (tenant_id, run_id, ending, ended_at, step_count, gap_count, trace_id, started_at, started_late)
-   select x.*, true
-     from unnest($1::text[], $2::uuid[], $3::text[], $4::timestamptz[], $5::int[], $6::int[], $7::text[], $4::timestamptz[]) as x`,
+  `insert into concordat.traces (${ENDS.names}, trace_id, started_at, started_late)
+   select x.*, replace(x.run_id::text, '-', ''), x.ended_at, true from ${ENDS.from(1)} as x`,
 )
 
 interface TraceRow {
@@ -69,27 +81,11 @@ interface TraceRow {
   gap_count: number | null
 }
 
-function endColumns(ends: readonly TraceEnd[]): unknown[] {
-  return [
-    textArray(ends.map((end) => end.tenantId)),
-    plainArray(ends.map((end) => end.runId)),
-    plainArray(ends.map((end) => end.ending)),
-    plainArray(ends.map((end) => end.endedAt.toISOString())),
-    plainArray(ends.map((end) => end.stepCount)),
-    plainArray(ends.map((end) => end.gapCount)),
-  ]
-}
-
 /** The traces domain's one public face for the flow. Its domain name in the audit contract is `logs`. */
 export const TraceFacade = Object.freeze({
   /** Starts the traces of runs in the transaction that first claims them. */
   async start(tx: Tx, starts: readonly TraceStart[]): Promise<void> {
-    await tx.query(START, [
-      textArray(starts.map((start) => start.tenantId)),
-      plainArray(starts.map((start) => start.runId)),
-      plainArray(starts.map((start) => traceIdOf(start.runId))),
-      plainArray(starts.map((start) => start.startedAt.toISOString())),
-    ])
+    await tx.query(START, STARTS.values(starts))
   },
 
   /** Ends the traces of many runs; one that was never started is inserted now. A trace that has ended already is an error. */
@@ -97,8 +93,8 @@ export const TraceFacade = Object.freeze({
     const started = ends.filter((end) => !end.startedLate)
     const late = ends.filter((end) => end.startedLate)
     const [completed] = await Promise.all([
-      started.length > 0 ? tx.query<{ run_id: string }>(COMPLETE, endColumns(started)) : [],
-      late.length > 0 ? tx.query(INSERT_ENDED, [...endColumns(late), late.map((end) => traceIdOf(end.runId))]) : [],
+      started.length > 0 ? tx.query<{ run_id: string }>(COMPLETE, ENDS.values(started)) : [],
+      late.length > 0 ? tx.query(INSERT_ENDED, ENDS.values(late)) : [],
     ])
     if (completed.length !== started.length) {
       const found = new Set(completed.map((row) => row.run_id))

@@ -1,6 +1,6 @@
 import type { RunPhase } from '../../domains/runs/runs.ts'
-import { statement, type Tx } from '../../foundation/storage/storage.ts'
-import type { Claim, ClaimRequest } from './messages.ts'
+import { rowSet, statement, type Tx } from '../../foundation/storage/storage.ts'
+import type { Claim, ClaimRequest, Lane } from './messages.ts'
 
 /*
  * Fair claiming by row state. `lane` walks the distinct lanes that have ready runs (a loose scan of index runs_ready:
@@ -11,11 +11,18 @@ import type { Claim, ClaimRequest } from './messages.ts'
  */
 const LANES_MAX = 128
 
+const LANES = rowSet<Lane>({
+  agent: ['text', (lane) => lane.agent],
+  version: ['text', (lane) => lane.version],
+  digest: ['text', (lane) => lane.digest],
+  max_running: ['int', (lane) => lane.maxRunning],
+})
+
 const CLAIM = statement(
   'runs_claim',
   `with recursive
    known as (
-     select * from unnest($3::text[], $4::text[], $5::text[], $6::int[]) as k(agent, version, digest, max_running)
+     select * from ${LANES.from(3)} as k
    ),
    lane(tenant_id, agent, agent_version, agent_digest, wrapped, rank) as (
      (select tenant_id, agent, agent_version, agent_digest, wrapped, 1 from (
@@ -108,16 +115,7 @@ interface ClaimRow {
 /** Claims up to `slots` ready runs for the worker, tenants in turn. None when the worker's own lease is gone. */
 export async function claimRuns(tx: Tx, request: ClaimRequest, transition: string): Promise<Claim[]> {
   const { workerId, slots, lanes, afterTenant } = request
-  const rows = await tx.query<ClaimRow>(CLAIM, [
-    workerId,
-    slots,
-    lanes.map((lane) => lane.agent),
-    lanes.map((lane) => lane.version),
-    lanes.map((lane) => lane.digest),
-    lanes.map((lane) => lane.maxRunning),
-    afterTenant,
-    transition,
-  ])
+  const rows = await tx.query<ClaimRow>(CLAIM, [workerId, slots, ...LANES.values(lanes), afterTenant, transition])
   return rows.map((row) => toClaim(row, workerId))
 }
 

@@ -1,6 +1,6 @@
 import type { AuditExpectation } from '../../domains/audit/audit.ts'
 import type { PendingEnd, RunKey, RunPhase, RunTotals, Transition } from '../../domains/runs/runs.ts'
-import { jsonArray, plainArray, statement, type Tx, textArray } from '../../foundation/storage/storage.ts'
+import { rowSet, statement, type Tx } from '../../foundation/storage/storage.ts'
 import type { FinishedRun, Lease, Release } from './messages.ts'
 
 /** What a completion must know of a run, read under the lock that it holds until it commits. */
@@ -16,6 +16,13 @@ export interface HeldRun extends RunKey {
   readonly totals: RunTotals
 }
 
+const LEASES = rowSet<Lease>({
+  tenant_id: ['text', (lease) => lease.tenantId],
+  run_id: ['uuid', (lease) => lease.runId],
+  worker_id: ['uuid', (lease) => lease.workerId],
+  lease_token: ['int', (lease) => lease.leaseToken],
+})
+
 const HOLD = statement(
   'runs_hold',
   `with alive as (
@@ -26,7 +33,7 @@ const HOLD = statement(
           array(select a.domain || '/' || a.action from concordat.audit_acks a
                  where a.tenant_id = r.tenant_id and a.run_id = r.run_id and a.status = 'SUCCESS') as acked,
           exists (select from concordat.traces t where t.tenant_id = r.tenant_id and t.run_id = r.run_id) as trace_started
-     from unnest($2::text[], $3::uuid[], $4::uuid[], $5::int[]) as x(tenant_id, run_id, worker_id, lease_token)
+     from ${LEASES.from(2)} as x
      join concordat.runs r on r.tenant_id = x.tenant_id and r.run_id = x.run_id and r.lease_token = x.lease_token
                           and r.worker_id is not distinct from x.worker_id
      cross join lateral (
@@ -61,10 +68,7 @@ interface HeldRow {
 export async function holdRuns(tx: Tx, leases: readonly Lease[]): Promise<Map<string, HeldRun>> {
   const rows = await tx.query<HeldRow>(HOLD, [
     [...new Set(leases.map((lease) => lease.workerId))],
-    textArray(leases.map((lease) => lease.tenantId)),
-    plainArray(leases.map((lease) => lease.runId)),
-    plainArray(leases.map((lease) => lease.workerId)),
-    plainArray(leases.map((lease) => lease.leaseToken)),
+    ...LEASES.values(leases),
   ])
   return new Map(rows.map((row) => [row.run_id, toHeld(row)]))
 }
@@ -93,7 +97,7 @@ function toHeld(row: HeldRow): HeldRun {
 const ENDED_UNDER = statement(
   'runs_ended_under_token',
   `select r.run_id, r.phase, r.outcome
-     from unnest($1::text[], $2::uuid[], $3::int[]) as x(tenant_id, run_id, lease_token)
+     from ${LEASES.from(1)} as x
      join concordat.runs r using (tenant_id, run_id, lease_token)
     where r.phase in ('COMPLETED', 'FAILED')`,
 )
@@ -106,13 +110,32 @@ export interface EndedRun {
 
 /** Those of the leases' runs that ended under that very token: the commit went through, only its reply was lost. */
 export async function endedUnder(tx: Tx, leases: readonly Lease[]): Promise<Map<string, EndedRun>> {
-  const rows = await tx.query<EndedRun>(ENDED_UNDER, [
-    textArray(leases.map((lease) => lease.tenantId)),
-    plainArray(leases.map((lease) => lease.runId)),
-    plainArray(leases.map((lease) => lease.leaseToken)),
-  ])
+  const rows = await tx.query<EndedRun>(ENDED_UNDER, LEASES.values(leases))
   return new Map(rows.map((row) => [row.run_id, row]))
 }
+
+const ENDS = rowSet<FinishedRun>({
+  tenant_id: ['text', (run) => run.tenantId],
+  run_id: ['uuid', (run) => run.runId],
+  lease_token: ['int', (run) => run.leaseToken],
+  phase: ['word', (run) => run.phase],
+  outcome: ['word', (run) => run.outcome],
+  reason: ['text', (run) => run.reason],
+  output: ['json', ({ output }) => output?.text],
+  output_size: ['int', ({ output }) => output?.sizeBytes],
+  output_digest: ['word', ({ output }) => output?.digest],
+  error: ['json', ({ error }) => error && JSON.stringify(error)],
+  transitions: ['jsonb', (run) => JSON.stringify(run.transitions)],
+  observability: ['word', (run) => run.observability],
+  steps: ['int', (run) => run.steps],
+  failed_steps: ['int', (run) => run.failedSteps],
+  trace_gaps: ['int', (run) => run.traceGaps],
+  tokens_in: ['bigint', (run) => run.tokensIn],
+  tokens_out: ['bigint', (run) => run.tokensOut],
+  cost_nano_usd: ['bigint', (run) => run.costNanoUsd],
+  stop: ['jsonb', ({ stop }) => stop && JSON.stringify(stop)],
+  ended_at: ['timestamptz', (run) => run.endedAt],
+})
 
 const FINISH = statement(
   'runs_finish',
@@ -125,11 +148,7 @@ const FINISH = statement(
           active_ms = r.active_ms + coalesce(extract(epoch from x.ended_at - r.active_since) * 1000, 0)::bigint,
           active_since = null, worker_id = null, waiting = null, ready_at = null, due_at = null, pending = null,
           paused = false, execution_ended_at = coalesce(r.execution_ended_at, x.ended_at), ended_at = x.ended_at
-     from unnest($1::text[], $2::uuid[], $3::int[], $4::text[], $5::text[], $6::text[], $7::json[], $8::int[], $9::text[],
-                 $10::json[], $11::jsonb[], $12::text[], $13::int[], $14::int[], $15::int[], $16::bigint[], $17::bigint[],
-                 $18::bigint[], $19::jsonb[], $20::timestamptz[])
-            as x(tenant_id, run_id, lease_token, phase, outcome, reason, output, output_size, output_digest, error,
-                 transitions, observability, steps, failed_steps, trace_gaps, tokens_in, tokens_out, cost_nano_usd, stop, ended_at)
+     from ${ENDS.from(1)} as x
     where r.tenant_id = x.tenant_id and r.run_id = x.run_id and r.lease_token = x.lease_token
       and r.phase not in ('COMPLETED', 'FAILED')
    returning r.run_id`,
@@ -137,28 +156,7 @@ const FINISH = statement(
 
 /** The last write of runs. Returns the ids that were still open under their token. */
 export async function finishRuns(tx: Tx, runs: readonly FinishedRun[]): Promise<Set<string>> {
-  const rows = await tx.query<{ run_id: string }>(FINISH, [
-    textArray(runs.map((run) => run.tenantId)),
-    plainArray(runs.map((run) => run.runId)),
-    plainArray(runs.map((run) => run.leaseToken)),
-    plainArray(runs.map((run) => run.phase)),
-    plainArray(runs.map((run) => run.outcome)),
-    textArray(runs.map((run) => run.reason)),
-    jsonArray(runs.map((run) => run.output?.text ?? null)),
-    plainArray(runs.map((run) => run.output?.sizeBytes ?? null)),
-    plainArray(runs.map((run) => run.output?.digest ?? null)),
-    jsonArray(runs.map((run) => run.error && JSON.stringify(run.error))),
-    jsonArray(runs.map((run) => JSON.stringify(run.transitions))),
-    plainArray(runs.map((run) => run.observability)),
-    plainArray(runs.map((run) => run.steps)),
-    plainArray(runs.map((run) => run.failedSteps)),
-    plainArray(runs.map((run) => run.traceGaps)),
-    plainArray(runs.map((run) => run.tokensIn)),
-    plainArray(runs.map((run) => run.tokensOut)),
-    plainArray(runs.map((run) => run.costNanoUsd)),
-    jsonArray(runs.map((run) => run.stop && JSON.stringify(run.stop))),
-    plainArray(runs.map((run) => run.endedAt.toISOString())),
-  ])
+  const rows = await tx.query<{ run_id: string }>(FINISH, ENDS.values(runs))
   return new Set(rows.map((row) => row.run_id))
 }
 

@@ -1,13 +1,26 @@
-import {
-  isUniqueViolation,
-  jsonArray,
-  plainArray,
-  type Statement,
-  statement,
-  type Tx,
-  textArray,
-} from '../../foundation/storage/storage.ts'
+import { isUniqueViolation, rowSet, type Statement, statement, type Tx } from '../../foundation/storage/storage.ts'
 import type { RecordStep, StepRow } from './messages.ts'
+
+const STEPS = rowSet<RecordStep>({
+  lease_token: ['int', ({ lease }) => lease.leaseToken],
+  tenant_id: ['text', ({ lease }) => lease.tenantId],
+  run_id: ['uuid', ({ lease }) => lease.runId],
+  step_key: ['text', ({ step }) => step.key],
+  seq: ['int', ({ step }) => step.seq],
+  kind: ['text', ({ step }) => step.kind],
+  name: ['text', ({ step }) => step.name],
+  status: ['word', ({ step }) => step.status],
+  attempt: ['smallint', ({ step }) => step.attempt],
+  started_at: ['timestamptz', ({ step }) => step.startedAt],
+  ended_at: ['timestamptz', ({ step }) => step.endedAt],
+  input_digest: ['word', ({ step }) => step.inputDigest],
+  output_digest: ['word', ({ step: { output } }) => output?.digest],
+  output: ['json', ({ step: { output } }) => output?.text],
+  input: ['json', ({ step: { input } }) => input?.text],
+  error: ['json', ({ step: { error } }) => error && JSON.stringify(error)],
+  attributes: ['json', ({ step }) => step.attributes],
+  rest: ['json', ({ step }) => restOf(step)],
+})
 
 /*
  * Checkpoint and trace in one statement. `alive` locks the worker's row against its removal, so a step can't slip in
@@ -28,11 +41,7 @@ const INSERT = `with alive as (
           x.input_digest, x.output_digest, octet_length(x.input::text), octet_length(x.output::text), x.output, x.input, x.error, x.attributes,
           (x.rest ->> 'dueAt')::timestamptz, (x.rest ->> 'latencyMs')::float8, (x.rest ->> 'tokensIn')::bigint,
           (x.rest ->> 'tokensOut')::bigint, (x.rest ->> 'costNanoUsd')::bigint, x.rest ->> 'traceGap'
-     from unnest($2::int[], $3::text[], $4::uuid[], $5::text[], $6::int[], $7::text[], $8::text[], $9::text[],
-                 $10::smallint[], $11::timestamptz[], $12::timestamptz[], $13::text[], $14::text[], $15::json[],
-                 $16::json[], $17::json[], $18::json[], $19::json[])
-            as x(lease_token, tenant_id, run_id, step_key, seq, kind, name, status, attempt, started_at, ended_at,
-                 input_digest, output_digest, output, input, error, attributes, rest)
+     from ${STEPS.from(2)} as x
      cross join alive
      join concordat.runs r on r.tenant_id = x.tenant_id and r.run_id = x.run_id
                           and r.worker_id is not distinct from alive.worker_id and r.lease_token = x.lease_token`
@@ -82,29 +91,8 @@ async function insertSteps(tx: Tx, records: readonly RecordStep[]): Promise<Writ
 
 async function writeSteps(tx: Tx, sql: Statement, records: readonly RecordStep[]): Promise<WrittenStep[]> {
   if (records.length === 0) return []
-  const steps = records.map((record) => record.step)
-  const leases = records.map((record) => record.lease)
-  return tx.query<WrittenStep>(sql, [
-    [...new Set(leases.map((lease) => lease.workerId))],
-    plainArray(leases.map((lease) => lease.leaseToken)),
-    textArray(leases.map((lease) => lease.tenantId)),
-    plainArray(leases.map((lease) => lease.runId)),
-    textArray(steps.map((step) => step.key)),
-    plainArray(steps.map((step) => step.seq)),
-    textArray(steps.map((step) => step.kind)),
-    textArray(steps.map((step) => step.name)),
-    plainArray(steps.map((step) => step.status)),
-    plainArray(steps.map((step) => step.attempt)),
-    plainArray(steps.map((step) => step.startedAt.toISOString())),
-    plainArray(steps.map((step) => step.endedAt?.toISOString() ?? null)),
-    plainArray(steps.map((step) => step.inputDigest)),
-    plainArray(steps.map((step) => step.output?.digest ?? null)),
-    jsonArray(steps.map((step) => step.output?.text ?? null)),
-    jsonArray(steps.map((step) => step.input?.text ?? null)),
-    jsonArray(steps.map((step) => step.error && JSON.stringify(step.error))),
-    jsonArray(steps.map((step) => step.attributes)),
-    jsonArray(steps.map(restOf)),
-  ])
+  const workers = new Set(records.map(({ lease }) => lease.workerId))
+  return tx.query<WrittenStep>(sql, [[...workers], ...STEPS.values(records)])
 }
 
 /** The columns that most steps leave empty, as one JSON text; null when all of them are. */

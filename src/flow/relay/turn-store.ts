@@ -1,5 +1,5 @@
 import type { OutboxRow } from '../../foundation/events/events.ts'
-import { plainArray, statement, type Tx, textArray } from '../../foundation/storage/storage.ts'
+import { rowSet, statement, type Tx } from '../../foundation/storage/storage.ts'
 import type { Horizon } from './scan-floor.ts'
 
 /** An outbox row that is to be published. */
@@ -43,6 +43,12 @@ export async function useIndexes(tx: Tx): Promise<void> {
   await tx.query(USE_INDEXES)
 }
 
+const MARKS = rowSet<PlacedRow>({
+  address: ['text', (row) => row.ctid],
+  outbox_id: ['bigint', (row) => row.outbox_id],
+  position: ['bigint', (row) => row.position],
+})
+
 /*
  * No join, whose order a planner with old statistics gets wrong: rows are fetched by their address, and their positions
  * by binary search in the sorted ids. The ids also tell whether a row is still the one that was at the address.
@@ -69,19 +75,20 @@ export async function markPublished(tx: Tx, rows: readonly PlacedRow[]): Promise
   if (unmarked.length === 0) return true
   const [, [marked]] = await Promise.all([
     tx.query(USE_ADDRESSES),
-    tx.query<{ rows: number }>(MARK, [
-      textArray(unmarked.map((row) => row.ctid)),
-      plainArray(unmarked.map((row) => row.outbox_id)),
-      plainArray(unmarked.map((row) => row.position)),
-    ]),
+    tx.query<{ rows: number }>(MARK, MARKS.values(unmarked)),
   ])
   return marked?.rows === unmarked.length
 }
 
+const FLOORS = rowSet<readonly [partition: number, floor: bigint]>({
+  partition: ['smallint', ([partition]) => partition],
+  floor: ['bigint', ([, floor]) => floor],
+})
+
 const CHOOSE = statement(
   'relay_choose',
   `select o.tenant_id, o.run_id, o.partition, o.outbox_id, o.event_count, o.events, o.ctid, false as is_marked
-     from unnest($1::smallint[], $2::bigint[]) as held (partition, floor)
+     from ${FLOORS.from(1)} as held
     cross join lateral (
       select o.ctid, o.* from concordat.outbox o
        where o.partition = held.partition and o.outbox_id > held.floor and o.published_at is null
@@ -92,7 +99,7 @@ const CHOOSE = statement(
 /** The first unpublished rows above each partition's floor. */
 export function chooseRows(tx: Tx, floors: ReadonlyMap<number, bigint>, rowsEach: number): Promise<ChosenRow[]> {
   if (floors.size === 0) return Promise.resolve([])
-  return tx.query<ChosenRow>(CHOOSE, [plainArray([...floors.keys()]), plainArray([...floors.values()]), rowsEach])
+  return tx.query<ChosenRow>(CHOOSE, [...FLOORS.values([...floors]), rowsEach])
 }
 
 // The holder before may have marked them in its last moment; then they are found by their positions.
@@ -109,27 +116,28 @@ const FIND = statement(
 
 /** The rows that are in flight in a partition. */
 export function findInFlight(tx: Tx, { partition, inFlight, nextPosition }: Place): Promise<ChosenRow[]> {
-  return tx.query<ChosenRow>(FIND, [partition, plainArray(inFlight), nextPosition])
+  return tx.query<ChosenRow>(FIND, [partition, inFlight, nextPosition])
 }
+
+const PLACES = rowSet<Place>({
+  partition: ['smallint', (place) => place.partition],
+  lease_token: ['int', (place) => place.leaseToken],
+  next_position: ['bigint', (place) => place.nextPosition],
+  in_flight: ['text', (place) => `{${place.inFlight.join(',')}}`],
+})
 
 const STORE = statement(
   'relay_store_places',
   `update concordat.relay_partitions p
       set next_position = place.next_position, in_flight = place.in_flight::bigint[]
-     from unnest($1::smallint[], $2::integer[], $3::bigint[], $4::text[])
-       as place (partition, lease_token, next_position, in_flight)
+     from ${PLACES.from(1)} as place
     where p.partition = place.partition and p.lease_token = place.lease_token
    returning p.partition`,
 )
 
 /** Returns the partitions whose lease still has the token; the others stay as their new holders want them. */
 export async function storePlaces(tx: Tx, places: readonly Place[]): Promise<ReadonlySet<number>> {
-  const rows = await tx.query<{ partition: number }>(STORE, [
-    plainArray(places.map((place) => place.partition)),
-    plainArray(places.map((place) => place.leaseToken)),
-    plainArray(places.map((place) => place.nextPosition)),
-    textArray(places.map((place) => plainArray(place.inFlight))),
-  ])
+  const rows = await tx.query<{ partition: number }>(STORE, PLACES.values(places))
   return new Set(rows.map((row) => row.partition))
 }
 

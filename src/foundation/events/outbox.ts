@@ -2,7 +2,7 @@ import { limits } from '../../limits.ts'
 import { AppError } from '../app-error.ts'
 import { partitionOf } from '../ids.ts'
 import type { Json } from '../json.ts'
-import { type Database, jsonArray, plainArray, statement, type Tx, textArray } from '../storage/storage.ts'
+import { type Database, rowSet, statement, type Tx } from '../storage/storage.ts'
 import type { EventType } from './event-types.ts'
 
 /** An event as a domain tells it; which run and tenant it belongs to is said by the entry that carries it. */
@@ -27,16 +27,22 @@ export const EVENTS_PER_ENTRY_MAX = 100
 /** A quarter of the bytes that a message may have: a UTF-16 unit takes at most three. */
 const ENTRY_CHARS_MAX = 262_144
 
+const ENTRIES = rowSet<OutboxEntry>({
+  tenant_id: ['text', (entry) => entry.tenantId],
+  run_id: ['uuid', (entry) => entry.runId],
+  partition: ['smallint', (entry) => partitionOf(entry.runId)],
+  event_count: ['smallint', (entry) => entry.events.length],
+  events: ['json', eventsText],
+})
+
 /*
  * The filter never filters. It gives the transaction its id before the first outbox_id is drawn: the relay tells by the
  * ids of transactions which outbox_ids can still appear.
  */
 const APPEND = statement(
   'outbox_append',
-  `insert into concordat.outbox (tenant_id, run_id, partition, event_count, events)
-   select entry.tenant_id, entry.run_id, entry.partition, entry.event_count, entry.events
-     from unnest($1::text[], $2::uuid[], $3::smallint[], $4::smallint[], $5::json[])
-       as entry (tenant_id, run_id, partition, event_count, events)
+  `insert into concordat.outbox (${ENTRIES.names})
+   select entry.* from ${ENTRIES.from(1)} as entry
     where pg_current_xact_id() is not null`,
 )
 
@@ -52,7 +58,7 @@ const APPEND_FIRST = statement(
  * it can travel with the insert of the runs, before anybody knows which of them are in.
  */
 export async function appendFirstEvents(tx: Tx, entries: readonly OutboxEntry[]): Promise<void> {
-  await tx.query(APPEND_FIRST, entryColumns(entries))
+  await tx.query(APPEND_FIRST, ENTRIES.values(entries))
 }
 
 /**
@@ -61,17 +67,7 @@ export async function appendFirstEvents(tx: Tx, entries: readonly OutboxEntry[])
  */
 export async function appendEvents(tx: Tx, entries: readonly OutboxEntry[]): Promise<void> {
   if (entries.length === 0) return
-  await tx.query(APPEND, entryColumns(entries))
-}
-
-function entryColumns(entries: readonly OutboxEntry[]): string[] {
-  return [
-    textArray(entries.map((entry) => entry.tenantId)),
-    plainArray(entries.map((entry) => entry.runId)),
-    plainArray(entries.map((entry) => partitionOf(entry.runId))),
-    plainArray(entries.map((entry) => entry.events.length)),
-    jsonArray(entries.map(eventsText)),
-  ]
+  await tx.query(APPEND, ENTRIES.values(entries))
 }
 
 function eventsText({ runId, events }: OutboxEntry): string {
