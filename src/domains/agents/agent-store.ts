@@ -6,7 +6,7 @@ const AGENTS = rowSet<Agent>({
   agent: ['text', (agent) => agent.name],
   version: ['text', (agent) => agent.version],
   digest: ['text', (agent) => agent.digest],
-  kind: ['word', (agent) => agent.kind],
+  kind: ['text', (agent) => agent.kind],
   input_schema: ['json', ({ inputSchema }) => (inputSchema ? JSON.stringify(inputSchema) : null)],
   max_running: ['int', (agent) => agent.maxRunning],
 })

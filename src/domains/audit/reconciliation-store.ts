@@ -16,7 +16,7 @@ export interface RunReconciliation extends Reconciliation {
 const RECONCILIATIONS = rowSet<RunReconciliation>({
   tenant_id: ['text', (run) => run.tenantId],
   run_id: ['uuid', (run) => run.runId],
-  result: ['word', (run) => run.result],
+  result: ['text', (run) => run.result],
   findings: ['jsonb', (run) => JSON.stringify(run.findings)],
   reconciled_at: ['timestamptz', (run) => run.at],
 })

@@ -46,7 +46,7 @@ export function lessonsOf({ tenantId, runId, agent, succeeded, verdict, at }: Le
 const LESSONS = rowSet<Lesson>({
   tenant_id: ['text', (lesson) => lesson.tenantId],
   run_id: ['uuid', (lesson) => lesson.runId],
-  kind: ['word', (lesson) => lesson.kind],
+  kind: ['text', (lesson) => lesson.kind],
   policy: ['text', (lesson) => lesson.policy],
   agent: ['text', (lesson) => lesson.agent],
   detail: ['jsonb', ({ share }) => JSON.stringify({ share })],

@@ -53,7 +53,7 @@ const EVALUATIONS = rowSet<PolicyEvaluation>({
   tenant_id: ['text', (evaluation) => evaluation.tenantId],
   run_id: ['uuid', (evaluation) => evaluation.runId],
   evaluation_id: ['uuid', (evaluation) => evaluation.evaluationId],
-  outcome: ['word', ({ verdict }) => verdict.outcome],
+  outcome: ['text', ({ verdict }) => verdict.outcome],
   policies: ['jsonb', ({ verdict }) => JSON.stringify(verdict.findings)],
   violations: ['jsonb', ({ verdict }) => JSON.stringify(verdict.findings.filter((finding) => !finding.met))],
   evaluated_at: ['timestamptz', (evaluation) => evaluation.evaluatedAt],

@@ -38,7 +38,7 @@ export function traceIdOf(runId: string): string {
 const STARTS = rowSet<TraceStart>({
   tenant_id: ['text', (start) => start.tenantId],
   run_id: ['uuid', (start) => start.runId],
-  trace_id: ['word', (start) => traceIdOf(start.runId)],
+  trace_id: ['text', (start) => traceIdOf(start.runId)],
   started_at: ['timestamptz', (start) => start.startedAt],
 })
 
@@ -50,7 +50,7 @@ const START = statement(
 const ENDS = rowSet<TraceEnd>({
   tenant_id: ['text', (end) => end.tenantId],
   run_id: ['uuid', (end) => end.runId],
-  ending: ['word', (end) => end.ending],
+  ending: ['text', (end) => end.ending],
   ended_at: ['timestamptz', (end) => end.endedAt],
   step_count: ['int', (end) => end.stepCount],
   gap_count: ['int', (end) => end.gapCount],

@@ -44,7 +44,7 @@ export async function useIndexes(tx: Tx): Promise<void> {
 }
 
 const MARKS = rowSet<PlacedRow>({
-  address: ['text', (row) => row.ctid],
+  address: ['tid', (row) => row.ctid],
   outbox_id: ['bigint', (row) => row.outbox_id],
   position: ['bigint', (row) => row.position],
 })

@@ -1,19 +1,11 @@
-/*
- * Many rows as the parameters of one statement: an array a column, unnested side by side. They are unnested in a select
- * list, not as `from unnest(a, b, …)`, which stores each column's values a second time: half the time for a lone row
- * of 18 columns, two thirds for fifty. The array literals are written here
- * (https://www.postgresql.org/docs/15/arrays.html#ARRAYS-IO), because the driver spends two regular expressions on each
- * element, and most need none.
- */
+import { ByteWriter, ELEMENT_TYPES, type ElementType, writeArray } from './binary-array.ts'
 
-type Value = string | number | bigint | boolean | null | undefined
+type Types = typeof ELEMENT_TYPES
+type ValueOf<Type extends keyof Types> = Parameters<Types[Type]['write']>[1]
 
-/** `word` is text that needs no quotes, because the code chose it: ids, digests, names of states. */
-type ColumnType = 'word' | 'text' | 'json' | 'jsonb' | 'uuid' | 'smallint' | 'int' | 'bigint' | 'bool' | 'tid'
-
-type Column<Row> =
-  | readonly [type: ColumnType, value: (row: Row) => Value]
-  | readonly [type: 'timestamptz', value: (row: Row) => Date | null | undefined]
+type Column<Row> = {
+  [Type in keyof Types]: readonly [type: Type, value: (row: Row) => ValueOf<Type> | null | undefined]
+}[keyof Types]
 
 export interface RowSet<Row> {
   /** The columns' names, for an insert's list. */
@@ -21,12 +13,18 @@ export interface RowSet<Row> {
   /** The rows as a table for `from`, whose arrays are the parameters from this number on; needs an alias. */
   from(firstParameter: number): string
   /** The parameters. */
-  values(rows: readonly Row[]): string[]
+  values(rows: readonly Row[]): Buffer[]
 }
 
+/** Of an element, for the first guess at what the parameters take. */
+const ELEMENT_BYTES = 24
+
 /**
- * Declares the columns of rows that travel to the database together, each once, with its type and where its value comes
- * from.
+ * Many rows as the parameters of one statement: an array a column, unnested side by side. Declares each column once,
+ * with its type and where its value comes from; absent values are null.
+ *
+ * They are unnested in a select list, not as `from unnest(a, b, …)`, which stores every column's values once more: a
+ * lone row of 18 columns took 52 µs on the server instead of 21, fifty rows 290 instead of 160.
  *
  * @example
  * const READINGS = rowSet<Reading>({ sensor: ['text', (row) => row.sensor], value: ['int', (row) => row.value] })
@@ -35,52 +33,19 @@ export interface RowSet<Row> {
  */
 export function rowSet<Row>(columns: { readonly [name: string]: Column<Row> }): RowSet<Row> {
   const entries = Object.entries(columns)
-  const typeOf = ([type]: Column<Row>) => (type === 'word' ? 'text' : type)
   return {
     names: entries.map(([name]) => name).join(', '),
     from(firstParameter) {
-      const unnested = entries.map(
-        ([name, column], i) => `unnest($${firstParameter + i}::${typeOf(column)}[]) as ${name}`,
-      )
+      const unnested = entries.map(([name, [type]], i) => `unnest($${firstParameter + i}::${type}[]) as ${name}`)
       return `(select ${unnested.join(', ')})`
     },
-    values: (rows) => entries.map(([, column]) => literalOf(rows, column)),
+    values(rows) {
+      const bytes = new ByteWriter(entries.length * (rows.length + 1) * ELEMENT_BYTES)
+      const ends = entries.map(([, [type, value]]) => {
+        writeArray(bytes, ELEMENT_TYPES[type] as ElementType<unknown>, rows, value)
+        return bytes.length
+      })
+      return ends.map((end, i) => bytes.slice(ends[i - 1] ?? 0, end))
+    },
   }
-}
-
-const SPECIAL = /["\\]/g
-
-function literalOf<Row>(rows: readonly Row[], [type, value]: Column<Row>): string {
-  switch (type) {
-    case 'text':
-      return arrayOf(rows, value, (text) => `"${String(text).replace(SPECIAL, '\\$&')}"`)
-    case 'json':
-    case 'jsonb':
-      return arrayOf(rows, value, (text) => JSON.stringify(text)) // its escapes are just those of a literal
-    case 'timestamptz':
-      return arrayOf(rows, value, (date) => date.toISOString())
-    default:
-      return arrayOf(rows, value, String)
-  }
-}
-
-function arrayOf<Row, T>(
-  rows: readonly Row[],
-  value: (row: Row) => T | null | undefined,
-  literal: (value: T) => string,
-): string {
-  let last: T | null = null
-  let written = ''
-  let text = ''
-  for (const row of rows) {
-    const element = value(row) ?? null
-    // Tenants, names, states and times repeat from row to row.
-    if (element !== null && element !== last) {
-      last = element
-      written = literal(element)
-    }
-    text += text === '' ? '{' : ','
-    text += element === null ? 'NULL' : written
-  }
-  return `${text || '{'}}`
 }
