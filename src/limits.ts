@@ -36,6 +36,8 @@ export const limits = Object.freeze({
   stepBatchMax: 512,
   completionBatchMax: 128,
   relayBatchMax: 500,
+  /** Tenants whose policies a process remembers. */
+  policyTenantsMax: 10_000,
 
   groupQueueMax: 50_000, // what may wait for a group commit before more is refused
   sweepBatchMax: 500,

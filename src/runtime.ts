@@ -10,7 +10,7 @@ import {
   type SecretSource,
 } from './config.ts'
 import { type Agent, AgentDirectory, registerAgents, type Skill } from './domains/agents/agents.ts'
-import { applyPolicy, type PolicyInput } from './domains/policies/policies.ts'
+import { applyPolicy, PolicyBook, type PolicyInput } from './domains/policies/policies.ts'
 import { listTenants, putTenant, setTenantStatus, type Tenant, type TenantInput } from './domains/tenants/tenants.ts'
 import {
   type CompletionContext,
@@ -163,6 +163,7 @@ function compose({ options, config, log, directory, prices, database }: Foundati
     fallbackToLegacy: config.transactionFallbackToLegacy,
     rollbackAudit: config.racRollbackAuditEnabled,
     degradedAs: config.observabilityMode === 'PERMISSIVE' ? 'NONE' : 'DEGRADED',
+    policies: new PolicyBook(),
     participants: options.participants ?? [],
     onCommitted,
   })

@@ -48,6 +48,16 @@ const skips = defineAgent({
   },
 })
 
+/** One step, then it waits at the gate that its input names. */
+const waits = defineAgent<string>({
+  name: 'waits',
+  version: '1',
+  async run({ input, step, signal }) {
+    await step.do('first', () => 1)
+    await gates.at(input).pass(signal)
+  },
+})
+
 /** Beyond its deadline: `input` says whether a step is under way then. */
 const lingers = defineAgent<string>({
   name: 'lingers',
@@ -69,7 +79,7 @@ const spends = defineAgent({
   },
 })
 
-const agents = [works, fails, copes, skips, lingers, spends]
+const agents = [works, fails, copes, skips, lingers, waits, spends]
 
 describeOnDatabases('how a run ends', (open) => {
   let runtime: TestRuntime
@@ -201,6 +211,21 @@ describeOnDatabases('how a run ends', (open) => {
       expect(ended.evaluation?.verdict.findings).toMatchObject([
         { name: 'limit', version: 2, limit: 0.2, value: 0.3, met: false },
       ])
+    })
+
+    it('that comes, or is changed again, while the run executes: the version in force at the end decides', async () => {
+      const own = await tenant('policy-live')
+      const atTheEnd = async (gate: string, max: number) => {
+        const handle = await submit('waits', { tenant: own, input: gate })
+        await gates.at(gate).reached
+        await apply(own, { metric: 'steps', max })
+        gates.at(gate).open()
+        const { evaluation } = await runtime.ended(handle)
+        return evaluation?.verdict
+      }
+      expect(await atTheEnd('first limit', 0)).toMatchObject({ outcome: 'VIOLATION', findings: [{ version: 1 }] })
+      expect(await atTheEnd('raised', 5)).toMatchObject({ outcome: 'NO_VIOLATION', findings: [{ version: 2 }] })
+      expect(await atTheEnd('lowered', 0)).toMatchObject({ outcome: 'VIOLATION', findings: [{ version: 3 }] })
     })
 
     it('leaves lessons: near the limit, and efficient success', async () => {

@@ -1,16 +1,10 @@
 import { z } from 'zod'
 import { AppError } from '../../foundation/app-error.ts'
 import { rowSet, statement, type Tx } from '../../foundation/storage/storage.ts'
-import type {
-  EvaluationOutcome,
-  LimitPolicy,
-  PolicyEffect,
-  PolicyFinding,
-  PolicyMetric,
-  Verdict,
-} from './policy-rules.ts'
+import type { EvaluationOutcome, PolicyFinding, Verdict } from './policy-rules.ts'
 
 export { type Lesson, lessonsOf, writeLessons } from './lessons.ts'
+export { PolicyBook, type PolicySet } from './policy-book.ts'
 export { evaluate, type LimitPolicy, type PolicyFinding, type Usage, type Verdict } from './policy-rules.ts'
 
 /** A verdict as it is stored: one a run. */
@@ -20,33 +14,6 @@ export interface PolicyEvaluation {
   readonly evaluationId: string
   readonly verdict: Verdict
   readonly evaluatedAt: Date
-}
-
-const SELECT_ACTIVE = statement(
-  'policies_active_of_tenants',
-  `select tenant_id, name, version, agent, metric, max_value::float8 as max_value, effect
-     from concordat.policies where active and tenant_id = any($1::text[]) order by tenant_id, name`,
-)
-
-interface PolicyRow {
-  tenant_id: string
-  name: string
-  version: number
-  agent: string | null
-  metric: PolicyMetric
-  max_value: number
-  effect: PolicyEffect
-}
-
-/** The policies in force, by tenant. Tenants without any are absent from the map. */
-export async function activePolicies(tx: Tx, tenantIds: readonly string[]): Promise<Map<string, LimitPolicy[]>> {
-  const rows = await tx.query<PolicyRow>(SELECT_ACTIVE, [[...new Set(tenantIds)]])
-  const policies = rows.map(({ tenant_id, max_value, ...rest }) => ({
-    tenantId: tenant_id,
-    ...rest,
-    maxValue: max_value,
-  }))
-  return Map.groupBy(policies, (policy) => policy.tenantId)
 }
 
 const EVALUATIONS = rowSet<PolicyEvaluation>({

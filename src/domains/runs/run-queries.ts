@@ -78,8 +78,10 @@ const KEYS = rowSet<RunKey>({
 const STATUSES = statement(
   'runs_statuses',
   `select r.run_id as "runId", r.phase, r.status, r.reason, r.output, r.error
-     from ${KEYS.from(1)} as x join concordat.runs r using (tenant_id, run_id)
-    where r.phase in ('COMPLETED', 'FAILED')`,
+     from ${KEYS.from(1)} as x
+    cross join lateral (
+      select * from concordat.runs r
+       where r.tenant_id = x.tenant_id and r.run_id = x.run_id and r.phase in ('COMPLETED', 'FAILED') limit 1) r`,
 )
 
 export interface EndedStatus {

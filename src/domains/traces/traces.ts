@@ -58,11 +58,15 @@ const ENDS = rowSet<TraceEnd>({
 
 const COMPLETE = statement(
   'traces_complete',
-  `update concordat.traces t
+  `with completed as (
+   update concordat.traces t
       set ending = x.ending, ended_at = x.ended_at, step_count = x.step_count, gap_count = x.gap_count
-     from ${ENDS.from(1)} as x
-    where t.tenant_id = x.tenant_id and t.run_id = x.run_id and t.ending is null
-   returning t.run_id`,
+     from ${ENDS.from(2)} as x
+    cross join lateral (
+      select a.ctid as address from concordat.traces a where a.tenant_id = x.tenant_id and a.run_id = x.run_id limit 1) a
+    where t.ctid = a.address and t.ending is null
+   returning 1)
+   select concordat.require_rows(count(*), $1, 'open traces') from completed`,
 )
 
 const INSERT_ENDED = statement(
@@ -92,15 +96,10 @@ export const TraceFacade = Object.freeze({
   async complete(tx: Tx, ends: readonly TraceEnd[]): Promise<void> {
     const started = ends.filter((end) => !end.startedLate)
     const late = ends.filter((end) => end.startedLate)
-    const [completed] = await Promise.all([
-      started.length > 0 ? tx.query<{ run_id: string }>(COMPLETE, ENDS.values(started)) : [],
+    await Promise.all([
+      started.length > 0 ? tx.query(COMPLETE, [started.length, ...ENDS.values(started)]) : [],
       late.length > 0 ? tx.query(INSERT_ENDED, ENDS.values(late)) : [],
     ])
-    if (completed.length !== started.length) {
-      const found = new Set(completed.map((row) => row.run_id))
-      const lost = started.filter((end) => !found.has(end.runId)).map((end) => end.runId)
-      throw new Error(`no open trace for ${lost.join(', ')}`)
-    }
   },
 
   async ofRun(tx: Tx, { tenantId, runId }: { tenantId: string; runId: string }): Promise<Trace | null> {

@@ -1,3 +1,4 @@
+import type { PolicyBook } from '../../domains/policies/policies.ts'
 import type { Clock } from '../../foundation/clock.ts'
 import type { IdSource } from '../../foundation/ids.ts'
 import type { Logger } from '../../foundation/log.ts'
@@ -20,6 +21,7 @@ export interface CompletionOptions {
   readonly rollbackAudit: boolean
   /** What `observability` says of a run whose trace has gaps. */
   readonly degradedAs: 'DEGRADED' | 'NONE'
+  readonly policies: PolicyBook
   readonly participants: readonly Participant[]
   /** How long a write waits for a database that is away, in milliseconds. */
   readonly retryForMs: number

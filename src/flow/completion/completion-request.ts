@@ -1,5 +1,5 @@
 import type { RunEnd, RunOutcome, RunPhase } from '../../domains/runs/runs.ts'
-import type { FinishedRun, Lease, StopReport } from '../kernel/kernel.ts'
+import type { FinishedRun, KnownRun, Lease, StopReport } from '../kernel/kernel.ts'
 import type { TransactionFailed, TransactionResult } from './transaction-result.ts'
 
 /** A run whose work has ended and that its domains must now agree on. */
@@ -9,6 +9,8 @@ export interface CompletionRequest {
   readonly stop: StopReport | null
   /** Tries that have failed before this one. */
   readonly earlierAttempts: number
+  /** Null: what the end is decided on must be read. */
+  readonly known: KnownRun | null
 }
 
 /** What became of a completion. Only `ended` means that the run is over. */

@@ -29,6 +29,8 @@ export interface DecisionInputs {
   readonly degradedAs: 'DEGRADED' | 'NONE'
   readonly at: Date
   readonly newId: IdSource
+  /** Set when the run was not locked and read for this. */
+  readonly known: FinishedRun['known']
 }
 
 /** Pure. Every domain decides its part of the run's end; the contract is held against it. Throws `CONTRACT_UNMET`. */
@@ -62,6 +64,7 @@ export function decideCompletion(request: CompletionRequest, held: HeldRun, inpu
     ...totals,
     stop: request.stop,
     endedAt: at,
+    known: inputs.known,
   }
   return {
     request,

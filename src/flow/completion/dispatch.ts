@@ -35,7 +35,8 @@ export async function createGovernanceRecordsAtomic(
   // A run that was parked before gets one try a sweep; its backoff is between the sweeps.
   const triesMax = request.earlierAttempts > 0 || context.fallbackToLegacy ? 1 : limits.completionAttemptsMax
   for (let tried = 0; ; ) {
-    const attempt = { ...request, earlierAttempts: request.earlierAttempts + tried }
+    const known = tried === 0 ? request.known : null
+    const attempt = { ...request, known, earlierAttempts: request.earlierAttempts + tried }
     try {
       return await context.transaction.execute(attempt)
     } catch (error) {

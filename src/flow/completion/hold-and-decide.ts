@@ -1,9 +1,8 @@
-import { activePolicies } from '../../domains/policies/policies.ts'
 import type { Tx } from '../../foundation/storage/storage.ts'
-import { endedUnder, holdRuns } from '../kernel/kernel.ts'
+import { endedUnder, type HeldRun, holdRuns } from '../kernel/kernel.ts'
 import type { CompletionOptions } from './completion-context.ts'
 import type { CompletionRequest, TransactionOutcome } from './completion-request.ts'
-import { type DecidedCompletion, decideCompletion } from './decide-completion.ts'
+import { type DecidedCompletion, type DecisionInputs, decideCompletion } from './decide-completion.ts'
 import { alreadyEnded } from './domain-results.ts'
 import { TransactionFailed, TransactionPhase } from './transaction-result.ts'
 
@@ -21,7 +20,7 @@ export async function holdAndDecide(
   const leases = requests.map((request) => request.lease)
   const [held, policies] = await Promise.all([
     holdRuns(tx, leases),
-    activePolicies(
+    options.policies.read(
       tx,
       leases.map((lease) => lease.tenantId),
     ),
@@ -36,19 +35,35 @@ export async function holdAndDecide(
     if (earlier) answers.set(request, alreadyEnded(options, request, earlier))
     else if (!run) answers.set(request, { kind: 'lease_lost' })
     else if (run.stop !== null && request.end.outcome !== 'cancelled') answers.set(request, { kind: 'stop_first' })
-    else decided.push(decideOne(options, request, run, policies.get(run.tenantId) ?? []))
+    else decided.push(decideOne(options, request, run, policies.get(run.tenantId)?.policies ?? [], null))
   }
   return { decided, answers }
+}
+
+/** Decides on what the workers know, without reading anything. Null when one of the runs is not known well enough. */
+export function decideKnown(
+  options: CompletionOptions,
+  requests: readonly CompletionRequest[],
+): readonly DecidedCompletion[] | null {
+  const decided: DecidedCompletion[] = []
+  for (const request of requests) {
+    const { known } = request
+    const policies = known && options.policies.at(known.run.tenantId, known.policiesVersion)
+    if (!known || !policies) return null
+    decided.push(decideOne(options, request, known.run, policies, known))
+  }
+  return decided
 }
 
 function decideOne(
   { clock, newId, degradedAs }: CompletionOptions,
   request: CompletionRequest,
-  run: Parameters<typeof decideCompletion>[1],
-  policies: Parameters<typeof decideCompletion>[2]['policies'],
+  run: HeldRun,
+  policies: DecisionInputs['policies'],
+  known: DecisionInputs['known'],
 ): DecidedCompletion {
   try {
-    return decideCompletion(request, run, { policies, degradedAs, at: clock.now(), newId })
+    return decideCompletion(request, run, { policies, degradedAs, at: clock.now(), newId, known })
   } catch (error) {
     throw new TransactionFailed(run.runId, TransactionPhase.NOT_STARTED, [], error)
   }

@@ -1,12 +1,12 @@
 import { GroupCommit } from '../../foundation/group-commit.ts'
-import { isRetryable, lastFlight, type Tx } from '../../foundation/storage/storage.ts'
+import { isRetryable, isStale, lastFlight, type Tx } from '../../foundation/storage/storage.ts'
 import { limits } from '../../limits.ts'
 import type { CompletionOptions } from './completion-context.ts'
 import type { CompletionRequest, TransactionOutcome } from './completion-request.ts'
 import { COMPLETION_WRITES } from './completion-writes.ts'
 import type { DecidedCompletion } from './decide-completion.ts'
 import { domainResults, endedOutcome, failureOf, refusalOf } from './domain-results.ts'
-import { holdAndDecide } from './hold-and-decide.ts'
+import { decideKnown, holdAndDecide } from './hold-and-decide.ts'
 import { completeWithParticipants } from './participant-completion.ts'
 import { type DomainResult, TransactionFailed } from './transaction-result.ts'
 
@@ -45,11 +45,32 @@ export class RunCompletionTransaction {
   }
 
   async #commit(requests: readonly CompletionRequest[]): Promise<TransactionOutcome[]> {
-    const { database, onCommitted } = this.#options
+    const outcomes = (await this.#commitKnown(requests)) ?? (await this.#commitHeld(requests))
+    this.#options.onCommitted()
+    return outcomes
+  }
+
+  /** In one flight, if all runs are known to their workers and still as they know them; else null, and nothing is written. */
+  async #commitKnown(requests: readonly CompletionRequest[]): Promise<TransactionOutcome[] | null> {
+    const startedAt = performance.now()
+    const decided = decideKnown(this.#options, requests)
+    if (decided === null) return null
+    try {
+      const results = await this.#options.database.transaction(async (tx) => lastFlight(writeAll(tx, decided)))
+      const durationMs = performance.now() - startedAt
+      return decided.map((each, i) => endedOutcome(this.#options, each, results[i] ?? [], durationMs))
+    } catch (error) {
+      if (isStale(error instanceof TransactionFailed ? error.cause : error)) return null
+      throw refusalOf(requests[0]?.lease.runId ?? '', decided[0], error)
+    }
+  }
+
+  /** Locks the runs and reads what their ends are decided on, before anything is written. */
+  async #commitHeld(requests: readonly CompletionRequest[]): Promise<TransactionOutcome[]> {
     const startedAt = performance.now()
     let decided: readonly DecidedCompletion[] = []
     try {
-      const outcomes = await database.transaction(async (tx) => {
+      return await this.#options.database.transaction(async (tx) => {
         const sorted = await holdAndDecide(tx, this.#options, requests)
         decided = sorted.decided
         if (decided.length === 0) return requests.map((request) => sorted.answers.get(request) as TransactionOutcome)
@@ -63,8 +84,6 @@ export class RunCompletionTransaction {
           }),
         )
       })
-      onCommitted()
-      return outcomes
     } catch (error) {
       // Blamed on one run, which is right once it fails alone.
       throw refusalOf(requests[0]?.lease.runId ?? '', decided[0], error)

@@ -13,7 +13,8 @@ import {
   type CompletionOutcome,
   createGovernanceRecordsForRun,
 } from '../completion/completion.ts'
-import { type RunOrchestrationKernel, type StopReport, stoppedEnd } from '../kernel/kernel.ts'
+import { type KnownRun, type RunOrchestrationKernel, type StopReport, stoppedEnd } from '../kernel/kernel.ts'
+import { knownRun } from './known-run.ts'
 import { type ObservabilityGuard, ObservabilityMode } from './observability-guard.ts'
 import type { Prices } from './prices.ts'
 import type { Interruption, RunControl } from './run-control.ts'
@@ -56,7 +57,7 @@ export async function runToEnd(options: RunnerOptions, control: RunControl): Pro
   const interruption = await executeSteps(options, control, executor)
   stopDeadline()
   const confirmed = await settleSteps(executor)
-  return closeRun(options, control, interruption, confirmed)
+  return closeRun(options, control, interruption, { executor, confirmed })
 }
 
 async function openExecutor(options: RunnerOptions, control: RunControl): Promise<StepExecutor> {
@@ -137,16 +138,22 @@ async function settleSteps(executor: StepExecutor): Promise<boolean> {
   return executor.settled
 }
 
+interface Settled {
+  readonly executor: StepExecutor
+  /** False when a step ignores that it was told to abort. */
+  readonly confirmed: boolean
+}
+
 /** Ends or releases the run. While the database refuses even that, it is tried again: the lease decides how long. */
 async function closeRun(
   options: RunnerOptions,
   control: RunControl,
   interruption: Interruption,
-  confirmed: boolean,
+  settled: Settled,
 ): Promise<RunClosing> {
   for (let attempt = 1; ; attempt++) {
     try {
-      return await closeOnce(options, control, interruption, confirmed)
+      return await closeOnce(options, control, interruption, settled)
     } catch (error) {
       const { runId, tenantId } = control.claim
       options.log.error({ error, runId, tenantId, attempt }, 'a run could not be closed and will be tried again')
@@ -162,12 +169,12 @@ async function closeOnce(
   options: RunnerOptions,
   control: RunControl,
   interruption: Interruption,
-  confirmed: boolean,
+  { executor, confirmed }: Settled,
 ): Promise<RunClosing> {
   const { claim } = control
   const stopped = (deliveredAt: Date): Promise<CompletionOutcome> => {
     const stop = { deliveredAt, confirmedAt: confirmed ? options.clock.now() : null }
-    return complete(options, control, stoppedEnd({ by: 'request', why: 'a stop was requested' }), stop)
+    return complete(options, control, stoppedEnd({ by: 'request', why: 'a stop was requested' }), { stop })
   }
   switch (interruption.kind) {
     case 'lost':
@@ -180,7 +187,8 @@ async function closeOnce(
       return stopped(options.clock.now()) // a stop came first, or the lease is lost: the completion tells
     }
     case 'end': {
-      const outcome = await complete(options, control, interruption.end, null)
+      const known = confirmed ? knownRun(claim, executor.totals) : null
+      const outcome = await complete(options, control, interruption.end, { known })
       return outcome.kind === 'stop_first' ? stopped(options.clock.now()) : outcome
     }
   }
@@ -190,7 +198,7 @@ function complete(
   { completion }: RunnerOptions,
   { claim }: RunControl,
   end: RunEnd,
-  stop: StopReport | null,
+  { stop = null, known = null }: { readonly stop?: StopReport | null; readonly known?: KnownRun | null },
 ): Promise<CompletionOutcome> {
-  return createGovernanceRecordsForRun(completion, { lease: claim, end, stop, earlierAttempts: 0 })
+  return createGovernanceRecordsForRun(completion, { lease: claim, end, stop, known, earlierAttempts: 0 })
 }

@@ -1,5 +1,5 @@
 import type { Secrets } from '../../domains/agents/agents.ts'
-import type { StepRecord } from '../../domains/runs/runs.ts'
+import type { RunTotals, StepRecord } from '../../domains/runs/runs.ts'
 import { AppError, deserializeError, type SerializedError, serializeError } from '../../foundation/app-error.ts'
 import { backoffMs } from '../../foundation/backoff.ts'
 import type { Clock } from '../../foundation/clock.ts'
@@ -13,6 +13,7 @@ import { failedEnd } from './run-end.ts'
 import { runAttempt } from './step-attempt.ts'
 import { StepKeys } from './step-keys.ts'
 import { type StepResult, type StepSpec, usageColumns } from './step-spec.ts'
+import { StepTally } from './step-tally.ts'
 
 export interface StepExecutorOptions {
   readonly control: RunControl
@@ -48,6 +49,7 @@ interface PlannedStep {
 export class StepExecutor {
   readonly #options: StepExecutorOptions
   readonly #keys: StepKeys
+  readonly #tally: StepTally
   /** Steps whose code is running, whose results are not recorded yet. */
   #inFlight = 0
   #suspension: { waiting: 'RETRY' | 'TIMER'; dueAt: Date } | undefined
@@ -56,11 +58,17 @@ export class StepExecutor {
   constructor(options: StepExecutorOptions) {
     this.#options = options
     this.#keys = new StepKeys(options.recorded)
+    this.#tally = new StepTally(options.control.claim.fresh)
   }
 
   /** True when no step is under way whose result is not recorded. */
   get settled(): boolean {
     return this.#inFlight === 0
+  }
+
+  /** Sums over the steps that are recorded; null when only the database knows. */
+  get totals(): RunTotals | null {
+    return this.#tally.totals
   }
 
   /** Resolves when the code of every step in flight has returned, as after an interruption that it honours. */
@@ -216,7 +224,13 @@ export class StepExecutor {
   async #record(step: PlannedStep, write: StepWrite): Promise<void> {
     const { control, guard } = this.#options
     if (control.interruption) return this.#never()
-    await guard.record({ lease: control.claim, step: this.#row(step, write), stored: step.stored })
+    const row = this.#row(step, write)
+    try {
+      this.#tally.add(row, await guard.record({ lease: control.claim, step: row, stored: step.stored }))
+    } catch (error) {
+      this.#tally.lose()
+      throw error
+    }
     step.stored = true
   }
 

@@ -115,7 +115,7 @@ export class Intake {
   /** If this process dies here, maintenance ends the run: its end is stored with it. */
   async #endDenied({ tenantId, runId }: NewRun, denial: Denial): Promise<void> {
     const lease = { tenantId, runId, workerId: null, leaseToken: 0 }
-    const request = { lease, end: deniedEnd(denial), stop: null, earlierAttempts: 0 }
+    const request = { lease, end: deniedEnd(denial), stop: null, earlierAttempts: 0, known: null }
     await createGovernanceRecordsForRun(this.#options.completion, request)
   }
 }

@@ -1,3 +1,4 @@
+import type { AuditExpectation } from '../../domains/audit/audit.ts'
 import type { RunPhase } from '../../domains/runs/runs.ts'
 import { rowSet, statement, type Tx } from '../../foundation/storage/storage.ts'
 import type { Claim, ClaimRequest, Lane } from './messages.ts'
@@ -47,7 +48,7 @@ const CLAIM = statement(
       where l.rank < ${LANES_MAX} and not (n.wrapped and n.tenant_id > $7)
    ),
    open_lane as (
-     select l.*, k.max_running - (
+     select l.*, t.policies_version, k.max_running - (
               case when k.max_running is null then 0 else (
                 select count(*) from concordat.runs h
                  where h.worker_id is not null and h.tenant_id = l.tenant_id and h.agent = l.agent) end) as lane_room,
@@ -60,7 +61,7 @@ const CLAIM = statement(
        join concordat.tenants t on t.tenant_id = l.tenant_id and t.status = 'active'
    ),
    candidate as (
-     select l.tenant_id, l.rank, l.tenant_room, l.lane_room, r.address, r.run_id, r.priority, r.ready_at,
+     select l.tenant_id, l.rank, l.tenant_room, l.lane_room, l.policies_version, r.address, r.run_id, r.priority, r.ready_at,
             row_number() over (partition by l.tenant_id, l.agent order by r.priority desc, r.ready_at, r.run_id) as lane_turn
        from open_lane l cross join lateral (
          select ctid as address, run_id, priority, ready_at from concordat.runs q
@@ -77,7 +78,7 @@ const CLAIM = statement(
      select worker_id from concordat.workers where worker_id = $1 and expires_at > clock_timestamp() for key share
    ),
    held as (
-     select row.ctid
+     select row.ctid, p.policies_version
        from (select * from pick where turn <= coalesce(tenant_room, turn) order by turn, rank) p
       cross join lateral (
         select r.ctid from concordat.runs r where r.ctid = p.address and r.ready_at is not null
@@ -92,7 +93,8 @@ const CLAIM = statement(
      from held, alive
     where r.ctid = held.ctid
    returning r.tenant_id, r.run_id, r.agent, r.agent_version, r.agent_digest, r.phase, r.lease_token, r.input, r.metadata,
-             r.timeout_ms, r.active_ms, r.worker_losses, r.stop is not null as stopped, r.execution_started_at = r.active_since as fresh`,
+             r.timeout_ms, r.active_ms, r.worker_losses, r.stop is not null as stopped, r.execution_started_at = r.active_since as fresh,
+             r.expectations, held.policies_version`,
 )
 
 interface ClaimRow {
@@ -110,6 +112,8 @@ interface ClaimRow {
   worker_losses: number
   stopped: boolean
   fresh: boolean
+  expectations: AuditExpectation[]
+  policies_version: bigint
 }
 
 /** Claims up to `slots` ready runs for the worker, tenants in turn. None when the worker's own lease is gone. */
@@ -133,8 +137,8 @@ export async function lockLimitedClaims(tx: Tx, { lanes }: ClaimRequest): Promis
 const HELD_BY = statement(
   'runs_held_by_worker',
   `select tenant_id, run_id, agent, agent_version, agent_digest, phase, lease_token, input, metadata, timeout_ms, active_ms,
-          worker_losses, stop is not null as stopped, false as fresh
-     from concordat.runs where worker_id = $1 and not (run_id = any($2::uuid[]))`,
+          worker_losses, stop is not null as stopped, false as fresh, expectations, policies_version
+     from concordat.runs join concordat.tenants using (tenant_id) where worker_id = $1 and not (run_id = any($2::uuid[]))`,
 )
 
 /** Runs that the worker holds by the database without knowing it: the reply to its claim was lost. */
@@ -161,5 +165,7 @@ function toClaim(row: ClaimRow, workerId: string): Claim {
     stopped: row.stopped,
     fresh: row.fresh,
     traceGap: null,
+    expectations: row.expectations,
+    policiesVersion: Number(row.policies_version),
   }
 }

@@ -32,7 +32,7 @@ import {
 } from './worker-store.ts'
 
 export type * from './messages.ts'
-export { blockRun, endedUnder, finishRuns, type HeldRun, holdRuns } from './run-store.ts'
+export { blockRun, endedUnder, finishRuns, holdRuns } from './run-store.ts'
 export { type EarlierRun, insertRuns, runsByIdempotencyKey } from './submit-store.ts'
 export { type DueEnd, STOP_CHANNEL } from './takeover-store.ts'
 export { HEARTBEAT, type HeartbeatReply, removeDeadWorkers, type WorkerIdentity } from './worker-store.ts'

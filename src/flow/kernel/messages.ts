@@ -1,5 +1,13 @@
 import type { AuditExpectation } from '../../domains/audit/audit.ts'
-import type { PendingEnd, RunKey, RunOutcome, RunPhase, Transition, Waiting } from '../../domains/runs/runs.ts'
+import type {
+  PendingEnd,
+  RunKey,
+  RunOutcome,
+  RunPhase,
+  RunTotals,
+  Transition,
+  Waiting,
+} from '../../domains/runs/runs.ts'
 import type { SerializedError } from '../../foundation/app-error.ts'
 import type { EncodedPayload } from '../../foundation/payload-codec.ts'
 
@@ -72,6 +80,9 @@ export interface Claim extends Lease {
   readonly fresh: boolean
   /** Why its trace could not be started; null when it was. */
   readonly traceGap: string | null
+  readonly expectations: readonly AuditExpectation[]
+  /** Which of its tenant's policies were in force when it was claimed. */
+  readonly policiesVersion: number
 }
 
 export type StepStatus = 'started' | 'waiting' | 'succeeded' | 'failed'
@@ -120,6 +131,29 @@ export interface StopReport {
   readonly confirmedAt: Date | null
 }
 
+/** What a completion must know of a run, read under the lock that it holds until it commits. */
+export interface HeldRun extends RunKey {
+  readonly agent: string
+  readonly phase: RunPhase
+  /** Who asked for a stop, and why; null when nobody did. */
+  readonly stop: { readonly requestedAt: string; readonly by: string; readonly why: string } | null
+  readonly expectations: readonly AuditExpectation[]
+  /** `domain/action` of the SUCCESS acks that are stored already. */
+  readonly acked: readonly string[]
+  readonly traceStarted: boolean
+  readonly totals: RunTotals
+}
+
+/**
+ * What a worker knows of a run that it alone has executed, from its first claim on, without having locked it. It may
+ * have been stopped since, or its tenant's policies have changed: the transaction fails then, and reads.
+ */
+export interface KnownRun {
+  readonly run: HeldRun
+  readonly workerId: string
+  readonly policiesVersion: number
+}
+
 /** A run's last write: everything its row gets when it ends. */
 export interface FinishedRun extends RunKey {
   readonly leaseToken: number
@@ -138,4 +172,6 @@ export interface FinishedRun extends RunKey {
   readonly costNanoUsd: bigint | null
   readonly stop: StopReport | null
   readonly endedAt: Date
+  /** Set when nobody has locked the run and read what its end was decided on: it must still be as it is known. */
+  readonly known: KnownRun | null
 }

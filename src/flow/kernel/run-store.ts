@@ -1,20 +1,7 @@
 import type { AuditExpectation } from '../../domains/audit/audit.ts'
-import type { PendingEnd, RunKey, RunPhase, RunTotals, Transition } from '../../domains/runs/runs.ts'
+import type { PendingEnd, RunKey, RunPhase, Transition } from '../../domains/runs/runs.ts'
 import { rowSet, statement, type Tx } from '../../foundation/storage/storage.ts'
-import type { FinishedRun, Lease, Release } from './messages.ts'
-
-/** What a completion must know of a run, read under the lock that it holds until it commits. */
-export interface HeldRun extends RunKey {
-  readonly agent: string
-  readonly phase: RunPhase
-  /** Who asked for a stop, and why; null when nobody did. */
-  readonly stop: { readonly requestedAt: string; readonly by: string; readonly why: string } | null
-  readonly expectations: readonly AuditExpectation[]
-  /** `domain/action` of the SUCCESS acks that are stored already. */
-  readonly acked: readonly string[]
-  readonly traceStarted: boolean
-  readonly totals: RunTotals
-}
+import type { FinishedRun, HeldRun, Lease, Release } from './messages.ts'
 
 const LEASES = rowSet<Lease>({
   tenant_id: ['text', (lease) => lease.tenantId],
@@ -34,17 +21,19 @@ const HOLD = statement(
                  where a.tenant_id = r.tenant_id and a.run_id = r.run_id and a.status = 'SUCCESS') as acked,
           exists (select from concordat.traces t where t.tenant_id = r.tenant_id and t.run_id = r.run_id) as trace_started
      from ${LEASES.from(2)} as x
-     join concordat.runs r on r.tenant_id = x.tenant_id and r.run_id = x.run_id and r.lease_token = x.lease_token
-                          and r.worker_id is not distinct from x.worker_id
+     cross join lateral (
+       select * from concordat.runs r
+        where r.tenant_id = x.tenant_id and r.run_id = x.run_id and r.lease_token = x.lease_token
+          and r.worker_id is not distinct from x.worker_id
+          and (x.worker_id is null or x.worker_id in (select worker_id from alive))
+        limit 1 for no key update) r
      cross join lateral (
        select count(*)::int as steps, (count(*) filter (where status = 'failed'))::int as failed_steps,
               count(trace_gap)::int as trace_gaps, sum(tokens_in)::bigint as tokens_in, sum(tokens_out)::bigint as tokens_out,
               sum(cost_nano_usd)::bigint as cost_nano_usd
          from concordat.steps st
         where st.tenant_id = r.tenant_id and st.run_id = r.run_id and st.status in ('succeeded', 'failed')) s
-    where x.worker_id is null or x.worker_id in (select worker_id from alive)
-    order by r.run_id
-      for no key update of r`,
+`,
 )
 
 interface HeldRow {
@@ -98,8 +87,11 @@ const ENDED_UNDER = statement(
   'runs_ended_under_token',
   `select r.run_id, r.phase, r.outcome
      from ${LEASES.from(1)} as x
-     join concordat.runs r using (tenant_id, run_id, lease_token)
-    where r.phase in ('COMPLETED', 'FAILED')`,
+     cross join lateral (
+       select r.run_id, r.phase, r.outcome from concordat.runs r
+        where r.tenant_id = x.tenant_id and r.run_id = x.run_id and r.lease_token = x.lease_token
+          and r.phase in ('COMPLETED', 'FAILED')
+        limit 1) r`,
 )
 
 export interface EndedRun {
@@ -135,11 +127,22 @@ const ENDS = rowSet<FinishedRun>({
   cost_nano_usd: ['bigint', (run) => run.costNanoUsd],
   stop: ['jsonb', ({ stop }) => stop && JSON.stringify(stop)],
   ended_at: ['timestamptz', (run) => run.endedAt],
+  policies_version: ['bigint', ({ known }) => known?.policiesVersion],
+  expectations: ['jsonb', ({ known }) => known && JSON.stringify(known.run.expectations)],
 })
 
+/*
+ * A run that nobody has locked before must be as its worker knows it: still under its lease, not stopped, with the same
+ * contract, under the same policies. If one is not, the statement fails, and with it the whole transaction: nothing of any run's end is kept.
+ */
 const FINISH = statement(
   'runs_finish',
-  `update concordat.runs r
+  `with alive as (
+     select worker_id from concordat.workers
+      where worker_id = any($1::uuid[]) and expires_at > clock_timestamp() for key share
+   ),
+   finished as (
+   update concordat.runs r
       set phase = x.phase, outcome = x.outcome, reason = x.reason, output = x.output, output_size = x.output_size,
           output_digest = x.output_digest, error = x.error, transitions = r.transitions || x.transitions,
           observability = x.observability, step_count = x.steps, failed_steps = x.failed_steps, trace_gaps = x.trace_gaps,
@@ -148,16 +151,22 @@ const FINISH = statement(
           active_ms = r.active_ms + coalesce(extract(epoch from x.ended_at - r.active_since) * 1000, 0)::bigint,
           active_since = null, worker_id = null, waiting = null, ready_at = null, due_at = null, pending = null,
           paused = false, execution_ended_at = coalesce(r.execution_ended_at, x.ended_at), ended_at = x.ended_at
-     from ${ENDS.from(1)} as x
-    where r.tenant_id = x.tenant_id and r.run_id = x.run_id and r.lease_token = x.lease_token
-      and r.phase not in ('COMPLETED', 'FAILED')
-   returning r.run_id`,
+     from ${ENDS.from(3)} as x
+    cross join lateral (
+      select a.ctid as address from concordat.runs a where a.tenant_id = x.tenant_id and a.run_id = x.run_id limit 1) a
+    where r.ctid = a.address and r.lease_token = x.lease_token and r.phase not in ('COMPLETED', 'FAILED')
+      and (x.policies_version is null
+           or (r.worker_id in (select worker_id from alive) and r.phase = 'EXECUTING' and r.stop is null
+               and r.expectations = x.expectations
+               and x.policies_version = (select t.policies_version from concordat.tenants t where t.tenant_id = r.tenant_id)))
+   returning 1)
+   select concordat.require_rows(count(*), $2, 'runs') from finished`,
 )
 
-/** The last write of runs. Returns the ids that were still open under their token. */
-export async function finishRuns(tx: Tx, runs: readonly FinishedRun[]): Promise<Set<string>> {
-  const rows = await tx.query<{ run_id: string }>(FINISH, ENDS.values(runs))
-  return new Set(rows.map((row) => row.run_id))
+/** The last write of runs. Fails when one of them has ended, or is no longer as it was known. */
+export async function finishRuns(tx: Tx, runs: readonly FinishedRun[]): Promise<void> {
+  const workers = new Set(runs.flatMap(({ known }) => known?.workerId ?? []))
+  await tx.query(FINISH, [[...workers], runs.length, ...ENDS.values(runs)])
 }
 
 /** SET clauses that take a run off its worker and bank the time that it executed. */

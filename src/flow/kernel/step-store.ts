@@ -25,7 +25,6 @@ const STEPS = rowSet<RecordStep>({
 /*
  * Checkpoint and trace in one statement. `alive` locks the worker's row against its removal, so a step can't slip in
  * after its run was given to another; the join on the token drops what is no longer this lease's to write.
- * "Is not distinct from" keeps the planner from finding a run among all that the worker holds: only its key is fast.
  * `x.rest` holds numbers that most steps don't have: nine arrays more made a lone step wait half as long again. No
  * payload goes through it, because reading a member of it refuses NUL in any.
  */
@@ -42,9 +41,10 @@ const INSERT = `with alive as (
           (x.rest ->> 'dueAt')::timestamptz, (x.rest ->> 'latencyMs')::float8, (x.rest ->> 'tokensIn')::bigint,
           (x.rest ->> 'tokensOut')::bigint, (x.rest ->> 'costNanoUsd')::bigint, x.rest ->> 'traceGap'
      from ${STEPS.from(2)} as x
-     cross join alive
-     join concordat.runs r on r.tenant_id = x.tenant_id and r.run_id = x.run_id
-                          and r.worker_id is not distinct from alive.worker_id and r.lease_token = x.lease_token`
+     cross join lateral (
+       select r.worker_id from concordat.runs r
+        where r.tenant_id = x.tenant_id and r.run_id = x.run_id and r.lease_token = x.lease_token limit 1) r
+     join alive on alive.worker_id = r.worker_id`
 
 const INSERT_STEPS = statement('steps_insert', `${INSERT} returning run_id, step_key`)
 

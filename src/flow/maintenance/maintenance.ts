@@ -93,7 +93,7 @@ async function pruneAll(database: Database, retentionMs: number): Promise<void> 
 /** One try to complete a run whose end is known: of a denial, a stop, a lost run, or a domain that had refused. */
 async function tryEnd(completion: CompletionContext, { tenantId, runId, leaseToken, pending }: DueEnd): Promise<void> {
   const lease = { tenantId, runId, workerId: null, leaseToken }
-  const request = { lease, end: pending.end, stop: null, earlierAttempts: pending.attempts }
+  const request = { lease, end: pending.end, stop: null, earlierAttempts: pending.attempts, known: null }
   await createGovernanceRecordsForRun(completion, request).catch((error) => {
     completion.log.error({ error, runId, tenantId }, 'a run could not be ended and will be tried again')
   })

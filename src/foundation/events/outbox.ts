@@ -49,8 +49,10 @@ const APPEND = statement(
 const APPEND_FIRST = statement(
   'outbox_append_first',
   `${APPEND.text}
-      and exists (select from concordat.runs r where r.tenant_id = entry.tenant_id and r.run_id = entry.run_id)
-      and not exists (select from concordat.outbox o where o.tenant_id = entry.tenant_id and o.run_id = entry.run_id)`,
+      and (select true from concordat.runs r
+            where r.tenant_id = entry.tenant_id and r.run_id = entry.run_id)
+      and (select true from concordat.outbox o
+            where o.tenant_id = entry.tenant_id and o.run_id = entry.run_id limit 1) is null`,
 )
 
 /**

@@ -31,6 +31,14 @@ export function isUniqueViolation(error: unknown): boolean {
   return error instanceof AppError && error.details?.sqlState === '23505'
 }
 
+/** SQLSTATE of `concordat.require_rows`, of a class that PostgreSQL leaves to applications. */
+export const STALE_STATE = 'CC001'
+
+/** True when rows were no longer as a statement's caller knew them, or are there already: to be read again. */
+export function isStale(error: unknown): boolean {
+  return isUniqueViolation(error) || (error instanceof AppError && error.details?.sqlState === STALE_STATE)
+}
+
 /** What a driver's error means to the rest of the program: unreachable (retryable), or a statement that failed. */
 export function databaseError(error: unknown): AppError {
   if (error instanceof AppError) return error

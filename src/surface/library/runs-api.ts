@@ -84,6 +84,7 @@ export function createRunsApi(parts: RunsApiParts): RunsApi {
       end: pending.end,
       stop: null,
       earlierAttempts: pending.attempts,
+      known: null,
     })
   }
 

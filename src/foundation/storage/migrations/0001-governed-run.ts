@@ -1,4 +1,5 @@
 import { type Kysely, sql } from 'kysely'
+import { STALE_STATE } from '../errors.ts'
 
 /*
  * Row count and index count are the cost of a run, so: one row a run with its contract and transitions inside, one row
@@ -7,11 +8,21 @@ import { type Kysely, sql } from 'kysely'
  * by a language's rules, and the same order on every machine.
  */
 const UP = [
+  // Ends a statement, and with it the transaction, that changed another number of rows than its caller knows it must.
+  `create function concordat.require_rows(changed bigint, expected bigint, what text) returns void
+    language plpgsql as $$
+    begin
+      if changed <> expected then
+        raise exception '% of % % are as they were known', changed, expected, what using errcode = '${STALE_STATE}';
+      end if;
+    end $$`,
+
   `create table concordat.tenants (
     tenant_id      text collate "C" primary key,
     status         text not null default 'active' check (status in ('active', 'suspended')),
     max_running    integer check (max_running > 0),
     allowed_agents text[],
+    policies_version bigint not null default 0,
     created_at     timestamptz not null default now()
   )`,
   `create index tenants_limited on concordat.tenants (tenant_id) where max_running is not null`,
@@ -159,6 +170,18 @@ const UP = [
     primary key (tenant_id, name, version)
   )`,
   `create unique index policies_active on concordat.policies (tenant_id, name) where active`,
+  // Whoever changes a tenant's policies, by whatever statement: who knows them by their version learns of it.
+  `create function concordat.policies_changed() returns trigger language plpgsql as $$
+    begin
+      update concordat.tenants set policies_version = policies_version + 1
+       where tenant_id in (select tenant_id from changed);
+      return null;
+    end $$`,
+  ...['insert', 'update', 'delete'].map(
+    (change) => `create trigger policies_${change} after ${change} on concordat.policies
+      referencing ${change === 'delete' ? 'old' : 'new'} table as changed
+      for each statement execute function concordat.policies_changed()`,
+  ),
   `create table concordat.policy_evaluations (
     tenant_id     text collate "C" not null,
     run_id        uuid not null,

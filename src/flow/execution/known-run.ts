@@ -1,0 +1,15 @@
+import { ACTIONS } from '../../domains/audit/audit.ts'
+import type { RunTotals } from '../../domains/runs/runs.ts'
+import type { Claim, KnownRun } from '../kernel/kernel.ts'
+
+const { domain, action } = ACTIONS.startTrace
+
+/** What the only worker that ever executed a run knows of it. Null when that is not all. */
+export function knownRun(claim: Claim, totals: RunTotals | null): KnownRun | null {
+  if (totals === null) return null
+  const { tenantId, runId, workerId, agent, phase, expectations, policiesVersion, traceGap } = claim
+  const traceStarted = traceGap === null
+  const acked = traceStarted ? [`${domain}/${action}`] : []
+  const run = { tenantId, runId, agent, phase, stop: null, expectations, acked, traceStarted, totals }
+  return { run, workerId, policiesVersion }
+}

@@ -1,0 +1,51 @@
+import type { RunTotals } from '../../domains/runs/runs.ts'
+import type { StepRow } from '../kernel/kernel.ts'
+
+const NOTHING: RunTotals = {
+  steps: 0,
+  failedSteps: 0,
+  traceGaps: 0,
+  tokensIn: null,
+  tokensOut: null,
+  costNanoUsd: null,
+}
+
+/** The sums of a run's recorded steps, for as long as this process has seen each of them committed. */
+export class StepTally {
+  #totals: RunTotals | null
+
+  /** `fromStart` false: other workers have recorded steps before. */
+  constructor(fromStart: boolean) {
+    this.#totals = fromStart ? NOTHING : null
+  }
+
+  /** Null: only the database knows. */
+  get totals(): RunTotals | null {
+    return this.#totals
+  }
+
+  /** A step that was recorded; with a trace gap, without its usage. */
+  add({ status, tokensIn, tokensOut, costNanoUsd }: StepRow, gap: string | null): void {
+    if (this.#totals === null || (status !== 'succeeded' && status !== 'failed')) return
+    const { steps, failedSteps, traceGaps, ...used } = this.#totals
+    this.#totals = {
+      steps: steps + 1,
+      failedSteps: failedSteps + (status === 'failed' ? 1 : 0),
+      traceGaps: traceGaps + (gap === null ? 0 : 1),
+      tokensIn: gap === null ? sum(used.tokensIn, tokensIn) : used.tokensIn,
+      tokensOut: gap === null ? sum(used.tokensOut, tokensOut) : used.tokensOut,
+      costNanoUsd: gap === null ? sum(used.costNanoUsd, costNanoUsd) : used.costNanoUsd,
+    }
+  }
+
+  /** A step of which it is not known whether or how it was recorded. */
+  lose(): void {
+    this.#totals = null
+  }
+}
+
+/** Absent is not zero. */
+function sum<Amount extends number | bigint>(total: Amount | null, more: Amount | null): Amount | null {
+  if (total === null || more === null) return total ?? more
+  return ((total as number) + (more as number)) as Amount
+}
