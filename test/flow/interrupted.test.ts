@@ -111,8 +111,8 @@ describeOnDatabases('a run whose database fails', (open) => {
 
   // Each is named by its first statement.
   it.each([
-    ['submission', 'tenants_for_admission', 4, 'works'],
-    ['claim', 'claims_lock_limited', 5, 'works'],
+    ['submission', 'runs_insert', 3, 'works'],
+    ['claim', 'claims_lock_limited', 3, 'works'],
     ['completion', 'incidents_insert', 7, 'works'],
     ['completion after a nap', 'runs_hold', 9, 'naps'],
   ])(

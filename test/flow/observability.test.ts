@@ -97,7 +97,7 @@ describeOnDatabases('a trace that can’t be written', (open) => {
     for (let i = 0; i < 3; i++) await run('PERMISSIVE', 'no steps')
     let tried = 0
     const remove = runtime.database.intercept(({ statement }) => {
-      if (statement.startsWith('traces_start')) tried++
+      if (statement.startsWith('runs_claim_and_start')) tried++
     })
     const untried = await run('PERMISSIVE', 'fine')
     remove()

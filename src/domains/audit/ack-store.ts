@@ -1,5 +1,5 @@
 import { rowSet, statement, type Tx } from '../../foundation/storage/storage.ts'
-import type { DomainAck } from './contract.ts'
+import type { Action, DomainAck } from './contract.ts'
 
 export interface RunAcks {
   readonly tenantId: string
@@ -24,6 +24,12 @@ const INSERT_ACKS = statement(
   'audit_acks_insert',
   `insert into concordat.audit_acks (${ACKS.names}) select * from ${ACKS.from(1)} as x`,
 )
+
+/** SQL of the insert of SUCCESS acks of one action; its rows are a select of tenant_id, run_id, result_id and acked_at. */
+export function ackSuccessSql({ domain, action }: Action, rows: string): string {
+  return `insert into concordat.audit_acks (tenant_id, run_id, result_id, acked_at, domain, action, attempt, status)
+    select acked.*, '${domain}', '${action}', 1, 'SUCCESS' from (${rows}) acked`
+}
 
 /** Writes the acks of many runs in one statement. */
 export async function writeAcks(tx: Tx, runs: readonly RunAcks[]): Promise<void> {

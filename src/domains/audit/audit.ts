@@ -1,4 +1,4 @@
-export { acksOfRuns, type RunAcks, type StoredAck, writeAcks } from './ack-store.ts'
+export { ackSuccessSql, acksOfRuns, type RunAcks, type StoredAck, writeAcks } from './ack-store.ts'
 export {
   ACTIONS,
   type AckStatus,

@@ -24,28 +24,10 @@ export interface Trace {
   readonly gapCount: number | null
 }
 
-export interface TraceStart {
-  readonly tenantId: string
-  readonly runId: string
-  readonly startedAt: Date
-}
-
 /** A UUID without its dashes is a valid W3C trace id, so a run's trace is found by its run id in any tracing tool. */
 export function traceIdOf(runId: string): string {
   return runId.replaceAll('-', '')
 }
-
-const STARTS = rowSet<TraceStart>({
-  tenant_id: ['text', (start) => start.tenantId],
-  run_id: ['uuid', (start) => start.runId],
-  trace_id: ['text', (start) => traceIdOf(start.runId)],
-  started_at: ['timestamptz', (start) => start.startedAt],
-})
-
-const START = statement(
-  'traces_start',
-  `insert into concordat.traces (${STARTS.names}) select * from ${STARTS.from(1)} as x`,
-)
 
 const ENDS = rowSet<TraceEnd>({
   tenant_id: ['text', (end) => end.tenantId],
@@ -87,9 +69,9 @@ interface TraceRow {
 
 /** The traces domain's one public face for the flow. Its domain name in the audit contract is `logs`. */
 export const TraceFacade = Object.freeze({
-  /** Starts the traces of runs in the transaction that first claims them. */
-  async start(tx: Tx, starts: readonly TraceStart[]): Promise<void> {
-    await tx.query(START, STARTS.values(starts))
+  /** SQL of the insert that starts traces; its rows are a select of tenant_id, run_id, trace_id and started_at. */
+  startSql(rows: string): string {
+    return `insert into concordat.traces (tenant_id, run_id, trace_id, started_at) ${rows}`
   },
 
   /** Ends the traces of many runs; one that was never started is inserted now. A trace that has ended already is an error. */

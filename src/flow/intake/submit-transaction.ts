@@ -2,7 +2,7 @@ import { AppError } from '../../foundation/app-error.ts'
 import { appendFirstEvents } from '../../foundation/events/events.ts'
 import type { IdSource } from '../../foundation/ids.ts'
 import { type Database, lastFlight, statement } from '../../foundation/storage/storage.ts'
-import { type EarlierRun, insertRuns, type NewRun, runsByIdempotencyKey } from '../kernel/kernel.ts'
+import { type EarlierRun, existingRuns, insertRuns, type NewRun, runsByIdempotencyKey } from '../kernel/kernel.ts'
 import { admission, type Denial } from './authorization.ts'
 
 /** A run to be inserted as it is, or as its denial leaves it. */
@@ -43,14 +43,12 @@ export async function insertBatch(
   submissions: readonly Submission[],
 ): Promise<InsertOutcome[]> {
   const runs = submissions.map(({ run }) => run)
-  const [tenantRows, inserted] = await database.transaction(async (tx) => {
-    const tenants = tx.query<TenantRow>(SELECT_TENANTS, [[...new Set(runs.map((run) => run.tenantId))]])
-    return lastFlight(Promise.all([tenants, insertRuns(tx, runs), appendFirstEvents(tx, createdEntries(runs, newId))]))
-  })
+  const [inserted] = await database.transaction(async (tx) =>
+    lastFlight(Promise.all([insertRuns(tx, runs), appendFirstEvents(tx, createdEntries(runs, newId))])),
+  )
   if (inserted.size === submissions.length) return submissions.map(({ run, denial }) => outcomeOf(run, denial))
-  const tenants = new Map(tenantRows.map((row) => [row.tenantId, row]))
   const leftOut = submissions.filter(({ run }) => !inserted.has(run.runId))
-  const settled = await settleLeftOut(database, newId, leftOut, tenants)
+  const settled = await settleLeftOut(database, newId, leftOut)
   return submissions.map(({ run, denial }) => settled.get(run.runId) ?? outcomeOf(run, denial))
 }
 
@@ -63,26 +61,31 @@ async function settleLeftOut(
   database: Database,
   newId: IdSource,
   leftOut: readonly Submission[],
-  tenants: ReadonlyMap<string, TenantRow>,
 ): Promise<Map<string, InsertOutcome>> {
+  const tenantIds = new Set(leftOut.map(({ run }) => run.tenantId))
+  const tenantRows = await database.query<TenantRow>(SELECT_TENANTS, [[...tenantIds]])
+  const tenants = new Map(tenantRows.map((row) => [row.tenantId, row]))
   const outcomes = new Map<string, InsertOutcome>()
   const denied: Submission[] = []
-  const taken: NewRun[] = []
-  for (const { run, deny } of leftOut) {
+  const others: Submission[] = []
+  for (const { run, denial: refused, deny } of leftOut) {
     const tenant = tenants.get(run.tenantId)
     const denial = tenant && run.pending === null ? admission(tenant, run.agent) : null
     if (!tenant) outcomes.set(run.runId, refusalOf(run, unknownTenant(run)))
     else if (denial) denied.push({ run: deny(denial), denial, deny })
-    else if (run.idempotencyKey !== null) taken.push(run)
-    // Else its own id was taken: an earlier try went through and only its reply was lost.
+    else others.push({ run, denial: refused, deny })
   }
-  for (const run of await settleTaken(database, taken)) outcomes.set(run.asked, run.outcome)
-  if (denied.length > 0) {
-    const recorded = await insertBatch(database, newId, denied)
-    denied.forEach(({ run }, i) => {
-      outcomes.set(run.runId, recorded[i] as InsertOutcome)
-    })
-  }
+  const otherRuns = others.map(({ run }) => run)
+  for (const run of await settleTaken(database, otherRuns)) outcomes.set(run.asked, run.outcome)
+  // Its own id was taken: an earlier try went through and only its reply was lost.
+  const there = otherRuns.length > 0 ? await existingRuns(database, otherRuns) : new Set()
+  // Neither: its tenant has been let in again since.
+  const missing = others.filter(({ run: { runId } }) => !outcomes.has(runId) && !there.has(runId))
+  const again = [...denied, ...missing]
+  const recorded = again.length > 0 ? await insertBatch(database, newId, again) : []
+  again.forEach(({ run }, i) => {
+    outcomes.set(run.runId, recorded[i] as InsertOutcome)
+  })
   return outcomes
 }
 
@@ -91,16 +94,19 @@ async function settleTaken(
   database: Database,
   runs: readonly NewRun[],
 ): Promise<{ readonly asked: string; readonly outcome: InsertOutcome }[]> {
-  if (runs.length === 0) return []
-  const keys = runs.map(({ tenantId, idempotencyKey }) => ({ tenantId, idempotencyKey: idempotencyKey ?? '' }))
+  const keys = runs.flatMap(({ tenantId, idempotencyKey }) =>
+    idempotencyKey === null ? [] : { tenantId, idempotencyKey },
+  )
+  if (keys.length === 0) return []
   const earlier = await runsByIdempotencyKey(database, keys)
   const byKey = new Map(earlier.map((run) => [JSON.stringify([run.tenantId, run.idempotencyKey]), run]))
-  return runs.map((run) => {
+  return runs.flatMap((run) => {
     const first = byKey.get(JSON.stringify([run.tenantId, run.idempotencyKey]))
-    const same = first?.requestDigest === run.requestDigest
-    const outcome = !first || !same ? refusalOf(run, keyConflict(run, first?.runId)) : outcomeOf(run, denialOf(first))
-    const deduplicated = first !== undefined && first.runId !== run.runId
-    return { asked: run.runId, outcome: { ...outcome, runId: first?.runId ?? run.runId, deduplicated } }
+    if (!first) return []
+    const same = first.requestDigest === run.requestDigest
+    const outcome = same ? outcomeOf(run, denialOf(first)) : refusalOf(run, keyConflict(run, first.runId))
+    const deduplicated = first.runId !== run.runId
+    return { asked: run.runId, outcome: { ...outcome, runId: first.runId, deduplicated } }
   })
 }
 
@@ -119,9 +125,9 @@ function unknownTenant({ tenantId }: NewRun): AppError {
   return new AppError('UNKNOWN_TENANT', `there is no tenant ${JSON.stringify(tenantId)}`)
 }
 
-function keyConflict({ idempotencyKey }: NewRun, runId: string | undefined): AppError {
+function keyConflict({ idempotencyKey }: NewRun, runId: string): AppError {
   const message = `idempotency key ${JSON.stringify(idempotencyKey)} was used for another request`
-  return new AppError('IDEMPOTENCY_CONFLICT', message, { details: { runId: runId ?? null } })
+  return new AppError('IDEMPOTENCY_CONFLICT', message, { details: { runId } })
 }
 
 function createdEntries(runs: readonly NewRun[], newId: IdSource) {

@@ -1,7 +1,8 @@
 import type { AuditExpectation } from '../../domains/audit/audit.ts'
-import type { RunPhase } from '../../domains/runs/runs.ts'
-import { rowSet, statement, type Tx } from '../../foundation/storage/storage.ts'
+import { RunPhase, transition } from '../../domains/runs/runs.ts'
+import { rowSet, type Statement, statement, type Tx } from '../../foundation/storage/storage.ts'
 import type { Claim, ClaimRequest, Lane } from './messages.ts'
+import { startWrites } from './start-writes.ts'
 
 /*
  * Fair claiming by row state. `lane` walks the distinct lanes that have ready runs (a loose scan of index runs_ready:
@@ -19,9 +20,7 @@ const LANES = rowSet<Lane>({
   max_running: ['int', (lane) => lane.maxRunning],
 })
 
-const CLAIM = statement(
-  'runs_claim',
-  `with recursive
+const CLAIMED = `
    known as (
      select * from ${LANES.from(3)} as k
    ),
@@ -84,7 +83,8 @@ const CLAIM = statement(
         select r.ctid from concordat.runs r where r.ctid = p.address and r.ready_at is not null
            for update skip locked) row
       limit $2
-   )
+   ),
+   claimed as (
    update concordat.runs r
       set phase = 'EXECUTING', worker_id = alive.worker_id, lease_token = r.lease_token + 1,
           ready_at = null, due_at = null, waiting = null, active_since = statement_timestamp(),
@@ -92,9 +92,23 @@ const CLAIM = statement(
           transitions = case when r.phase = 'AUTHORIZED' then r.transitions || $8::jsonb else r.transitions end
      from held, alive
     where r.ctid = held.ctid
-   returning r.tenant_id, r.run_id, r.agent, r.agent_version, r.agent_digest, r.phase, r.lease_token, r.input, r.metadata,
+   returning r.tenant_id, r.run_id, r.worker_id, r.agent, r.agent_version, r.agent_digest, r.phase, r.lease_token, r.input, r.metadata,
              r.timeout_ms, r.active_ms, r.worker_losses, r.stop is not null as stopped, r.execution_started_at = r.active_since as fresh,
-             r.expectations, held.policies_version`,
+             r.expectations, held.policies_version)`
+
+const CLAIM = statement('runs_claim', `with recursive ${CLAIMED} select * from claimed`)
+
+/*
+ * Runs that execute for the first time are started in the statement that claims them. `$9` is the time as RFC 3339 text.
+ */
+const START = startWrites('claimed', '$9')
+const CLAIM_AND_START = statement(
+  'runs_claim_and_start',
+  `with recursive ${CLAIMED}, ${START.traced} select * from claimed`,
+)
+const CLAIM_UNTRACED = statement(
+  'runs_claim_untraced',
+  `with recursive ${CLAIMED}, ${START.untraced} select * from claimed`,
 )
 
 interface ClaimRow {
@@ -117,10 +131,35 @@ interface ClaimRow {
 }
 
 /** Claims up to `slots` ready runs for the worker, tenants in turn. None when the worker's own lease is gone. */
-export async function claimRuns(tx: Tx, request: ClaimRequest, transition: string): Promise<Claim[]> {
+export function claimRuns(tx: Tx, request: ClaimRequest, at: Date): Promise<Claim[]> {
+  return claim(tx, CLAIM, request, [startTransition(at)])
+}
+
+/** The same; and those that execute for the first time are started, with their traces or without. */
+export function claimAndStart(tx: Tx, request: ClaimRequest, traced: boolean, at: Date): Promise<Claim[]> {
+  return claim(tx, traced ? CLAIM_AND_START : CLAIM_UNTRACED, request, [startTransition(at), at.toISOString()])
+}
+
+async function claim(tx: Tx, sql: Statement, request: ClaimRequest, more: readonly string[]): Promise<Claim[]> {
   const { workerId, slots, lanes, afterTenant } = request
-  const rows = await tx.query<ClaimRow>(CLAIM, [workerId, slots, ...LANES.values(lanes), afterTenant, transition])
+  const rows = await tx.query<ClaimRow>(sql, [workerId, slots, ...LANES.values(lanes), afterTenant, ...more])
   return rows.map((row) => toClaim(row, workerId))
+}
+
+function startTransition(at: Date): string {
+  return JSON.stringify(transition(RunPhase.AUTHORIZED, RunPhase.EXECUTING, at, 'claimed by a worker'))
+}
+
+const ALONE = `with claimed as (
+     select tenant_id, run_id, agent, agent_version, worker_id, true as fresh from concordat.runs where tenant_id = $1 and run_id = $2
+   )`
+const START_ALONE = startWrites('claimed', '$3')
+const START_RUN = statement('run_start', `${ALONE}, ${START_ALONE.traced} select from claimed`)
+const START_UNTRACED = statement('run_start_untraced', `${ALONE}, ${START_ALONE.untraced} select from claimed`)
+
+/** Starts one claimed run by itself. */
+export async function startRun(tx: Tx, { tenantId, runId }: Claim, traced: boolean, at: Date): Promise<void> {
+  await tx.query(traced ? START_RUN : START_UNTRACED, [tenantId, runId, at.toISOString()])
 }
 
 const LOCK_LIMITED = statement(

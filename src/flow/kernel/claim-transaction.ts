@@ -1,17 +1,11 @@
-import { ACTIONS, ackOf, writeAcks } from '../../domains/audit/audit.ts'
-import { RunPhase, transition } from '../../domains/runs/runs.ts'
-import { TraceFacade, traceIdOf } from '../../domains/traces/traces.ts'
 import type { Clock } from '../../foundation/clock.ts'
-import { appendEvents, type RunEvent } from '../../foundation/events/events.ts'
-import type { IdSource } from '../../foundation/ids.ts'
 import { type Database, isRetryable, lastFlight, type Tx } from '../../foundation/storage/storage.ts'
-import { claimRuns, lockLimitedClaims } from './claim-store.ts'
+import { claimAndStart, claimRuns, lockLimitedClaims, startRun } from './claim-store.ts'
 import type { Claim, ClaimRequest } from './messages.ts'
 
 export interface ClaimContext {
   readonly database: Database
   readonly clock: Clock
-  readonly newId: IdSource
   /** False while traces are known to be down: then they are not even tried. */
   readonly mayTrace: () => boolean
   readonly onTraceError: (error: unknown, runId: string) => void
@@ -32,15 +26,12 @@ export async function claimTransaction(context: ClaimContext, request: ClaimRequ
 
 async function claimTogether(context: ClaimContext, request: ClaimRequest): Promise<Claim[]> {
   const at = context.clock.now()
-  return context.database.transaction(async (tx) => {
+  const traced = context.mayTrace()
+  const claims = await context.database.transaction(async (tx) => {
     lockLimitedClaims(tx, request).catch(() => undefined) // the claim behind it in the same flight tells
-    const claims = await claimRuns(tx, request, startTransition(at))
-    const fresh = claims.filter((claim) => claim.fresh)
-    if (fresh.length === 0) return claims
-    const traced = context.mayTrace()
-    const writes = [appendStarts(tx, context, fresh, traced, at), ...(traced ? startTraces(tx, fresh, at) : [])]
-    return lastFlight(Promise.all(writes).then(() => (traced ? claims : claims.map(withoutTrace))))
+    return lastFlight(claimAndStart(tx, request, traced, at))
   })
+  return traced ? claims : claims.map(withoutTrace)
 }
 
 function withoutTrace(claim: Claim): Claim {
@@ -52,7 +43,7 @@ async function claimOneByOne(context: ClaimContext, request: ClaimRequest): Prom
   const at = context.clock.now()
   return context.database.transaction(async (tx) => {
     await lockLimitedClaims(tx, request)
-    const claims = await claimRuns(tx, request, startTransition(at))
+    const claims = await claimRuns(tx, request, at)
     const begun: Claim[] = []
     for (const claim of claims) {
       if (!claim.fresh) begun.push(claim)
@@ -63,13 +54,10 @@ async function claimOneByOne(context: ClaimContext, request: ClaimRequest): Prom
 }
 
 async function beginAlone(tx: Tx, context: ClaimContext, claim: Claim, at: Date): Promise<Claim[]> {
-  const traced = await attempt(tx, async () => {
-    await Promise.all(startTraces(tx, [claim], at))
-    await appendStarts(tx, context, [claim], true, at)
-  })
+  const traced = await attempt(tx, () => startRun(tx, claim, true, at))
   if (traced === null) return [claim]
   context.onTraceError(traced, claim.runId)
-  const untraced = await attempt(tx, () => appendStarts(tx, context, [claim], false, at))
+  const untraced = await attempt(tx, () => startRun(tx, claim, false, at))
   if (untraced === null) return [{ ...claim, traceGap: traced.message }]
   await tx.query(PUT_BACK, [claim.tenantId, claim.runId])
   return []
@@ -97,32 +85,4 @@ async function attempt(tx: Tx, work: () => Promise<void>): Promise<Error | null>
     await tx.query('rollback to savepoint begin_run')
     return error instanceof Error ? error : new Error(String(error))
   }
-}
-
-function startTransition(at: Date): string {
-  return JSON.stringify(transition(RunPhase.AUTHORIZED, RunPhase.EXECUTING, at, 'claimed by a worker'))
-}
-
-function startTraces(tx: Tx, claims: readonly Claim[], at: Date): Promise<void>[] {
-  const starts = claims.map(({ tenantId, runId }) => ({ tenantId, runId, startedAt: at }))
-  const acks = claims.map(({ tenantId, runId }) => {
-    return { tenantId, runId, at, acks: [ackOf(ACTIONS.startTrace, 'SUCCESS', { resultId: traceIdOf(runId) })] }
-  })
-  return [TraceFacade.start(tx, starts), writeAcks(tx, acks)]
-}
-
-async function appendStarts(
-  tx: Tx,
-  { newId }: ClaimContext,
-  claims: readonly Claim[],
-  traced: boolean,
-  at: Date,
-): Promise<void> {
-  const time = at.toISOString()
-  const entries = claims.map(({ tenantId, runId, agent, agentVersion, workerId }) => {
-    const started: RunEvent = { id: newId(), type: 'run.started', time, data: { agent, agentVersion, workerId } }
-    const trace: RunEvent = { id: newId(), type: 'trace.started', time, data: { traceId: traceIdOf(runId) } }
-    return { tenantId, runId, events: traced ? [started, trace] : [started] }
-  })
-  await appendEvents(tx, entries)
 }

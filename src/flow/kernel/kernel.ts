@@ -33,7 +33,7 @@ import {
 
 export type * from './messages.ts'
 export { blockRun, endedUnder, finishRuns, holdRuns } from './run-store.ts'
-export { type EarlierRun, insertRuns, runsByIdempotencyKey } from './submit-store.ts'
+export { type EarlierRun, existingRuns, insertRuns, runsByIdempotencyKey } from './submit-store.ts'
 export { type DueEnd, STOP_CHANNEL } from './takeover-store.ts'
 export { HEARTBEAT, type HeartbeatReply, removeDeadWorkers, type WorkerIdentity } from './worker-store.ts'
 

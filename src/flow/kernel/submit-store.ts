@@ -1,3 +1,4 @@
+import type { RunKey } from '../../domains/runs/runs.ts'
 import { rowSet, statement, type Tx } from '../../foundation/storage/storage.ts'
 import type { NewRun } from './messages.ts'
 
@@ -39,6 +40,20 @@ const INSERT_RUNS = statement(
 /** Inserts the runs that are admitted and new. Returns the ids that are in. */
 export async function insertRuns(tx: Tx, runs: readonly NewRun[]): Promise<Set<string>> {
   const rows = await tx.query<{ run_id: string }>(INSERT_RUNS, RUNS.values(runs))
+  return new Set(rows.map((row) => row.run_id))
+}
+
+const SELECT_EXISTING = statement(
+  'runs_existing',
+  `select run_id from concordat.runs where tenant_id = any($1::text[]) and run_id = any($2::uuid[])`,
+)
+
+/** The ids of those that are in already. */
+export async function existingRuns(tx: Tx, runs: readonly RunKey[]): Promise<Set<string>> {
+  const rows = await tx.query<{ run_id: string }>(SELECT_EXISTING, [
+    runs.map((run) => run.tenantId),
+    runs.map((run) => run.runId),
+  ])
   return new Set(rows.map((row) => row.run_id))
 }
 

@@ -1,7 +1,14 @@
 export { EventEnvelope, type EventFields } from './envelope.ts'
 export { type EventType, eventTypes } from './event-types.ts'
 export { eventsReference } from './events-reference.ts'
-export { appendEvents, appendFirstEvents, type OutboxEntry, pruneOutbox, type RunEvent } from './outbox.ts'
+export {
+  appendEvents,
+  appendEventsSql,
+  appendFirstEvents,
+  type OutboxEntry,
+  pruneOutbox,
+  type RunEvent,
+} from './outbox.ts'
 export { type Positions, positionsNow, readPublished } from './published-events.ts'
 export { eventsOfRun, type StoredEvent } from './stored-events.ts'
 export { envelopesOf, type OutboxRow } from './unpack.ts'

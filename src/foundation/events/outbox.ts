@@ -46,6 +46,26 @@ const APPEND = statement(
     where pg_current_xact_id() is not null`,
 )
 
+/** An event as a JSON object in SQL, of SQL expressions for the time and the data. */
+export interface EventSql {
+  readonly type: EventType
+  readonly time: string
+  readonly data: string
+}
+
+/**
+ * SQL of the insert that puts these events of runs into the outbox; `source` is a table with their tenant_id and run_id.
+ * Its transaction must have written before.
+ */
+export function appendEventsSql(source: string, events: readonly EventSql[]): string {
+  const objects = events.map(({ type, time, data }) => {
+    return `json_build_object('id', concordat.uuid_v7(${time}::timestamptz), 'type', '${type}', 'time', ${time}, 'data', ${data})`
+  })
+  return `insert into concordat.outbox (tenant_id, run_id, partition, event_count, events)
+    select tenant_id, run_id, ('x' || right(run_id::text, 1))::bit(4)::int, ${events.length}, json_build_array(${objects.join(', ')})
+      from ${source}`
+}
+
 const APPEND_FIRST = statement(
   'outbox_append_first',
   `${APPEND.text}

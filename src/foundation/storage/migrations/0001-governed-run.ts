@@ -17,6 +17,12 @@ const UP = [
       end if;
     end $$`,
 
+  // RFC 9562, version 7; the ids that the application makes are such. PostgreSQL has its own from 18 on.
+  `create function concordat.uuid_v7(at timestamptz) returns uuid language sql as $$
+    select (overlay(lpad(to_hex((extract(epoch from at) * 1000)::bigint), 12, '0') placing '-' from 9 for 0)
+            || '-7' || substr(gen_random_uuid()::text, 16))::uuid
+    $$`,
+
   `create table concordat.tenants (
     tenant_id      text collate "C" primary key,
     status         text not null default 'active' check (status in ('active', 'suspended')),

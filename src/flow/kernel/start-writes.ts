@@ -1,0 +1,28 @@
+import { ACTIONS, ackSuccessSql } from '../../domains/audit/audit.ts'
+import { TraceFacade } from '../../domains/traces/traces.ts'
+import { appendEventsSql } from '../../foundation/events/events.ts'
+
+/**
+ * What is written when runs execute for the first time, as further parts of the statement that knows them: their traces
+ * with their acks, and their events. `claimed` is a part of that statement with the runs, `at` the parameter with the
+ * time as RFC 3339 text. Without traces, the events alone.
+ */
+export function startWrites(claimed: string, at: string): { readonly traced: string; readonly untraced: string } {
+  const fresh = `fresh as (
+     select tenant_id, run_id, agent, agent_version, worker_id, replace(run_id::text, '-', '') as trace_id, ${at}::text as at
+       from ${claimed} where fresh
+   )`
+  const started = `json_build_object('agent', agent, 'agentVersion', agent_version, 'workerId', worker_id)`
+  const runStarted = { type: 'run.started', time: 'at', data: started } as const
+  const traceStarted = { type: 'trace.started', time: 'at', data: `json_build_object('traceId', trace_id)` } as const
+  const trace = TraceFacade.startSql('select tenant_id, run_id, trace_id, at::timestamptz from fresh')
+  const ack = ackSuccessSql(ACTIONS.startTrace, 'select tenant_id, run_id, trace_id, at::timestamptz from fresh')
+  return {
+    traced: `${fresh},
+   trace as (${trace}),
+   ack as (${ack}),
+   event as (${appendEventsSql('fresh', [runStarted, traceStarted])})`,
+    untraced: `${fresh},
+   event as (${appendEventsSql('fresh', [runStarted])})`,
+  }
+}
