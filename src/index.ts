@@ -14,6 +14,7 @@ export {
 export { AlertSeverity, AuditAlertType } from './domains/alerts/alerts.ts'
 export { type AuditExpectation, type DomainAck, reconcile } from './domains/audit/audit.ts'
 export { IncidentFacade } from './domains/incidents/incidents.ts'
+export type { PolicyChange, PolicyDefinition, PolicyInput, StoredPolicy } from './domains/policies/policies.ts'
 export { PhaseTransitionError, type RunOutcome, RunPhase, type RunStatus } from './domains/runs/runs.ts'
 export { TraceFacade } from './domains/traces/traces.ts'
 export {
@@ -49,6 +50,7 @@ export {
 export type {
   AuditApi,
   AuditReport,
+  PoliciesApi,
   RunHandle,
   RunReport,
   RunsApi,

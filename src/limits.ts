@@ -15,6 +15,24 @@ export const limits = Object.freeze({
   logDepthMax: 8,
   usdMax: 1_000_000_000, // as nano-dollars 10^18, which still fits a PostgreSQL bigint
 
+  // Policies
+  policyFileBytesMax: 131_072,
+  policyFileDepthMax: 32, // the parser recurses: some thousand levels would end the process
+  policiesPerTenantMax: 200, // each is held against every run of its tenant
+  policyDescriptionCharsMax: 500,
+  policyExpressionCharsMax: 2_000,
+  policyExpressionNodesMax: 250,
+  policyExpressionDepthMax: 24,
+  policyExpressionListMax: 50, // two nested macros over such lists are 2,500 rounds
+  policyMacroDepthMax: 2,
+  policyPatternCharsMax: 200,
+  policyPatternProgramMax: 1_000, // instructions of a compiled pattern; each may be looked at once a character
+  policyPatternWorkMax: 1_000_000, // characters times instructions of one evaluation: some 10 ms
+  policyExpressionCacheMax: 1_000,
+  policyFindingsMax: 50, // of one file: who gets more corrects the first ones first
+  simulationRunsMax: 100_000,
+  simulationPageMax: 500,
+
   // Plans and runs
   planStepsMax: 512,
   stepsPerRunMax: 10_000,

@@ -10,7 +10,7 @@ import {
   type SecretSource,
 } from './config.ts'
 import { type Agent, AgentDirectory, registerAgents, type Skill } from './domains/agents/agents.ts'
-import { applyPolicy, PolicyBook, type PolicyInput } from './domains/policies/policies.ts'
+import { Expressions, PolicyBook } from './domains/policies/policies.ts'
 import { listTenants, putTenant, setTenantStatus, type Tenant, type TenantInput } from './domains/tenants/tenants.ts'
 import {
   type CompletionContext,
@@ -40,7 +40,15 @@ import { createMetrics, type Metrics } from './foundation/metrics.ts'
 import { identityCodec, type PayloadCodec } from './foundation/payload-codec.ts'
 import { defineService, type Service, startAll, stopAll } from './foundation/service.ts'
 import { type Database, migrate, openDatabase } from './foundation/storage/storage.ts'
-import { type AuditApi, createAuditApi, createRunsApi, RunResults, type RunsApi } from './surface/library/library.ts'
+import {
+  type AuditApi,
+  createAuditApi,
+  createPoliciesApi,
+  createRunsApi,
+  type PoliciesApi,
+  RunResults,
+  type RunsApi,
+} from './surface/library/library.ts'
 import { planAgent } from './surface/plan/plan.ts'
 import { replayAgent } from './surface/replay/replay.ts'
 
@@ -80,7 +88,7 @@ export interface Concordat extends Service {
   readonly config: Config
   readonly runs: RunsApi
   readonly audit: AuditApi
-  readonly policies: { apply(tenantId: string, policy: PolicyInput): Promise<{ version: number }> }
+  readonly policies: PoliciesApi
   readonly tenants: {
     put(tenant: TenantInput): Promise<void>
     setStatus(tenantId: string, status: Tenant['status']): Promise<void>
@@ -150,6 +158,7 @@ function compose({ options, config, log, directory, prices, database }: Foundati
     onSkew: (skewMs) => log.warn({ skewMs }, 'this machine’s clock differs from the database’s; database time is used'),
   })
   const codec = options.codec ?? identityCodec
+  const expressions = new Expressions()
   const ground = { database, clock, newId, random: Math.random, log, metrics, retryForMs: config.leaseMs }
 
   const results = new RunResults(database, log)
@@ -163,7 +172,7 @@ function compose({ options, config, log, directory, prices, database }: Foundati
     fallbackToLegacy: config.transactionFallbackToLegacy,
     rollbackAudit: config.racRollbackAuditEnabled,
     degradedAs: config.observabilityMode === 'PERMISSIVE' ? 'NONE' : 'DEGRADED',
-    policies: new PolicyBook(),
+    policies: new PolicyBook(expressions),
     participants: options.participants ?? [],
     onCommitted,
   })
@@ -237,7 +246,7 @@ function compose({ options, config, log, directory, prices, database }: Foundati
     config,
     runs: createRunsApi({ database, intake, kernel, completion, results, codec }),
     audit: createAuditApi({ database, clock, newId, metrics }),
-    policies: { apply: (tenantId, policy) => applyPolicy(database, tenantId, policy) },
+    policies: createPoliciesApi({ database, expressions }),
     tenants: {
       put: (tenant) => putTenant(database, tenant),
       setStatus: (tenantId, status) => setTenantStatus(database, tenantId, status),

@@ -56,6 +56,17 @@ export const errorCodes = Object.freeze({
     hint: 'Refer only to earlier steps, as in {{ steps.name.output.field }}.',
     exitCode: 2,
   },
+  INVALID_POLICY: {
+    kind: 'terminal',
+    meaning: 'A policy does not fit the schema, its expression does not compile, or a name is there twice.',
+    hint: 'Correct what the message names; `concordat policies lint` shows the place. Nothing was changed.',
+    exitCode: 2,
+  },
+  POLICY_NOT_FOUND: {
+    kind: 'terminal',
+    meaning: 'The tenant has no policy of that name.',
+    hint: 'Check name and tenant with `concordat policies list`.',
+  },
   PLAN_TOO_LONG: {
     kind: 'terminal',
     meaning: 'A plan has more steps than are allowed.',

@@ -184,7 +184,7 @@ describeOnDatabases('how a run ends', (open) => {
 
   describe('by a policy', () => {
     const apply = (tenantId: string, policy: object) => {
-      return runtime.concordat.policies.apply(tenantId, { name: 'limit', metric: 'cost_usd', max: 1, ...policy })
+      return runtime.concordat.policies.apply(tenantId, [{ name: 'limit', metric: 'cost_usd', max: 1, ...policy }])
     }
 
     it.each([
@@ -206,7 +206,7 @@ describeOnDatabases('how a run ends', (open) => {
     it('that was tightened: the version in force at the end decides, and is named', async () => {
       const own = await tenant('policy-versions')
       await apply(own, { max: 9 })
-      expect(await apply(own, { max: 0.2 })).toEqual({ version: 2 })
+      expect(await apply(own, { max: 0.2 })).toMatchObject([{ version: 2, previousVersion: 1 }])
       const ended = await run('spends', { tenant: own })
       expect(ended.evaluation?.verdict.findings).toMatchObject([
         { name: 'limit', version: 2, limit: 0.2, value: 0.3, met: false },

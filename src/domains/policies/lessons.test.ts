@@ -1,13 +1,19 @@
 import { describe, expect, it } from 'vitest'
+import { Expressions } from './expressions.ts'
 import { lessonsOf } from './lessons.ts'
+import { inForce, parsePolicies } from './policies.ts'
 import { evaluate } from './policy-rules.ts'
 
 const at = new Date('2026-01-01T00:00:00Z')
+const expressions = new Expressions()
 const learn = (tokens: number, maxima: readonly number[], succeeded = true) => {
-  const policies = maxima.map((maxValue, i) => {
-    return { name: `p${i}`, version: 1, agent: null, metric: 'tokens', maxValue, effect: 'terminate' } as const
-  })
-  const verdict = evaluate('agent', { costNanoUsd: null, tokens, steps: 1 }, policies)
+  const limits = maxima.map((max, i) => ({ name: `p${i}`, metric: 'tokens' as const, max }))
+  const policies = parsePolicies([...limits, { name: 'when', when: 'false' }], expressions)
+  const nothing = { costNanoUsd: null, uncostedSteps: 0, tokensOut: null, failedSteps: 0, toolCalls: 0 }
+  const verdict = evaluate(
+    { tenantId: 't', agent: 'agent', ...nothing, tokensIn: tokens, steps: 1, wallClockMs: null },
+    policies.map((policy) => inForce(policy, 1, expressions)),
+  )
   return lessonsOf({ tenantId: 't', runId: 'r', agent: 'agent', succeeded, verdict, at }).map(
     ({ kind, policy, share }) => [kind, policy, share],
   )

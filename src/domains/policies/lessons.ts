@@ -30,9 +30,10 @@ interface LessonFacts {
 
 /** Near-threshold: 85–100 % of a limit. Efficient success: at most 50 % of every limit, one lesson for the tightest. */
 export function lessonsOf({ tenantId, runId, agent, succeeded, verdict, at }: LessonFacts): Lesson[] {
-  const shares = verdict.findings
-    .filter((finding) => finding.value !== null && finding.limit > 0)
-    .map((finding) => ({ policy: finding.name, share: (finding.value as number) / finding.limit }))
+  const shares = verdict.findings.flatMap((finding) => {
+    if (!('limit' in finding) || finding.value === null || finding.limit === 0) return []
+    return [{ policy: finding.name, share: finding.value / finding.limit }]
+  })
   const lesson = (kind: LessonKind, { policy, share }: { policy: string; share: number }): Lesson => {
     return { tenantId, runId, kind, policy, agent, share, createdAt: at }
   }

@@ -1,11 +1,15 @@
-import { z } from 'zod'
-import { AppError } from '../../foundation/app-error.ts'
 import { rowSet, statement, type Tx } from '../../foundation/storage/storage.ts'
 import type { EvaluationOutcome, PolicyFinding, Verdict } from './policy-rules.ts'
 
+export { parsePolicies } from './check-policies.ts'
+export type { RunFacts } from './expression-facts.ts'
+export { Expressions } from './expressions.ts'
 export { type Lesson, lessonsOf, writeLessons } from './lessons.ts'
-export { PolicyBook, type PolicySet } from './policy-book.ts'
-export { evaluate, type LimitPolicy, type PolicyFinding, type Usage, type Verdict } from './policy-rules.ts'
+export { inForce, PolicyBook, type PolicySet } from './policy-book.ts'
+export type { PolicyChange, StoredPolicy } from './policy-changes.ts'
+export type { PolicyDefinition, PolicyInput } from './policy-document.ts'
+export { type ActivePolicy, evaluate, type PolicyFinding, type Verdict } from './policy-rules.ts'
+export { applyPolicies, listPolicies, policyVersions } from './policy-store.ts'
 
 /** A verdict as it is stored: one a run. */
 export interface PolicyEvaluation {
@@ -22,7 +26,7 @@ const EVALUATIONS = rowSet<PolicyEvaluation>({
   evaluation_id: ['uuid', (evaluation) => evaluation.evaluationId],
   outcome: ['text', ({ verdict }) => verdict.outcome],
   policies: ['jsonb', ({ verdict }) => JSON.stringify(verdict.findings)],
-  violations: ['jsonb', ({ verdict }) => JSON.stringify(verdict.findings.filter((finding) => !finding.met))],
+  violations: ['jsonb', ({ verdict }) => JSON.stringify(verdict.findings.filter(({ met }) => met === false))],
   evaluated_at: ['timestamptz', (evaluation) => evaluation.evaluatedAt],
 })
 
@@ -53,40 +57,4 @@ export async function evaluationOfRun(
   if (!row) return null
   const verdict = { outcome: row.outcome, findings: row.policies }
   return { tenantId, runId, evaluationId: row.evaluation_id, verdict, evaluatedAt: row.evaluated_at }
-}
-
-const policyInput = z.strictObject({
-  name: z.string().min(1).max(200),
-  agent: z.string().min(1).max(200).nullable().default(null),
-  metric: z.enum(['cost_usd', 'tokens', 'steps']),
-  max: z.number().nonnegative().max(Number.MAX_SAFE_INTEGER),
-  effect: z.enum(['terminate', 'warn']).default('terminate'),
-})
-export type PolicyInput = z.input<typeof policyInput>
-
-const APPLY = statement(
-  'policies_apply',
-  `with retired as (
-     update concordat.policies set active = false where tenant_id = $1 and name = $2 and active returning version
-   )
-   insert into concordat.policies (tenant_id, name, version, active, agent, metric, max_value, effect)
-   select $1, $2, coalesce((select max(version) from concordat.policies where tenant_id = $1 and name = $2), 0) + 1,
-          true, $3, $4, $5, $6
-   where (select count(*) from retired) >= 0
-   returning version`,
-)
-
-/**
- * Puts a limit in force as the next version of its name; the version before is kept, inactive.
- * Fails with `INVALID_REQUEST` and leaves the active version untouched.
- *
- * @example await applyPolicy(database, 'default', { name: 'max-cost', metric: 'cost_usd', max: 0.5 })
- */
-export async function applyPolicy(database: Tx, tenantId: string, input: PolicyInput): Promise<{ version: number }> {
-  const parsed = policyInput.safeParse(input)
-  if (!parsed.success)
-    throw new AppError('INVALID_REQUEST', `the policy is not valid: ${z.prettifyError(parsed.error)}`)
-  const { name, agent, metric, max, effect } = parsed.data
-  const [row] = await database.query<{ version: number }>(APPLY, [tenantId, name, agent, metric, max, effect])
-  return { version: row?.version ?? 1 }
 }

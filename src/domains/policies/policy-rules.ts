@@ -1,84 +1,144 @@
-/** A limit on what one run may use, of one tenant; versioned. `maxValue` is USD for `cost_usd`, else a count. */
-export interface LimitPolicy {
-  readonly name: string
-  readonly version: number
-  /** Only runs of this agent; null: of every agent. */
-  readonly agent: string | null
-  readonly metric: PolicyMetric
-  readonly maxValue: number
-  readonly effect: PolicyEffect
-}
+import { type ExpressionContext, type RunFacts, runContext } from './expression-facts.ts'
+import type { Compiled, ExpressionAnswer } from './expressions.ts'
+import {
+  type ExpressionDefinition,
+  isLimit,
+  type LimitDefinition,
+  type PolicyEffect,
+  type PolicyMetric,
+} from './policy-document.ts'
 
-export type PolicyMetric = 'cost_usd' | 'tokens' | 'steps'
-export type PolicyEffect = 'terminate' | 'warn'
+/** A limit in force. */
+export type LimitPolicy = LimitDefinition & { readonly version: number }
+/** A condition in force, compiled. */
+export type ExpressionPolicy = ExpressionDefinition & { readonly version: number; readonly compiled: Compiled }
+export type ActivePolicy = LimitPolicy | ExpressionPolicy
+
 export type EvaluationOutcome = 'NOT_APPLICABLE' | 'NO_VIOLATION' | 'ADVISORY' | 'VIOLATION'
 
-/** What a run used. `null`: not recorded, which is not zero. */
-export interface Usage {
-  readonly costNanoUsd: bigint | null
-  readonly tokens: number | null
-  readonly steps: number
-}
-
-/** One policy held against one run. `value` null: the run recorded nothing to hold it against. */
-export interface PolicyFinding {
+interface FindingBase {
   readonly name: string
   readonly version: number
-  readonly metric: PolicyMetric
   readonly effect: PolicyEffect
+  /** Null: it was not evaluated, which is not the same as met; `note` says why. */
+  readonly met: boolean | null
+  readonly note?: string
+}
+
+/** A limit held against one run. `value` null: nothing was recorded to hold it against. */
+export interface LimitFinding extends FindingBase {
+  readonly metric: PolicyMetric
   readonly limit: number
   readonly value: number | null
-  readonly met: boolean
 }
+
+/** A condition held against one run. */
+export interface ExpressionFinding extends FindingBase {
+  readonly when: string
+}
+
+export type PolicyFinding = LimitFinding | ExpressionFinding
 
 export interface Verdict {
   readonly outcome: EvaluationOutcome
   readonly findings: readonly PolicyFinding[]
 }
 
+const NO_NEXT_STEP = 'not evaluated at the end of a run: it asks for the next step'
+
+/** Why a policy can't be evaluated when a run ends; null when it can. */
+function notAtEnd(policy: ActivePolicy): string | null {
+  if (!isLimit(policy)) {
+    const asksForStep = policy.compiled.ok && policy.compiled.expression.usesStep
+    return asksForStep ? NO_NEXT_STEP : null
+  }
+  if (policy.window === 'run') return null
+  const { scope, window } = policy
+  const whose = scope === 'run' ? 'a run' : `one ${scope.replace('_', ' ')}`
+  return `not evaluated at the end of a run: it adds up what ${whose} uses in a ${window}`
+}
+
+/**
+ * Holds every policy in scope against what the run used. None that can be evaluated: `NOT_APPLICABLE`, which is not the
+ * same as allowed; all met: `NO_VIOLATION`; only `warn` rules hit: `ADVISORY`; else `VIOLATION`. An expression that
+ * fails counts as hit.
+ */
+export function evaluate(facts: RunFacts, policies: readonly ActivePolicy[]): Verdict {
+  const inScope = policies.filter(({ agent }) => agent === null || agent === facts.agent)
+  if (inScope.length === 0) return NOTHING_IN_SCOPE
+  const context = inScope.every(isLimit) ? null : { run: runContext(facts) }
+  const findings = inScope.map((policy) =>
+    isLimit(policy) ? limitFinding(policy, facts) : expressionFinding(policy, context as ExpressionContext),
+  )
+  return { outcome: outcomeOf(findings), findings }
+}
+
+const NOTHING_IN_SCOPE: Verdict = Object.freeze({ outcome: 'NOT_APPLICABLE', findings: [] })
+
+function outcomeOf(findings: readonly PolicyFinding[]): EvaluationOutcome {
+  const evaluated = findings.filter(({ met }) => met !== null)
+  if (evaluated.length === 0) return 'NOT_APPLICABLE'
+  const hit = evaluated.filter(({ met }) => !met)
+  if (hit.length === 0) return 'NO_VIOLATION'
+  return hit.every(({ effect }) => effect === 'warn') ? 'ADVISORY' : 'VIOLATION'
+}
+
+function limitFinding(policy: LimitPolicy, facts: RunFacts): LimitFinding {
+  const { name, version, metric, effect, max } = policy
+  const finding = { name, version, metric, effect, limit: max }
+  const note = notAtEnd(policy)
+  if (note !== null) return { ...finding, value: null, met: null, note }
+  const value = usedOf(metric, facts)
+  const uncosted = metric === 'cost_usd' && facts.uncostedSteps > 0
+  return {
+    ...finding,
+    value,
+    met: isWithin(policy, facts),
+    ...(uncosted && { note: `the cost of ${facts.uncostedSteps} model calls is not known` }),
+  }
+}
+
+function expressionFinding({ name, version, effect, when, compiled }: ExpressionPolicy, context: ExpressionContext) {
+  const finding = { name, version, effect, when }
+  const answer: ExpressionAnswer = compiled.ok
+    ? compiled.expression.holdAgainst(context)
+    : { kind: 'failed', message: compiled.problems[0]?.message ?? 'it does not compile' }
+  switch (answer.kind) {
+    case 'hit':
+      return { ...finding, met: false }
+    case 'clear':
+      return { ...finding, met: true }
+    case 'needs_step':
+      return { ...finding, met: null, note: NO_NEXT_STEP }
+    case 'failed':
+      return { ...finding, met: false, note: `it could not be evaluated, which never means allowed: ${answer.message}` }
+  }
+}
+
 const NANO_PER_USD = 1e9
 
-function usedOf(metric: PolicyMetric, usage: Usage): number | null {
+function usedOf(metric: PolicyMetric, facts: RunFacts): number | null {
   switch (metric) {
     case 'cost_usd':
-      return usage.costNanoUsd === null ? null : Number(usage.costNanoUsd) / NANO_PER_USD
+      return facts.costNanoUsd === null ? null : Number(facts.costNanoUsd) / NANO_PER_USD
     case 'tokens':
-      return usage.tokens
+      return facts.tokensIn === null && facts.tokensOut === null ? null : (facts.tokensIn ?? 0) + (facts.tokensOut ?? 0)
     case 'steps':
-      return usage.steps
+      return facts.steps
+    case 'tool_calls':
+      return facts.toolCalls
+    case 'wall_clock_seconds':
+      return facts.wallClockMs === null ? null : facts.wallClockMs / 1_000
+    case 'requests_per_minute':
+      return null
   }
 }
 
 /** Money is compared in whole nano-dollars, so that 0.1 + 0.2 is not over a limit of 0.3. */
-function isWithin(policy: LimitPolicy, usage: Usage): boolean {
-  if (policy.metric === 'cost_usd') {
-    return usage.costNanoUsd === null || usage.costNanoUsd <= BigInt(Math.round(policy.maxValue * NANO_PER_USD))
+function isWithin({ metric, max }: LimitPolicy, facts: RunFacts): boolean {
+  if (metric === 'cost_usd') {
+    return facts.costNanoUsd === null || facts.costNanoUsd <= BigInt(Math.round(max * NANO_PER_USD))
   }
-  const value = usedOf(policy.metric, usage)
-  return value === null || value <= policy.maxValue
-}
-
-/**
- * Holds every policy in scope against what the run used. None in scope: `NOT_APPLICABLE`, which is not the same as
- * allowed; all met: `NO_VIOLATION`; only `warn` rules hit: `ADVISORY`; else `VIOLATION`.
- */
-export function evaluate(agent: string, usage: Usage, policies: readonly LimitPolicy[]): Verdict {
-  const inScope = policies.filter((policy) => policy.agent === null || policy.agent === agent)
-  const findings = inScope.map(({ name, version, metric, effect, maxValue, ...rest }) => ({
-    name,
-    version,
-    metric,
-    effect,
-    limit: maxValue,
-    value: usedOf(metric, usage),
-    met: isWithin({ name, version, metric, effect, maxValue, ...rest }, usage),
-  }))
-  return { outcome: outcomeOf(findings), findings }
-}
-
-function outcomeOf(findings: readonly PolicyFinding[]): EvaluationOutcome {
-  if (findings.length === 0) return 'NOT_APPLICABLE'
-  const hit = findings.filter((finding) => !finding.met)
-  if (hit.length === 0) return 'NO_VIOLATION'
-  return hit.every((finding) => finding.effect === 'warn') ? 'ADVISORY' : 'VIOLATION'
+  const value = usedOf(metric, facts)
+  return value === null || value <= max
 }

@@ -27,6 +27,9 @@ export interface RunTotals {
   readonly steps: number
   readonly failedSteps: number
   readonly traceGaps: number
+  readonly toolCalls: number
+  /** Model calls whose cost is not known. */
+  readonly uncostedSteps: number
   readonly tokensIn: number | null
   readonly tokensOut: number | null
   readonly costNanoUsd: bigint | null

@@ -23,4 +23,11 @@ export {
   type RunRow,
   type RunSummary,
 } from './run-queries.ts'
-export { checkpointsOfRun, type StepRecord, type StepWithTrace, stepsOfRun } from './step-queries.ts'
+export {
+  COUNTED_STEPS,
+  checkpointsOfRun,
+  isUncosted,
+  type StepRecord,
+  type StepWithTrace,
+  stepsOfRun,
+} from './step-queries.ts'

@@ -29,6 +29,27 @@ export interface StepWithTrace extends StepRecord {
   readonly attributes: string | null
 }
 
+/**
+ * Counts over a run's ended steps that its totals have beside their sums. A model call is uncosted when it used tokens,
+ * or succeeded, and nobody knows what it cost.
+ */
+export const COUNTED_STEPS = `(count(*) filter (where kind = 'tool'))::int as tool_calls,
+              (count(*) filter (where cost_nano_usd is null and (tokens_in is not null or tokens_out is not null
+                                  or kind = 'llm' and status = 'succeeded')))::int as uncosted_steps`
+
+/** The same of one ended step, as `COUNTED_STEPS` counts it. */
+export function isUncosted(step: Pick<StepRecord, 'kind' | 'status'> & StepUsage): boolean {
+  const usedTokens = step.tokensIn !== null || step.tokensOut !== null
+  return step.costNanoUsd === null && (usedTokens || (step.kind === 'llm' && step.status === 'succeeded'))
+}
+
+/** Null: not recorded. */
+export interface StepUsage {
+  readonly tokensIn: number | bigint | null
+  readonly tokensOut: number | bigint | null
+  readonly costNanoUsd: bigint | null
+}
+
 const COLUMNS = `step_key as key, seq, kind, name, status, attempt, due_at as "dueAt", started_at as "startedAt",
           ended_at as "endedAt", coalesce(latency_ms, extract(epoch from ended_at - started_at)::float8 * 1000) as "latencyMs", tokens_in as "tokensIn", tokens_out as "tokensOut",
           cost_nano_usd as "costNanoUsd", input_digest as "inputDigest", input_size as "inputSize",

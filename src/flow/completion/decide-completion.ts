@@ -1,5 +1,5 @@
 import { ACTIONS, type Action, ackOf, type DomainAck } from '../../domains/audit/audit.ts'
-import type { LimitPolicy } from '../../domains/policies/policies.ts'
+import type { ActivePolicy } from '../../domains/policies/policies.ts'
 import { type RunEnd, type RunOutcome, walkToEnd } from '../../domains/runs/runs.ts'
 import { type TraceEnd, traceIdOf } from '../../domains/traces/traces.ts'
 import type { RunEvent } from '../../foundation/events/events.ts'
@@ -24,7 +24,7 @@ export interface DecidedCompletion {
 }
 
 export interface DecisionInputs {
-  readonly policies: readonly LimitPolicy[]
+  readonly policies: readonly ActivePolicy[]
   /** What `observability` says of a run whose trace has gaps. */
   readonly degradedAs: 'DEGRADED' | 'NONE'
   readonly at: Date

@@ -1,10 +1,12 @@
 import { type Incident, IncidentFacade } from '../../domains/incidents/incidents.ts'
 import {
+  type ActivePolicy,
   evaluate,
   type Lesson,
-  type LimitPolicy,
   lessonsOf,
   type PolicyEvaluation,
+  type PolicyFinding,
+  type RunFacts,
   writeEvaluations,
   writeLessons,
 } from '../../domains/policies/policies.ts'
@@ -26,9 +28,9 @@ export interface GovernanceRecords {
 /** The execution's one way to the incidents and policies of a run that ends. Decides pure, writes many at once. */
 export const GovernanceFacade = Object.freeze({
   /** Pure. A run that would have succeeded but is over a limit ends as `failed_policy`. */
-  decide(run: HeldRun, end: RunEnd, policies: readonly LimitPolicy[], at: Date, newId: IdSource): GovernanceRecords {
+  decide(run: HeldRun, end: RunEnd, policies: readonly ActivePolicy[], at: Date, newId: IdSource): GovernanceRecords {
     const { tenantId, runId, agent, totals } = run
-    const verdict = evaluate(agent, usageOf(run), policies)
+    const verdict = evaluate(factsAtEnd(run, at), policies)
     const { status, reason, message } = statusAfter(end, verdict)
     const ending = {
       tenantId,
@@ -64,17 +66,20 @@ export const GovernanceFacade = Object.freeze({
   },
 })
 
-function usageOf({ totals }: HeldRun) {
-  const { costNanoUsd, tokensIn, tokensOut, steps } = totals
-  const tokens = tokensIn === null && tokensOut === null ? null : (tokensIn ?? 0) + (tokensOut ?? 0)
-  return { costNanoUsd, tokens, steps }
+function factsAtEnd({ tenantId, agent, totals, executionStartedAt }: HeldRun, at: Date): RunFacts {
+  const wallClockMs = executionStartedAt === null ? null : Math.max(0, at.getTime() - executionStartedAt.getTime())
+  return { tenantId, agent, ...totals, wallClockMs }
 }
 
 function statusAfter(end: RunEnd, { outcome, findings }: PolicyEvaluation['verdict']) {
   if (end.outcome !== 'succeeded' || outcome !== 'VIOLATION') {
     return { status: end.outcome, reason: end.reason, message: end.message }
   }
-  const hit = findings.filter((finding) => !finding.met && finding.effect !== 'warn')
-  const message = hit.map(({ name, metric, value, limit }) => `${name}: ${metric} ${value} over ${limit}`).join('; ')
-  return { status: 'failed_policy' as const, reason: 'POLICY_VIOLATION', message }
+  const hit = findings.filter(({ met, effect }) => met === false && effect !== 'warn')
+  return { status: 'failed_policy' as const, reason: 'POLICY_VIOLATION', message: hit.map(violationText).join('; ') }
+}
+
+function violationText(finding: PolicyFinding): string {
+  const broken = 'when' in finding ? finding.when : `${finding.metric} ${finding.value} over ${finding.limit}`
+  return `${finding.name}: ${broken}${finding.note === undefined ? '' : ` (${finding.note})`}`
 }

@@ -7,9 +7,20 @@ const { domain, action } = ACTIONS.startTrace
 /** What the only worker that ever executed a run knows of it. Null when that is not all. */
 export function knownRun(claim: Claim, totals: RunTotals | null): KnownRun | null {
   if (totals === null) return null
-  const { tenantId, runId, workerId, agent, phase, expectations, policiesVersion, traceGap } = claim
+  const { tenantId, runId, workerId, agent, phase, expectations, policiesVersion, traceGap, executionStartedAt } = claim
   const traceStarted = traceGap === null
   const acked = traceStarted ? [`${domain}/${action}`] : []
-  const run = { tenantId, runId, agent, phase, stop: null, expectations, acked, traceStarted, totals }
+  const run = {
+    tenantId,
+    runId,
+    agent,
+    phase,
+    stop: null,
+    expectations,
+    acked,
+    traceStarted,
+    executionStartedAt,
+    totals,
+  }
   return { run, workerId, policiesVersion }
 }

@@ -16,10 +16,24 @@ describe('the tally of a run’s steps', () => {
       steps: 3,
       failedSteps: 1,
       traceGaps: 0,
+      toolCalls: 0,
+      uncostedSteps: 1,
       tokensIn: 5,
       tokensOut: null,
       costNanoUsd: 2n ** 60n + 7n,
     })
+  })
+
+  it('counts tool calls, and model calls whose cost is not known', () => {
+    const tally = new StepTally(true)
+    tally.add(row({ kind: 'tool' }), null)
+    tally.add(row({ kind: 'llm', tokensIn: 5, costNanoUsd: 7n }), null)
+    expect(tally.totals).toMatchObject({ toolCalls: 1, uncostedSteps: 0 })
+    tally.add(row({ kind: 'llm' }), null)
+    tally.add(row({ kind: 'do', tokensOut: 1 }), null)
+    tally.add(row({ kind: 'llm', tokensIn: 5, costNanoUsd: 7n }), 'disk full')
+    tally.add(row({ kind: 'llm', status: 'failed' }), null)
+    expect(tally.totals).toMatchObject({ toolCalls: 1, uncostedSteps: 3 })
   })
 
   it('counts no step before it has ended', () => {

@@ -1,14 +1,18 @@
-import type { RunTotals } from '../../domains/runs/runs.ts'
+import { isUncosted, type RunTotals } from '../../domains/runs/runs.ts'
 import type { StepRow } from '../kernel/kernel.ts'
 
 const NOTHING: RunTotals = {
   steps: 0,
   failedSteps: 0,
   traceGaps: 0,
+  toolCalls: 0,
+  uncostedSteps: 0,
   tokensIn: null,
   tokensOut: null,
   costNanoUsd: null,
 }
+
+const NO_USAGE = { tokensIn: null, tokensOut: null, costNanoUsd: null }
 
 /** The sums of a run's recorded steps, for as long as this process has seen each of them committed. */
 export class StepTally {
@@ -25,16 +29,20 @@ export class StepTally {
   }
 
   /** A step that was recorded; with a trace gap, without its usage. */
-  add({ status, tokensIn, tokensOut, costNanoUsd }: StepRow, gap: string | null): void {
+  add(step: StepRow, gap: string | null): void {
+    const { kind, status } = step
     if (this.#totals === null || (status !== 'succeeded' && status !== 'failed')) return
-    const { steps, failedSteps, traceGaps, ...used } = this.#totals
+    const { steps, failedSteps, traceGaps, toolCalls, uncostedSteps, ...used } = this.#totals
+    const { tokensIn, tokensOut, costNanoUsd } = gap === null ? step : NO_USAGE
     this.#totals = {
       steps: steps + 1,
       failedSteps: failedSteps + (status === 'failed' ? 1 : 0),
       traceGaps: traceGaps + (gap === null ? 0 : 1),
-      tokensIn: gap === null ? sum(used.tokensIn, tokensIn) : used.tokensIn,
-      tokensOut: gap === null ? sum(used.tokensOut, tokensOut) : used.tokensOut,
-      costNanoUsd: gap === null ? sum(used.costNanoUsd, costNanoUsd) : used.costNanoUsd,
+      toolCalls: toolCalls + (kind === 'tool' ? 1 : 0),
+      uncostedSteps: uncostedSteps + (isUncosted({ kind, status, tokensIn, tokensOut, costNanoUsd }) ? 1 : 0),
+      tokensIn: sum(used.tokensIn, tokensIn),
+      tokensOut: sum(used.tokensOut, tokensOut),
+      costNanoUsd: sum(used.costNanoUsd, costNanoUsd),
     }
   }
 

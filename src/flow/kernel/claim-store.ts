@@ -94,7 +94,7 @@ const CLAIMED = `
     where r.ctid = held.ctid
    returning r.tenant_id, r.run_id, r.worker_id, r.agent, r.agent_version, r.agent_digest, r.phase, r.lease_token, r.input, r.metadata,
              r.timeout_ms, r.active_ms, r.worker_losses, r.stop is not null as stopped, r.execution_started_at = r.active_since as fresh,
-             r.expectations, held.policies_version)`
+             r.execution_started_at, r.expectations, held.policies_version)`
 
 const CLAIM = statement('runs_claim', `with recursive ${CLAIMED} select * from claimed`)
 
@@ -126,6 +126,7 @@ interface ClaimRow {
   worker_losses: number
   stopped: boolean
   fresh: boolean
+  execution_started_at: Date
   expectations: AuditExpectation[]
   policies_version: bigint
 }
@@ -176,7 +177,8 @@ export async function lockLimitedClaims(tx: Tx, { lanes }: ClaimRequest): Promis
 const HELD_BY = statement(
   'runs_held_by_worker',
   `select tenant_id, run_id, agent, agent_version, agent_digest, phase, lease_token, input, metadata, timeout_ms, active_ms,
-          worker_losses, stop is not null as stopped, false as fresh, expectations, policies_version
+          worker_losses, stop is not null as stopped, false as fresh, execution_started_at, expectations,
+          policies_version
      from concordat.runs join concordat.tenants using (tenant_id) where worker_id = $1 and not (run_id = any($2::uuid[]))`,
 )
 
@@ -204,6 +206,7 @@ function toClaim(row: ClaimRow, workerId: string): Claim {
     stopped: row.stopped,
     fresh: row.fresh,
     traceGap: null,
+    executionStartedAt: row.execution_started_at,
     expectations: row.expectations,
     policiesVersion: Number(row.policies_version),
   }

@@ -81,6 +81,7 @@ export interface Claim extends Lease {
   /** Why its trace could not be started; null when it was. */
   readonly traceGap: string | null
   readonly expectations: readonly AuditExpectation[]
+  readonly executionStartedAt: Date
   /** Which of its tenant's policies were in force when it was claimed. */
   readonly policiesVersion: number
 }
@@ -141,6 +142,7 @@ export interface HeldRun extends RunKey {
   /** `domain/action` of the SUCCESS acks that are stored already. */
   readonly acked: readonly string[]
   readonly traceStarted: boolean
+  readonly executionStartedAt: Date | null
   readonly totals: RunTotals
 }
 

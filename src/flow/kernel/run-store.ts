@@ -1,5 +1,5 @@
 import type { AuditExpectation } from '../../domains/audit/audit.ts'
-import type { PendingEnd, RunKey, RunPhase, Transition } from '../../domains/runs/runs.ts'
+import { COUNTED_STEPS, type PendingEnd, type RunKey, type RunPhase, type Transition } from '../../domains/runs/runs.ts'
 import { rowSet, statement, type Tx } from '../../foundation/storage/storage.ts'
 import type { FinishedRun, HeldRun, Lease, Release } from './messages.ts'
 
@@ -16,7 +16,7 @@ const HOLD = statement(
      select worker_id from concordat.workers
       where worker_id = any($1::uuid[]) and expires_at > clock_timestamp() for key share
    )
-   select r.tenant_id, r.run_id, r.agent, r.phase, r.stop, r.expectations, s.*,
+   select r.tenant_id, r.run_id, r.agent, r.phase, r.stop, r.expectations, r.execution_started_at, s.*,
           array(select a.domain || '/' || a.action from concordat.audit_acks a
                  where a.tenant_id = r.tenant_id and a.run_id = r.run_id and a.status = 'SUCCESS') as acked,
           exists (select from concordat.traces t where t.tenant_id = r.tenant_id and t.run_id = r.run_id) as trace_started
@@ -30,7 +30,7 @@ const HOLD = statement(
      cross join lateral (
        select count(*)::int as steps, (count(*) filter (where status = 'failed'))::int as failed_steps,
               count(trace_gap)::int as trace_gaps, sum(tokens_in)::bigint as tokens_in, sum(tokens_out)::bigint as tokens_out,
-              sum(cost_nano_usd)::bigint as cost_nano_usd
+              sum(cost_nano_usd)::bigint as cost_nano_usd, ${COUNTED_STEPS}
          from concordat.steps st
         where st.tenant_id = r.tenant_id and st.run_id = r.run_id and st.status in ('succeeded', 'failed')) s
 `,
@@ -45,6 +45,9 @@ interface HeldRow {
   expectations: AuditExpectation[]
   acked: string[]
   trace_started: boolean
+  execution_started_at: Date | null
+  tool_calls: number
+  uncosted_steps: number
   steps: number
   failed_steps: number
   trace_gaps: number
@@ -72,10 +75,13 @@ function toHeld(row: HeldRow): HeldRun {
     expectations: row.expectations,
     acked: row.acked,
     traceStarted: row.trace_started,
+    executionStartedAt: row.execution_started_at,
     totals: {
       steps: row.steps,
       failedSteps: row.failed_steps,
       traceGaps: row.trace_gaps,
+      toolCalls: row.tool_calls,
+      uncostedSteps: row.uncosted_steps,
       tokensIn: row.tokens_in === null ? null : Number(row.tokens_in),
       tokensOut: row.tokens_out === null ? null : Number(row.tokens_out),
       costNanoUsd: row.cost_nano_usd,

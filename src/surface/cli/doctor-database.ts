@@ -74,10 +74,10 @@ async function hasTables(tx: Tx): Promise<boolean> {
 /** No policy loaded must not look like allowed. */
 async function policies(tx: Tx, tenant: string): Promise<Finding[]> {
   const [row] = await tx.query<{ policies: number; tenants: number; without: number }>(
-    `select (select count(*)::int from concordat.policies where tenant_id = $1 and active) as policies,
+    `select (select count(*)::int from concordat.policies where tenant_id = $1 and active and enabled) as policies,
             (select count(*)::int from concordat.tenants) as tenants,
             (select count(*)::int from concordat.tenants t
-              where not exists (select from concordat.policies p where p.tenant_id = t.tenant_id and p.active)) as without`,
+              where not exists (select from concordat.policies p where p.tenant_id = t.tenant_id and p.active and p.enabled)) as without`,
     [tenant],
   )
   const { policies = 0, tenants = 0, without = 0 } = row ?? {}

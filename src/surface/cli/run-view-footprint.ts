@@ -37,9 +37,13 @@ export function footprintLines(canvas: Canvas, { incident, evaluation, trace }: 
 
 type Finding = NonNullable<RunReport['evaluation']>['verdict']['findings'][number]
 
-function findingText({ name, version, metric, effect, limit, value, met }: Finding): string {
-  const held = `${metric} ${value === null ? UNKNOWN : value} of ${limit}`
-  return `${met ? '' : `${effect}: `}${name}@${version} ${held}`
+function findingText(finding: Finding): string {
+  const { name, version, effect, met, note } = finding
+  const held =
+    'when' in finding
+      ? finding.when
+      : `${finding.metric} ${finding.value === null ? UNKNOWN : finding.value} of ${finding.limit}`
+  return `${met === false ? `${effect}: ` : ''}${name}@${version} ${held}${note === undefined ? '' : ` (${note})`}`
 }
 
 /** The run's events with where they were published. */

@@ -89,8 +89,9 @@ export const scenes: readonly Scene[] = [
     ends: 'failed_policy',
     play: submitted('chatty'),
     told: ({ reason, evaluation }) => {
-      const [violation] = evaluation?.verdict.findings.filter(({ met }) => !met) ?? []
-      return `${reason}: ${violation?.value} ${violation?.metric} of ${violation?.limit}`
+      const violation = evaluation?.verdict.findings.find(({ met }) => met === false)
+      if (!violation || !('limit' in violation)) return reason ?? ''
+      return `${reason}: ${violation.value} ${violation.metric} of ${violation.limit}`
     },
   },
   {

@@ -68,15 +68,11 @@ async function withScenery<T>(folder: string, log: Logger, work: (scenery: Scene
       env: {},
       config: { governanceProfile: 'STRICT', dataDir: folder, leaseMs: LEASE_MS },
     })
-    await concordat.policies.apply(TENANT, { name: 'bounded', metric: 'steps', max: 50 })
-    await concordat.policies.apply(TENANT, { name: 'terse', metric: 'steps', max: 3, agent: 'chatty' })
-    await concordat.policies.apply(TENANT, {
-      name: 'frugal',
-      metric: 'tokens',
-      max: 20,
-      agent: 'summary',
-      effect: 'warn',
-    })
+    await concordat.policies.apply(TENANT, [
+      { name: 'bounded', metric: 'steps', max: 50 },
+      { name: 'terse', metric: 'steps', max: 3, agent: 'chatty' },
+      { name: 'frugal', metric: 'tokens', max: 20, agent: 'summary', effect: 'warn' },
+    ])
     await concordat.start()
     return await work({ concordat, server, watching: watching.promise, resumeSurvey: resumed.resolve })
   } finally {

@@ -164,16 +164,16 @@ const UP = [
   )`,
 
   `create table concordat.policies (
-    tenant_id   text collate "C" not null,
-    name        text collate "C" not null,
-    version     integer not null,
-    active      boolean not null,
-    agent       text collate "C",
-    metric      text not null check (metric in ('cost_usd', 'tokens', 'steps')),
-    max_value   numeric not null check (max_value >= 0),
-    effect      text not null check (effect in ('terminate', 'warn')),
-    created_at  timestamptz not null default now(),
-    primary key (tenant_id, name, version)
+    tenant_id  text collate "C" not null,
+    name       text collate "C" not null,
+    version    integer not null,
+    active     boolean not null,
+    enabled    boolean not null,
+    definition jsonb not null,
+    created_at timestamptz not null default now(),
+    retired_at timestamptz,
+    primary key (tenant_id, name, version),
+    check (active = (retired_at is null))
   )`,
   `create unique index policies_active on concordat.policies (tenant_id, name) where active`,
   // Whoever changes a tenant's policies, by whatever statement: who knows them by their version learns of it.

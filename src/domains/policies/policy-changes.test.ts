@@ -1,0 +1,81 @@
+import { describe, expect, it } from 'vitest'
+import { Expressions } from './expressions.ts'
+import { parsePolicies } from './policies.ts'
+import { planChanges } from './policy-changes.ts'
+import type { PolicyInput } from './policy-document.ts'
+
+const define = (...policies: PolicyInput[]) => parsePolicies(policies, new Expressions())
+const stored = (name: string, version: number, active: boolean, max = 1) => {
+  const [definition] = define({ name, metric: 'steps', max })
+  return { name, version, active, definition: definition! }
+}
+const latest = [stored('kept', 3, true), stored('other', 1, true), stored('gone', 2, false)]
+
+describe('what applying policies changes', () => {
+  it.each([
+    ['a new one gets its first version', { name: 'new', metric: 'steps', max: 1 }, 'created', 1, null],
+    ['the same one keeps its version', { name: 'kept', metric: 'steps', max: 1 }, 'unchanged', 3, 3],
+    ['another bound is the next version', { name: 'kept', metric: 'steps', max: 2 }, 'changed', 4, 3],
+    ['so is another kind', { name: 'kept', when: 'run.steps > 1' }, 'changed', 4, 3],
+    ['and being disabled', { name: 'kept', metric: 'steps', max: 1, enabled: false }, 'changed', 4, 3],
+    ['a removed one comes back with its next version', { name: 'gone', metric: 'steps', max: 1 }, 'created', 3, null],
+  ] as const)('%s', (_what, policy, change, version, previousVersion) => {
+    const [definition] = define(policy)
+    expect(planChanges(latest, [definition!], false)).toEqual([
+      { name: policy.name, change, version, previousVersion, definition },
+    ])
+  })
+
+  it('what is not named stays, or goes with prune', () => {
+    const wanted = define({ name: 'kept', metric: 'steps', max: 1 })
+    const pruned = planChanges(latest, wanted, true).map(({ name, change, version }) => [name, change, version])
+    expect(pruned).toEqual([
+      ['kept', 'unchanged', 3],
+      ['other', 'removed', 1],
+    ])
+    expect(planChanges(latest, wanted, false)).toHaveLength(1)
+  })
+})
+
+describe('policies that are refused', () => {
+  const limit = { name: 'p', metric: 'steps', max: 1 }
+  it.each([
+    ['a negative limit', { ...limit, max: -1 }, '0.max: is negative'],
+    ['a limit that is no number', { ...limit, max: Number.NaN }, '0.max'],
+    ['an infinite limit', { ...limit, max: Number.POSITIVE_INFINITY }, '0.max'],
+    ['an unknown metric', { ...limit, metric: 'stepz' }, '"stepz" is not one of cost_usd, tokens, steps'],
+    ['an unknown effect', { ...limit, effect: 'shout' }, 'is not one of terminate, pause, require_approval, warn'],
+    ['an unknown field', { ...limit, agents: 'x' }, 'there is no field "agents" here'],
+    ['a limit and a condition at once', { ...limit, when: 'true' }, 'there is no field "metric" here'],
+    ['neither a limit nor a condition', { name: 'p' }, 'metric is missing'],
+    ['a name with a control character', { ...limit, name: 'a\0b' }, '0.name: has 1 to 200 letters'],
+    ['no name', { metric: 'steps', max: 1 }, 'name is missing'],
+    ['a lone surrogate', { ...limit, agent: '\ud800' }, '0.agent: has 1 to 200 characters'],
+    ['a window over one run', { ...limit, window: 'day' }, '0.window: must be run for the scope run'],
+    ['a scope without a window', { ...limit, scope: 'tenant' }, '0.window: must be minute, hour, day or month'],
+    [
+      'time over many runs',
+      { ...limit, metric: 'wall_clock_seconds', scope: 'agent', window: 'day' },
+      '0.scope: must be',
+    ],
+    ['requests over a day', { ...limit, metric: 'requests_per_minute', window: 'day' }, '0.window: must be minute'],
+    ['an expression that does not type-check', { name: 'p', when: 'run.agent > 1' }, '0.when: no such overload'],
+    ['no policy at all', null, '0: '],
+    ['a list', [], '0: '],
+  ])('%s', (_what, policy, message) => {
+    expect(() => define(policy as never)).toThrow(expect.objectContaining({ code: 'INVALID_POLICY' }))
+    expect(() => define(policy as never)).toThrow(message)
+  })
+
+  it('two of one name, and more than a tenant may have', () => {
+    expect(() => define(limit as never, { name: 'p', when: 'true' })).toThrow('1.name: the name "p" is there twice')
+    const many = Array.from({ length: 201 }, (_, i) => ({ ...limit, name: `p${i}` }))
+    expect(() => define(...(many as never[]))).toThrow(expect.objectContaining({ code: 'INVALID_POLICY' }))
+  })
+
+  it('all problems are named at once', () => {
+    expect(() => define({ ...limit, max: -1 } as never, { name: 'q', when: 'run.x > ' })).toThrow(
+      /0\.max: is negative\n1\.when: Unexpected token/,
+    )
+  })
+})
