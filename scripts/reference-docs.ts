@@ -1,11 +1,12 @@
 /**
- * Writes what the docs say of the code's own tables, so that they can't lie: the reference pages, and the marked parts
- * of docs/ARCHITECTURE.md. With --check nothing is written, and the exit code is 1 when a page differs.
+ * Writes what the docs say of the code's own tables, so that they can't lie: the reference pages, the policies' JSON
+ * Schema, and the marked parts of docs/ARCHITECTURE.md. With --check nothing is written, and the exit code is 1 when a page differs.
  */
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { eventsReference } from '../src/foundation/events/events.ts'
 import { withParts } from './architecture-parts.ts'
+import { policiesPage, policiesSchema } from './policies-page.ts'
 import { configurationPage, errorsPage } from './reference-pages.ts'
 
 const folder = join(import.meta.dirname, '../docs')
@@ -13,6 +14,8 @@ const pages: Readonly<Record<string, (written: string) => string>> = {
   'reference/errors.md': errorsPage,
   'reference/events.md': eventsReference,
   'reference/configuration.md': configurationPage,
+  'reference/policies.md': policiesPage,
+  'reference/policies.schema.json': policiesSchema,
   'ARCHITECTURE.md': withParts,
 }
 

@@ -21,7 +21,7 @@ export interface CheckedPolicies {
 }
 
 /** Pure. Checks a document of policies: its schema, that names are unique, that every expression compiles. */
-function checkDocument(document: unknown, expressions: Expressions): CheckedPolicies {
+export function checkDocument(document: unknown, expressions: Expressions): CheckedPolicies {
   const outer = documentSchema.extend({ policies: z.array(z.unknown()).max(limits.policiesPerTenantMax) })
   const parsed = outer.safeParse(document)
   if (!parsed.success)

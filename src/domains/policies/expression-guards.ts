@@ -14,8 +14,8 @@ export interface ExpressionProblem {
 export const REGEX_FUNCTION = 'matchesRe2'
 
 const MACROS: readonly string[] = ['all', 'exists', 'exists_one', 'filter', 'map']
-const FUNCTIONS: readonly string[] = ['has', 'size', 'int', 'double', 'string']
-const METHODS: readonly string[] = [
+export const FUNCTIONS: readonly string[] = ['has', 'size', 'int', 'double', 'string']
+export const METHODS: readonly string[] = [
   ...['contains', 'startsWith', 'endsWith', 'lowerAscii', 'upperAscii', 'size', REGEX_FUNCTION],
   ...MACROS,
 ]

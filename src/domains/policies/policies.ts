@@ -6,9 +6,10 @@ export type { RunFacts } from './expression-facts.ts'
 export { Expressions } from './expressions.ts'
 export { type Lesson, lessonsOf, writeLessons } from './lessons.ts'
 export { inForce, PolicyBook, type PolicySet } from './policy-book.ts'
-export type { PolicyChange, StoredPolicy } from './policy-changes.ts'
-export type { PolicyDefinition, PolicyInput } from './policy-document.ts'
-export { type ActivePolicy, evaluate, type PolicyFinding, type Verdict } from './policy-rules.ts'
+export { type PolicyChange, planChanges, type StoredPolicy } from './policy-changes.ts'
+export { isLimit, type PolicyDefinition, type PolicyInput } from './policy-document.ts'
+export { type LintedFile, type LintFinding, lintPolicies } from './policy-file.ts'
+export { type ActivePolicy, evaluate, notAtEnd, type PolicyFinding, type Verdict } from './policy-rules.ts'
 export { applyPolicies, listPolicies, policyVersions } from './policy-store.ts'
 
 /** A verdict as it is stored: one a run. */
@@ -57,4 +58,18 @@ export async function evaluationOfRun(
   if (!row) return null
   const verdict = { outcome: row.outcome, findings: row.policies }
   return { tenantId, runId, evaluationId: row.evaluation_id, verdict, evaluatedAt: row.evaluated_at }
+}
+
+/** The stored outcomes of those of the runs that have one. */
+export async function outcomesOfRuns(
+  tx: Tx,
+  tenantId: string,
+  runIds: readonly string[],
+): Promise<Map<string, EvaluationOutcome>> {
+  const rows = await tx.query<{ runId: string; outcome: EvaluationOutcome }>(
+    `select run_id as "runId", outcome from concordat.policy_evaluations
+      where tenant_id = $1 and run_id = any($2::uuid[])`,
+    [tenantId, runIds],
+  )
+  return new Map(rows.map(({ runId, outcome }) => [runId, outcome]))
 }

@@ -47,7 +47,7 @@ export interface Verdict {
 const NO_NEXT_STEP = 'not evaluated at the end of a run: it asks for the next step'
 
 /** Why a policy can't be evaluated when a run ends; null when it can. */
-function notAtEnd(policy: ActivePolicy): string | null {
+export function notAtEnd(policy: ActivePolicy): string | null {
   if (!isLimit(policy)) {
     const asksForStep = policy.compiled.ok && policy.compiled.expression.usesStep
     return asksForStep ? NO_NEXT_STEP : null

@@ -1,3 +1,4 @@
+export { countEndedRuns, type EndedRunUse, endedRuns } from './ended-runs.ts'
 export {
   isTerminal,
   NEXT_PHASES,

@@ -13,6 +13,7 @@ const NEXT_COMMANDS: { readonly [Code in ErrorCode]?: string } = {
   BUS_UNREACHABLE: 'concordat doctor',
   SCHEMA_NEWER: 'concordat migrate --check',
   RUN_NOT_FOUND: 'concordat runs list',
+  POLICY_NOT_FOUND: 'concordat policies list',
 }
 
 /** A command line that can't be understood: `path` is the command whose help tells more. */
@@ -36,9 +37,11 @@ export function usageError(error: CommanderError, path: string): UsageError | nu
 export function reportError(terminal: Terminal, thrown: unknown, asJson: boolean): ExitCode {
   const error = toAppError(thrown)
   const next = error instanceof UsageError ? `${error.path} --help` : NEXT_COMMANDS[error.code]
-  const { code, hint } = error
+  const { code, hint, details } = error
   if (asJson) {
-    terminal.err(toJson({ error: { code, message: error.message, hint, ...(next && { next }) } }))
+    terminal.err(
+      toJson({ error: { code, message: error.message, hint, ...(next && { next }), ...(details && { details }) } }),
+    )
   } else {
     const message = error.message.split('\n').map((line) => printable(line.trimEnd(), 2_000))
     terminal.err(`${terminal.styleErr(['red', 'bold'], code)}  ${message.join('\n  ')}`)

@@ -5,6 +5,7 @@ import { commonOptions, type Shell, setUp } from './command.ts'
 import { demoCommand } from './demo-command.ts'
 import { doctorCommand } from './doctor-command.ts'
 import { migrateCommand } from './migrate-command.ts'
+import { policiesCommands } from './policies-commands.ts'
 import { replayCommand } from './replay-command.ts'
 import { runsCommands } from './runs-commands.ts'
 import { workerCommand } from './worker-command.ts'
@@ -29,6 +30,7 @@ export function createProgram(shell: Shell): Command {
     migrateCommand,
     doctorCommand,
     runsCommands,
+    policiesCommands,
     auditCommands,
   ]
   for (const add of commands) add(program, shell)

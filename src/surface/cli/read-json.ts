@@ -17,19 +17,20 @@ export async function jsonFile(name: string, path: string): Promise<Json> {
   return parse(await readText(createReadStream(path), path), `${name} from ${path}`)
 }
 
-async function readText(stream: Readable, what: string): Promise<string> {
+/** All of a stream as UTF-8. Fails with `INVALID_REQUEST` when it can't be read, `INPUT_TOO_LARGE` beyond the bound. */
+export async function readText(stream: Readable, what: string, bytesMax = TEXT_BYTES_MAX): Promise<string> {
   const chunks: Buffer[] = []
   let sizeBytes = 0
   try {
     for await (const chunk of stream) {
       sizeBytes += chunk.length
-      if (sizeBytes > TEXT_BYTES_MAX) break
+      if (sizeBytes > bytesMax) break
       chunks.push(chunk)
     }
   } catch (cause) {
     throw new AppError('INVALID_REQUEST', `cannot read ${what}: ${(cause as Error).message}`, { cause })
   }
-  if (sizeBytes > TEXT_BYTES_MAX) throw new AppError('INPUT_TOO_LARGE', `${what} has more than ${TEXT_BYTES_MAX} bytes`)
+  if (sizeBytes > bytesMax) throw new AppError('INPUT_TOO_LARGE', `${what} has more than ${bytesMax} bytes`)
   return Buffer.concat(chunks).toString('utf8')
 }
 

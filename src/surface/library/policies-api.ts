@@ -10,6 +10,8 @@ import {
 } from '../../domains/policies/policies.ts'
 import type { Database } from '../../foundation/storage/storage.ts'
 
+import { type Simulation, type SimulationOptions, simulate } from './simulate-policies.ts'
+
 /** Policies, as programs use them. */
 export interface PoliciesApi {
   /**
@@ -28,6 +30,11 @@ export interface PoliciesApi {
   list(tenantId: string): Promise<StoredPolicy[]>
   /** All versions of one, the newest first. Fails with `POLICY_NOT_FOUND`. */
   get(tenantId: string, name: string): Promise<StoredPolicy[]>
+  /**
+   * Tells which verdicts on ended runs would have been others with these policies applied. Reads only. Fails with
+   * `INVALID_POLICY`.
+   */
+  simulate(tenantId: string, policies: readonly PolicyInput[], options?: SimulationOptions): Promise<Simulation>
 }
 
 export interface PoliciesApiParts {
@@ -42,5 +49,8 @@ export function createPoliciesApi({ database, expressions }: PoliciesApiParts): 
     },
     list: (tenantId) => listPolicies(database, tenantId),
     get: (tenantId, name) => policyVersions(database, tenantId, name),
+    async simulate(tenantId, policies, options = {}) {
+      return simulate(database, expressions, tenantId, parsePolicies(policies, expressions), options)
+    },
   }
 }
