@@ -37,6 +37,14 @@ describe('what applying policies changes', () => {
   })
 })
 
+describe('a policy that is stored as JSON and comes back', () => {
+  it.each([0, -0, 1e-7, 0.1 + 0.2, 5e-324, Number.MAX_SAFE_INTEGER])('is the same: a limit of %s', (max) => {
+    const [definition] = define({ name: 'kept', metric: 'steps', max })
+    const before = { name: 'kept', version: 1, active: true, definition: JSON.parse(JSON.stringify(definition)) }
+    expect(planChanges([before], [definition!], false)).toMatchObject([{ change: 'unchanged' }])
+  })
+})
+
 describe('policies that are refused', () => {
   const limit = { name: 'p', metric: 'steps', max: 1 }
   it.each([
@@ -60,6 +68,8 @@ describe('policies that are refused', () => {
     ],
     ['requests over a day', { ...limit, metric: 'requests_per_minute', window: 'day' }, '0.window: must be minute'],
     ['an expression that does not type-check', { name: 'p', when: 'run.agent > 1' }, '0.when: no such overload'],
+    ['an expression with a NUL', { name: 'p', when: '"\0" == ""' }, '0.when: holds a control character'],
+    ['an expression with half a character', { name: 'p', when: '"\ud800" == ""' }, '0.when: holds a control character'],
     ['no policy at all', null, '0: '],
     ['a list', [], '0: '],
   ])('%s', (_what, policy, message) => {

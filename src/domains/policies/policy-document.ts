@@ -83,7 +83,7 @@ export const limitSchema = limitFields
   })
   .transform(({ window, ...rest }) => {
     const least: PolicyWindow = rest.metric === 'requests_per_minute' ? 'minute' : 'run'
-    return { ...rest, window: window ?? least }
+    return { ...rest, max: rest.max + 0, window: window ?? least } // -0 would not come back from the database
   })
 
 /** A condition, in CEL, that no run may meet. */
@@ -93,6 +93,7 @@ export const expressionSchema = z.strictObject({
     .string()
     .min(1)
     .max(limits.policyExpressionCharsMax)
+    .regex(/^(?:[\t\n\r]|[^\p{Cc}\p{Cs}])*$/u, { error: 'holds a control character or half a character' })
     .meta({ description: 'CEL over the facts of the run and its next step; true where a run breaks the policy.' }),
 })
 

@@ -99,6 +99,11 @@ describe('the policies in scope', () => {
     expect(findings).toMatchObject([{ met: false, note: expect.stringContaining(why) }])
   })
 
+  it('keep no more than the beginning of a long expression with each run', () => {
+    const [finding] = evaluate(facts(), [condition(`run.agent == "${'x'.repeat(1_000)}"`)]).findings
+    expect((finding as { when: string }).when).toHaveLength(200)
+  })
+
   it('can refuse a run whose cost is not known', () => {
     const uncosted = condition('!has(run.cost_usd)')
     expect(outcome(facts({ uncostedSteps: 1 }), uncosted)).toBe('VIOLATION')

@@ -32,7 +32,7 @@ export interface LimitFinding extends FindingBase {
   readonly value: number | null
 }
 
-/** A condition held against one run. */
+/** A condition held against one run, cut to 200 characters: the version has all of it. */
 export interface ExpressionFinding extends FindingBase {
   readonly when: string
 }
@@ -98,8 +98,11 @@ function limitFinding(policy: LimitPolicy, facts: RunFacts): LimitFinding {
   }
 }
 
+const WHEN_CHARS_MAX = 200
+
 function expressionFinding({ name, version, effect, when, compiled }: ExpressionPolicy, context: ExpressionContext) {
-  const finding = { name, version, effect, when }
+  const cut = when.length <= WHEN_CHARS_MAX ? when : `${when.slice(0, WHEN_CHARS_MAX - 1)}…`
+  const finding = { name, version, effect, when: cut }
   const answer: ExpressionAnswer = compiled.ok
     ? compiled.expression.holdAgainst(context)
     : { kind: 'failed', message: compiled.problems[0]?.message ?? 'it does not compile' }

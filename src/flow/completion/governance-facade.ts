@@ -13,6 +13,7 @@ import {
 import type { RunEnd, RunOutcome } from '../../domains/runs/runs.ts'
 import type { IdSource } from '../../foundation/ids.ts'
 import type { Tx } from '../../foundation/storage/storage.ts'
+import { limits } from '../../limits.ts'
 import type { HeldRun } from '../kernel/kernel.ts'
 
 /** What governance says of a run's end: its verdict, the status that follows, its incident, and what can be learned. */
@@ -76,7 +77,8 @@ function statusAfter(end: RunEnd, { outcome, findings }: PolicyEvaluation['verdi
     return { status: end.outcome, reason: end.reason, message: end.message }
   }
   const hit = findings.filter(({ met, effect }) => met === false && effect !== 'warn')
-  return { status: 'failed_policy' as const, reason: 'POLICY_VIOLATION', message: hit.map(violationText).join('; ') }
+  const message = hit.map(violationText).join('; ').slice(0, limits.errorMessageCharsMax)
+  return { status: 'failed_policy' as const, reason: 'POLICY_VIOLATION', message }
 }
 
 function violationText(finding: PolicyFinding): string {

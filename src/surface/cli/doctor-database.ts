@@ -1,9 +1,11 @@
 import type { Config } from '../../config.ts'
+import { Expressions, listPolicies } from '../../domains/policies/policies.ts'
 import { exitCodeOf, toAppError } from '../../foundation/app-error.ts'
 import { type Database, schemaState, type Tx } from '../../foundation/storage/storage.ts'
 import { databaseExists, withDatabase } from './database.ts'
 import { type Finding, ok, warning } from './doctor-findings.ts'
 import { age, count, duration, plural } from './format.ts'
+import { heldText } from './policy-text.ts'
 import type { Terminal } from './terminal.ts'
 import { liveWorkers } from './workers.ts'
 
@@ -92,7 +94,18 @@ async function policies(tx: Tx, tenant: string): Promise<Finding[]> {
     without > (policies > 0 ? 0 : 1)
       ? [warning('not enforced', `${count(without)} of ${plural(tenants, 'tenant')} have no policy`)]
       : []
-  return [own, ...others]
+  return [own, ...others, ...(await notHeld(tx, tenant))]
+}
+
+/** In force, and looked at by nobody yet. */
+async function notHeld(tx: Tx, tenant: string): Promise<Finding[]> {
+  const expressions = new Expressions()
+  const names = (await listPolicies(tx, tenant))
+    .filter(({ definition }) => heldText(definition, expressions) === 'not yet')
+    .map(({ name }) => name)
+  if (names.length === 0) return []
+  const hint = 'They ask for the next step or add up several runs; this version looks at policies when a run ends.'
+  return [warning('not enforced', `held against no run: ${names.join(', ')}`, hint)]
 }
 
 async function alerts(tx: Tx): Promise<Finding[]> {
