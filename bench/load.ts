@@ -9,6 +9,8 @@ import { createConcordat, defineAgent } from '../src/index.ts'
  */
 const [inFlight = '200', runs = '20000', lowRuns = '100', sideEffects = 'false'] = process.argv.slice(2)
 const SUBMITTERS = 50
+/** As the ceiling's harness does. */
+const SETTLE_MS = 500
 const LOW_LOAD_GAP_MS = 30
 const WARM_UP_RUNS = 400
 
@@ -77,6 +79,7 @@ await untilEnded(WARM_UP_RUNS + Number(runs))
 const seconds = (performance.now() - from) / 1_000
 const cpu = process.cpuUsage(cpuBefore)
 
+await new Promise((resolve) => setTimeout(resolve, SETTLE_MS))
 for (let i = 0; i < Number(lowRuns); i++) {
   const at = performance.now()
   const run = await concordat.runs.submit({ tenant: 'default', agent: 'bench', input: INPUT })
