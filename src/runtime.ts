@@ -24,6 +24,7 @@ import {
   ObservabilityGuard,
   type Prices,
   pricesSchema,
+  RunScope,
   type WorkerPool,
   type WorkerPoolOptions,
 } from './flow/execution/execution.ts'
@@ -102,6 +103,11 @@ export interface Concordat extends Service {
   readonly worker: WorkerPool
   /** A further worker beside `worker`, for whoever makes it to start and stop. */
   createWorker(): WorkerPool
+  /**
+   * For handlers of `uncaughtException` and `unhandledRejection`: ends the run in whose code the error was thrown, where
+   * nobody could catch it. False: it was no run's.
+   */
+  blame(error: unknown): boolean
   /** Stops everything and closes the database. The runtime can't be started again. */
   close(): Promise<void>
 }
@@ -194,8 +200,10 @@ function compose({ options, config, log, directory, prices, database }: Foundati
     outboxRetentionMs: config.outboxRetentionMs,
     onWoken: () => worker.nudge(),
   })
+  const scope = new RunScope(log)
   const workerOptions: WorkerPoolOptions = {
     ...ground,
+    scope,
     ...config,
     kernel,
     completion,
@@ -259,6 +267,7 @@ function compose({ options, config, log, directory, prices, database }: Foundati
     coordinator: completion.transaction,
     worker,
     createWorker: () => createWorkerPool(workerOptions),
+    blame: (error) => scope.blame(error),
   }
   return concordat
 }

@@ -11,7 +11,16 @@ const greeter = defineAgent({
   name: 'greeter', version: '1',
   run: ({ input, step }) => step.do('greet', () => 'Hello, ' + input.name, { sideEffects: false }),
 })
-export default defineConfig({ agents: [greeter] })
+// Throws where nobody can catch it, while a step of its own is under way.
+const strays = defineAgent({
+  name: 'strays', version: '1',
+  async run({ input, step }) {
+    if (input.by === 'a timer') setTimeout(() => { throw new Error('lost in a timer') }, 5)
+    else void Promise.reject(new Error('lost in a promise'))
+    await step.do('wait', () => new Promise((resolve) => setTimeout(resolve, 5_000)))
+  },
+})
+export default defineConfig({ agents: [greeter, strays] })
 `
 
 /** A user's project with a configuration file, and a folder with nothing in it. */
@@ -23,6 +32,16 @@ const error = ({ err }: CliResult) => JSON.parse(err).error
 beforeAll(() => writeFileSync(join(project, 'concordat.config.mts'), CONFIG))
 afterAll(() => {
   for (const folder of [project, bare]) rmSync(folder, { recursive: true, force: true })
+})
+
+describe('an agent that throws where nobody can catch it', () => {
+  test.each(['a timer', 'a promise'])('in %s: its run fails, the process goes on', { timeout: 120_000 }, async (by) => {
+    const args = ['runs', 'submit', '--agent', 'strays', '--input', JSON.stringify({ by }), '--wait', '--json']
+    const { code, out, err } = await runCli(args, { ...inProject, env: { CONCORDAT_DATA_DIR: join(project, by) } })
+    expect(code).toBe(1)
+    expect(JSON.parse(out)).toMatchObject({ status: 'failed', reason: 'AGENT_FAILED' })
+    expect(err).toContain(`lost in ${by}`)
+  })
 })
 
 describe('the exit code tells what went wrong', () => {

@@ -232,6 +232,17 @@ describeOnDatabases('steps', (open) => {
     expect(endingOf(ended)).toMatchObject({ status: 'failed', reason: 'INVALID_REQUEST' })
   })
 
+  it.each<[string, (step: StepApi) => Promise<unknown>]>([
+    ['a sleep of a text', (step) => step.sleep('nap', '5' as never)],
+    ['a sleep of no number', (step) => step.sleep('nap', Number.NaN)],
+    ['a pause that never ends', (step) => step.do('fail', () => 1, { retry: { maxAttempts: 2, baseMs: Infinity } })],
+    ['a pause of centuries', (step) => step.do('fail', () => 1, { retry: { maxAttempts: 2, capMs: 9e15 } })],
+    ['a pause that is a text', (step) => step.do('fail', () => 1, { retry: { baseMs: '1' as never } })],
+  ])('with %s fail the run with a clear error', async (_what, take) => {
+    const ended = await run((step) => take(step))
+    expect(endingOf(ended)).toMatchObject({ status: 'failed', reason: 'INVALID_REQUEST' })
+  })
+
   it('whose output is over its limit fail, and the run keeps what it had', async () => {
     const ended = await run(async (step) => {
       await step.do('small', () => 'kept')

@@ -1,6 +1,7 @@
 export { ObservabilityGuard, ObservabilityMode } from './observability-guard.ts'
 export { type Prices, pricesSchema } from './prices.ts'
 export { runPlan } from './run-plan.ts'
+export { RunScope } from './run-scope.ts'
 export type { RunClosing, RunnerOptions } from './runner.ts'
 export { builtInSkills, type ScriptedReply, scriptedModel } from './skills/skills.ts'
 export { createWorkerPool, type WorkerPool, type WorkerPoolOptions } from './worker-pool.ts'

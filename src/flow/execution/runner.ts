@@ -6,7 +6,7 @@ import type { Clock } from '../../foundation/clock.ts'
 import type { Json } from '../../foundation/json.ts'
 import type { Logger } from '../../foundation/log.ts'
 import type { PayloadCodec } from '../../foundation/payload-codec.ts'
-import type { Database } from '../../foundation/storage/storage.ts'
+import { type Database, isRetryable } from '../../foundation/storage/storage.ts'
 import { limits } from '../../limits.ts'
 import {
   type CompletionContext,
@@ -20,6 +20,7 @@ import type { Prices } from './prices.ts'
 import type { Interruption, RunControl } from './run-control.ts'
 import { deadlineEnd, failedEnd, succeededEnd } from './run-end.ts'
 import { runPlan } from './run-plan.ts'
+import type { RunScope } from './run-scope.ts'
 import { createStepApi } from './step-api.ts'
 import { StepExecutor } from './step-executor.ts'
 
@@ -37,6 +38,7 @@ export interface RunnerOptions {
   readonly random: () => number
   readonly log: Logger
   readonly stepTimeoutMs: number
+  readonly scope: RunScope
 }
 
 /** What became of a run that this worker executed. `released`: it goes on later, here or elsewhere. */
@@ -89,7 +91,8 @@ async function executeSteps(
   if (control.interruption) return control.interruption
   const { claim } = control
   const agent = options.directory.find(claim.agent, claim.agentVersion)
-  const working = callAgent(options, control, executor, agent).then(
+  const calling = options.scope.within(control, () => callAgent(options, control, executor, agent))
+  const working = calling.then(
     (output) => control.interrupt({ kind: 'end', end: endWith(options.codec, output) }),
     (error) => control.interrupt({ kind: 'end', end: failedEnd(error, executor.settled) }),
   )
@@ -158,6 +161,10 @@ async function closeRun(
       const { runId, tenantId } = control.claim
       options.log.error({ error, runId, tenantId, attempt }, 'a run could not be closed and will be tried again')
       if (control.lost) return { kind: 'lease_lost' }
+      // What can't be suspended even though the database answers will not be by trying again: it ends.
+      if (interruption.kind === 'suspend' && !isRetryable(error)) {
+        return closeRun(options, control, { kind: 'end', end: failedEnd(error, false) }, settled)
+      }
       await sleep(
         backoffMs({ attempt, baseMs: CLOSE_RETRY_BASE_MS, capMs: CLOSE_RETRY_CAP_MS, random: options.random }),
       )

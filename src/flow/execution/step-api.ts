@@ -15,10 +15,7 @@ import type { Json } from '../../foundation/json.ts'
 import { costOf, type Prices } from './prices.ts'
 import { callModel } from './skills/skills.ts'
 import type { StepExecutor } from './step-executor.ts'
-import { recordedResult, retryOf, specOptions } from './step-spec.ts'
-
-/** Ten years: a sleep that is longer is a mistake. */
-const SLEEP_MS_MAX = 315_360_000_000
+import { DURATION_MS_MAX, isDuration, recordedResult, retryOf, specOptions } from './step-spec.ts'
 
 export interface StepApiOptions {
   readonly agent: Agent
@@ -65,8 +62,7 @@ export function createStepApi({ agent, directory, executor, prices }: StepApiOpt
     },
 
     async sleep(name: string, ms: number): Promise<void> {
-      if (!(ms >= 0 && ms <= SLEEP_MS_MAX))
-        throw new AppError('INVALID_REQUEST', `a sleep lasts 0 to ${SLEEP_MS_MAX} ms, not ${ms}`)
+      if (!isDuration(ms)) throw new AppError('INVALID_REQUEST', `a sleep lasts 0 to ${DURATION_MS_MAX} ms, not ${ms}`)
       const execute = () => ({ output: null })
       await executor.run({
         kind: 'sleep',

@@ -32,6 +32,12 @@ export interface StepSpec {
 }
 
 const RETRY_ATTEMPTS_CAP = 100
+/** Ten years: what is to wait longer is a mistake. */
+export const DURATION_MS_MAX = 315_360_000_000
+
+export function isDuration(ms: unknown): ms is number {
+  return typeof ms === 'number' && ms >= 0 && ms <= DURATION_MS_MAX
+}
 
 export function retryOf({ maxAttempts, baseMs, capMs }: RetryOptions = {}): Required<RetryOptions> {
   const retry = {
@@ -44,12 +50,12 @@ export function retryOf({ maxAttempts, baseMs, capMs }: RetryOptions = {}): Requ
     !Number.isInteger(attempts) ||
     attempts < 1 ||
     attempts > RETRY_ATTEMPTS_CAP ||
-    !(retry.baseMs >= 0) ||
-    !(retry.capMs >= 0)
+    !isDuration(retry.baseMs) ||
+    !isDuration(retry.capMs)
   ) {
     throw new AppError(
       'INVALID_REQUEST',
-      `retry takes 1 to ${RETRY_ATTEMPTS_CAP} maxAttempts and pauses of 0 ms or more`,
+      `retry takes 1 to ${RETRY_ATTEMPTS_CAP} maxAttempts and pauses of 0 to ${DURATION_MS_MAX} ms`,
     )
   }
   return retry

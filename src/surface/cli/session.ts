@@ -49,12 +49,28 @@ export async function openSession(
 ): Promise<Concordat> {
   const { definition } = await loadConfigFile(process.cwd(), configFile)
   const config = commandConfig(session)
-  return createConcordat({
+  const concordat = await createConcordat({
     ...definition,
     log: commandLog(terminal, config, session.logLevel),
     ...(session.config && { config: session.config }),
     ...(session.processKind && { processKind: session.processKind }),
   })
+  return survivingAgents(concordat)
+}
+
+/** Until it is closed, what an agent throws where nobody can catch it ends its run, and not this process. */
+function survivingAgents(concordat: Concordat): Concordat {
+  const { close } = concordat
+  const ignore = () => process.off('uncaughtException', handle).off('unhandledRejection', handle)
+  const handle = (error: unknown) => {
+    if (concordat.blame(error)) return
+    ignore()
+    setImmediate(() => {
+      throw error
+    })
+  }
+  process.on('uncaughtException', handle).on('unhandledRejection', handle)
+  return Object.assign(concordat, { close: () => close().finally(ignore) })
 }
 
 /** Opens a runtime for the time of the work. */
