@@ -252,7 +252,7 @@ function compose({ options, config, log, directory, prices, database }: Foundati
       await database.close()
     },
     config,
-    runs: createRunsApi({ database, intake, kernel, completion, results, codec }),
+    runs: createRunsApi({ database, intake, kernel, completion, results, codec, clock }),
     audit: createAuditApi({ database, clock, newId, metrics }),
     policies: createPoliciesApi({ database, expressions }),
     tenants: {

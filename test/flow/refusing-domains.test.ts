@@ -123,6 +123,40 @@ describeOnDatabases('a domain that refuses', (open) => {
     await expect(runtime.runs.finalize('default', run?.runId ?? '')).rejects.toMatchObject({ code: 'RUN_ENDED' })
   })
 
+  it('is found by its audit once its deadlines are past: overdue, then stale', async () => {
+    const { concordat, database } = runtime
+    const { refused, heal } = await endTogether(runtime, 'incidents')
+    const [run] = await Promise.all(refused.map((handle) => blocked(runtime, handle)))
+    const runId = run?.runId ?? ''
+    const inTime = await concordat.audit.reconcile('default', runId)
+    expect(inTime).toMatchObject({ result: 'COMPLETE', findings: [] })
+    const parkFor = (interval: string) =>
+      database.query(
+        'update concordat.runs set execution_ended_at = clock_timestamp() - $2::interval where run_id = $1',
+        [runId, interval],
+      )
+    const overdue = ['create_incident', 'evaluate_policy', 'complete_trace'].map((action) => ({
+      kind: 'overdue',
+      action,
+    }))
+    await parkFor('30 s')
+    const late = await concordat.audit.reconcile('default', runId)
+    expect(late).toMatchObject({ result: 'INCOMPLETE', findings: overdue })
+    const { expectations, reconciliation } = await concordat.audit.get('default', runId)
+    expect(expectations.filter((each) => each.overdue).map(({ action }) => ({ kind: 'overdue', action }))).toEqual(
+      overdue,
+    )
+    expect(reconciliation?.result).toBe('INCOMPLETE')
+    await parkFor('1 day')
+    const stale = await concordat.audit.reconcile('default', runId)
+    expect(stale).toMatchObject({ result: 'STALE', findings: [...overdue, { kind: 'stale', action: 'finalize_run' }] })
+    const { events } = await runtime.runs.get('default', runId)
+    const types = ['audit.expectation.timeout', 'audit.expectation.timeout', 'audit.reconciliation.stale']
+    expect(events.map(({ type }) => type).filter((type) => type.startsWith('audit.'))).toEqual(types)
+    await heal()
+    await Promise.all(refused.map((handle) => runtime.ended(handle)))
+  })
+
   it('counts its rollbacks by the phase that was reached', async () => {
     const text = await runtime.concordat.metrics.text()
     for (const phase of ['NOT_STARTED', 'INCIDENT_CREATED', 'POLICY_EVALUATED', 'TRACE_COMPLETED']) {

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { ACTIONS, ackOf, declareExpectations } from './contract.ts'
-import { type Anchors, expectationStates, finalizeDueAt } from './expectation-states.ts'
+import { type Anchors, dueAtOf, expectationStates } from './expectation-states.ts'
 
 const expected = declareExpectations({ actionMs: 5_000, runTimeoutMs: 60_000, finalizeGraceMs: 5_000 })
 const start = new Date('2026-01-01T00:00:00.000Z')
@@ -14,7 +14,9 @@ const queued: Anchors = {
 }
 const executing: Anchors = { ...queued, executionStartedAt: start, activeSince: start }
 const ended: Anchors = { ...queued, executionStartedAt: start, executionEndedAt: later(1_000), ended: true }
-const dueOf = (anchors: Anchors) => expectationStates(expected, [], anchors).map(({ action, dueAt }) => [action, dueAt])
+const parked: Anchors = { ...queued, executionStartedAt: start, executionEndedAt: later(90_000), activeMs: 20_000 }
+const statesOf = (anchors: Anchors, now = start) => expectationStates(expected, [], anchors, now)
+const dueOf = (anchors: Anchors) => statesOf(anchors).map(({ action, dueAt }) => [action, dueAt])
 
 describe('expectations', () => {
   it('are not due while the run is queued', () => {
@@ -38,11 +40,24 @@ describe('expectations', () => {
     ])
   })
 
-  it('of finalize_run count no waiting time', () => {
-    expect(finalizeDueAt(65_000, { ...executing, activeSince: later(100_000), activeMs: 40_000 })).toEqual(
-      later(125_000),
-    )
-    expect(finalizeDueAt(65_000, { ...executing, activeSince: null, activeMs: 40_000 })).toBeNull()
+  it.each([
+    ['resumed', { ...executing, activeSince: later(100_000), activeMs: 40_000 }, later(125_000)],
+    ['waiting', { ...executing, activeSince: null, activeMs: 40_000 }, null],
+    ['parked', parked, later(90_000 + 45_000)],
+  ])('of finalize_run count no waiting time, but the time that a run is parked: %s', (_state, anchors, dueAt) => {
+    const finalize = { ...ACTIONS.finalizeRun, deadlineMs: 65_000, anchor: 'EXECUTION_START' } as const
+    expect(dueAtOf(finalize, anchors)).toEqual(dueAt)
+  })
+
+  it.each([
+    ['parked, within their deadlines', parked, later(95_000), ['start_trace']],
+    ['parked', parked, later(95_001), ['start_trace', 'create_incident', 'evaluate_policy', 'complete_trace']],
+    ['executing', executing, later(5_000), []],
+    ['executing', executing, later(5_001), ['start_trace']],
+    ['ended', ended, later(100_000), []],
+  ])('are overdue past their time while the run has not ended: %s', (_state, anchors, now, overdue) => {
+    const late = statesOf(anchors, now).filter((state) => state.overdue)
+    expect(late.map(({ action, status }) => [action, status])).toEqual(overdue.map((action) => [action, 'PENDING']))
   })
 
   it('are PENDING, ACKED, FAILED or MISSING', () => {
@@ -52,7 +67,7 @@ describe('expectations', () => {
       ackOf(ACTIONS.createIncident, 'FAILED'),
       ackOf(ACTIONS.evaluatePolicy, 'ROLLED_BACK'),
     ]
-    const statuses = (anchors: Anchors) => expectationStates(expected, acks, anchors).map(({ status }) => status)
+    const statuses = (anchors: Anchors) => expectationStates(expected, acks, anchors, start).map(({ status }) => status)
     expect(statuses(executing)).toEqual(['ACKED', 'PENDING', 'PENDING', 'PENDING', 'PENDING'])
     expect(statuses(ended)).toEqual(['ACKED', 'FAILED', 'MISSING', 'MISSING', 'MISSING'])
   })

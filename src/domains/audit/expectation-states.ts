@@ -4,6 +4,8 @@ import { type AuditExpectation, type DomainAck, sameAction } from './contract.ts
 export interface ExpectationState extends AuditExpectation {
   readonly dueAt: Date | null
   readonly status: 'PENDING' | 'ACKED' | 'MISSING' | 'FAILED'
+  /** Due, still `PENDING`, and the run has not ended. */
+  readonly overdue: boolean
 }
 
 /** What the deadlines of a run count from. */
@@ -17,27 +19,34 @@ export interface Anchors {
   readonly ended: boolean
 }
 
-/** When `finalize_run` is due. Waiting time does not count, so while a run waits it is not due at all. */
-export function finalizeDueAt(deadlineMs: number | null, { activeSince, activeMs }: Anchors): Date | null {
-  if (deadlineMs === null || activeSince === null) return null
-  return new Date(activeSince.getTime() + deadlineMs - activeMs)
-}
-
 export function expectationStates(
   expected: readonly AuditExpectation[],
   acks: readonly DomainAck[],
   anchors: Anchors,
+  now: Date,
 ): ExpectationState[] {
   return expected.map((expectation) => {
-    return { ...expectation, dueAt: dueAt(expectation, anchors), status: statusOf(expectation, acks, anchors) }
+    const dueAt = dueAtOf(expectation, anchors)
+    const status = statusOf(expectation, acks, anchors)
+    return { ...expectation, dueAt, status, overdue: status === 'PENDING' && dueAt !== null && now > dueAt }
   })
 }
 
-function dueAt({ action, anchor, deadlineMs }: AuditExpectation, anchors: Anchors): Date | null {
+/** When an expectation is due; null while that is open: its anchor is not set, or it has no deadline. */
+export function dueAtOf({ action, anchor, deadlineMs }: AuditExpectation, anchors: Anchors): Date | null {
   if (deadlineMs === null) return null
   if (action === 'finalize_run' && !anchors.ended) return finalizeDueAt(deadlineMs, anchors)
   const from = anchor === 'EXECUTION_START' ? anchors.executionStartedAt : anchors.executionEndedAt
   return from && new Date(from.getTime() + deadlineMs)
+}
+
+/**
+ * Waiting time does not count, so while a run waits it is not due at all. A parked run does not wait: it has nothing
+ * left but to be finalised, so its time goes on from the end of its execution.
+ */
+function finalizeDueAt(deadlineMs: number, { executionEndedAt, activeSince, activeMs }: Anchors): Date | null {
+  const from = executionEndedAt ?? activeSince
+  return from && new Date(from.getTime() + deadlineMs - activeMs)
 }
 
 function statusOf(

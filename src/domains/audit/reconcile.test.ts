@@ -1,14 +1,25 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { ACTIONS, type AckStatus, ackOf, type DomainAck, declareExpectations } from './contract.ts'
+import type { Anchors } from './expectation-states.ts'
 import { type ContractFacts, reconcile } from './reconcile.ts'
 
 const expected = declareExpectations({ actionMs: 5_000, runTimeoutMs: 60_000, finalizeGraceMs: 5_000 })
 const now = new Date('2026-01-01T00:00:00Z')
 const all = Object.values(ACTIONS).map((action) => ackOf(action, 'SUCCESS'))
-const facts = (changes: Partial<ContractFacts> = {}): ContractFacts => {
-  return { expected, acks: all, ended: true, finalizeDueAt: null, ...changes }
+const ago = (ms: number) => new Date(now.getTime() - ms)
+const queued: Anchors = {
+  executionStartedAt: null,
+  executionEndedAt: null,
+  activeSince: null,
+  activeMs: 0,
+  ended: false,
 }
+const ended: Anchors = { ...queued, executionStartedAt: ago(2_000), executionEndedAt: ago(1_000), ended: true }
+const facts = (changes: Partial<ContractFacts> = {}): ContractFacts => {
+  return { expected, acks: all, anchors: ended, ...changes }
+}
+const started = [ackOf(ACTIONS.startTrace, 'SUCCESS')]
 
 describe('a run’s contract', () => {
   it('declares five expectations, each with a deadline, finalize_run over the whole run', () => {
@@ -33,7 +44,7 @@ describe('a run’s contract', () => {
       }),
     )
     fc.assert(
-      fc.property(fc.shuffledSubarray(all), anyHistory, fc.boolean(), (done, history, ended) => {
+      fc.property(fc.shuffledSubarray(all), anyHistory, fc.boolean(), (done, history, hasEnded) => {
         const acks: DomainAck[] = [
           ...history.map(({ action, status }) => ackOf(action, status, { error: 'why' })),
           ...done,
@@ -41,11 +52,11 @@ describe('a run’s contract', () => {
         const missing = expected.filter(
           ({ domain, action }) => !done.some((ack) => ack.domain === domain && ack.action === action),
         )
-        const { result, findings } = reconcile(facts({ acks, ended }), now)
+        const { result, findings } = reconcile(facts({ acks, anchors: hasEnded ? ended : queued }), now)
         expect(findings.map(({ kind, domain, action }) => [kind, domain, action])).toEqual(
-          ended ? missing.map(({ domain, action }) => ['missing', domain, action]) : [],
+          hasEnded ? missing.map(({ domain, action }) => ['missing', domain, action]) : [],
         )
-        expect(result).toBe(ended && missing.length > 0 ? 'INCOMPLETE' : 'COMPLETE')
+        expect(result).toBe(hasEnded && missing.length > 0 ? 'INCOMPLETE' : 'COMPLETE')
       }),
     )
   })
@@ -75,8 +86,35 @@ describe('a run’s contract', () => {
     ['just at it', 0, 'COMPLETE'],
     ['before it', -1, 'COMPLETE'],
   ])('of a run that has not ended, %s its due time', (_when, lateMs, result) => {
-    const finalizeDueAt = new Date(now.getTime() - lateMs)
-    expect(reconcile(facts({ acks: [], ended: false, finalizeDueAt }), now).result).toBe(result)
+    const anchors = { ...queued, executionStartedAt: ago(65_000 + lateMs), activeSince: ago(65_000 + lateMs) }
+    expect(reconcile(facts({ acks: started, anchors }), now).result).toBe(result)
+  })
+
+  it.each([
+    ['within its deadlines', 5_000, 'COMPLETE', []],
+    ['past those of its domains', 5_001, 'INCOMPLETE', ['overdue', 'overdue', 'overdue']],
+    ['past that of its end too', 63_001, 'STALE', ['overdue', 'overdue', 'overdue', 'stale']],
+  ])('of a parked run, %s', (_when, parkedMs, result, kinds) => {
+    const anchors = {
+      ...queued,
+      executionStartedAt: ago(600_000),
+      executionEndedAt: ago(parkedMs),
+      activeMs: 2_000,
+    }
+    const rolledBack = ackOf(ACTIONS.createIncident, 'ROLLED_BACK', { error: 'disk full' })
+    const found = reconcile(facts({ acks: [...started, rolledBack], anchors }), now)
+    expect(found.result).toBe(result)
+    expect(found.findings.map(({ kind }) => kind)).toEqual(kinds)
+    const detail = `not acknowledged by ${ago(parkedMs - 5_000).toISOString()}`
+    if (kinds.length > 0) expect(found.findings[0]).toMatchObject({ action: 'create_incident', detail })
+  })
+
+  it('of a run that waits has nothing overdue but what its start left behind', () => {
+    const anchors = { ...queued, executionStartedAt: ago(600_000), activeMs: 60_000 }
+    expect(reconcile(facts({ acks: started, anchors }), now)).toEqual({ result: 'COMPLETE', findings: [] })
+    expect(reconcile(facts({ acks: [], anchors }), now).findings).toMatchObject([
+      { kind: 'overdue', action: 'start_trace' },
+    ])
   })
 
   it.each([[null], [0], [-5], [Number.NaN]])('with a deadline of %s is invalid', (deadlineMs) => {

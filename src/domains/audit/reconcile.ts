@@ -1,10 +1,11 @@
 import { type AuditExpectation, type DomainAck, sameAction } from './contract.ts'
+import { type Anchors, dueAtOf } from './expectation-states.ts'
 
 export type ReconciliationResult = 'COMPLETE' | 'INCOMPLETE' | 'STALE'
 
 /** What is wrong between what was expected of a run and what was acknowledged. */
 export interface Finding {
-  readonly kind: 'missing' | 'drift' | 'stale' | 'invalid_contract'
+  readonly kind: 'missing' | 'overdue' | 'drift' | 'stale' | 'invalid_contract'
   readonly domain: string
   readonly action: string
   readonly detail: string
@@ -13,9 +14,7 @@ export interface Finding {
 export interface ContractFacts {
   readonly expected: readonly AuditExpectation[]
   readonly acks: readonly DomainAck[]
-  readonly ended: boolean
-  /** When `finalize_run` is due; null while the run has not started to execute. */
-  readonly finalizeDueAt: Date | null
+  readonly anchors: Anchors
 }
 
 export interface Reconciliation {
@@ -26,9 +25,9 @@ export interface Reconciliation {
 /**
  * Compares the contract with what is stored, and nothing else: expected without a SUCCESS ack is `missing`; a SUCCESS
  * ack that nobody expected, or a second one, is `drift`; a run past its time without `finalize_run` is `stale`. FAILED
- * and ROLLED_BACK acks are history. A run that has not ended misses nothing yet.
+ * and ROLLED_BACK acks are history. A run that has not ended misses nothing yet: what is past its time is `overdue`.
  */
-export function reconcile({ expected, acks, ended, finalizeDueAt }: ContractFacts, now: Date): Reconciliation {
+export function reconcile({ expected, acks, anchors }: ContractFacts, now: Date): Reconciliation {
   const findings: Finding[] = []
   const done = acks.filter((ack) => ack.status === 'SUCCESS')
   for (const expectation of expected) {
@@ -37,9 +36,10 @@ export function reconcile({ expected, acks, ended, finalizeDueAt }: ContractFact
       findings.push({ kind: 'invalid_contract', domain, action, detail: 'the expectation has no deadline' })
     }
     if (done.some((ack) => sameAction(ack, expectation))) continue
-    if (ended) findings.push({ kind: 'missing', domain, action, detail: missingDetail(expectation, acks) })
-    else if (action === 'finalize_run' && finalizeDueAt !== null && now > finalizeDueAt) {
-      findings.push({ kind: 'stale', domain, action, detail: `not finalised by ${finalizeDueAt.toISOString()}` })
+    if (anchors.ended) findings.push({ kind: 'missing', domain, action, detail: missingDetail(expectation, acks) })
+    else {
+      const dueAt = dueAtOf(expectation, anchors)
+      if (dueAt !== null && now > dueAt) findings.push(lateFinding(expectation, dueAt))
     }
   }
   done.forEach((ack, i) => {
@@ -51,6 +51,14 @@ export function reconcile({ expected, acks, ended, finalizeDueAt }: ContractFact
     }
   })
   return { result: resultOf(findings), findings }
+}
+
+/** Says only when it was due: a detail that changes with each attempt would be published as a new result each time. */
+function lateFinding({ domain, action }: AuditExpectation, dueAt: Date): Finding {
+  if (action !== 'finalize_run') {
+    return { kind: 'overdue', domain, action, detail: `not acknowledged by ${dueAt.toISOString()}` }
+  }
+  return { kind: 'stale', domain, action, detail: `not finalised by ${dueAt.toISOString()}` }
 }
 
 function missingDetail(expectation: AuditExpectation, acks: readonly DomainAck[]): string {

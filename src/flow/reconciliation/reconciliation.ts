@@ -1,7 +1,6 @@
 import {
   acksOfRuns,
   type Finding,
-  finalizeDueAt,
   type RunReconciliation,
   reconcile,
   writeReconciliations,
@@ -63,14 +62,12 @@ async function reconcileBatch(
 }
 
 function factsOf(contract: ContractRow, acks: Awaited<ReturnType<typeof acksOfRuns>>) {
-  const ended = isTerminal(contract.phase)
-  const finalize = contract.expectations.find((expectation) => expectation.action === 'finalize_run')
-  const dueAt = finalizeDueAt(finalize?.deadlineMs ?? null, { ...contract, ended })
-  return { expected: contract.expectations, acks, ended, finalizeDueAt: dueAt }
+  return { expected: contract.expectations, acks, anchors: { ...contract, ended: isTerminal(contract.phase) } }
 }
 
 const EVENT_OF = {
   missing: 'audit.reconciliation.missing',
+  overdue: 'audit.expectation.timeout',
   drift: 'audit.reconciliation.drift',
   stale: 'audit.reconciliation.stale',
   invalid_contract: 'audit.reconciliation.failed',

@@ -66,6 +66,10 @@ export const eventTypes = Object.freeze({
     when: 'A reconciliation found audit actions that were expected and not acknowledged.',
     data: { result: 'COMPLETE, INCOMPLETE or STALE', findings: 'what was found, each with domain and action' },
   },
+  'audit.expectation.timeout': {
+    when: 'A reconciliation found audit actions past their deadline, of a run that has not ended.',
+    data: { result: 'COMPLETE, INCOMPLETE or STALE', findings: 'what was found, each with domain and action' },
+  },
   'audit.reconciliation.drift': {
     when: 'A reconciliation found acknowledgements that nothing expected, or a second one of the same action.',
     data: { result: 'COMPLETE, INCOMPLETE or STALE', findings: 'what was found, each with domain and action' },

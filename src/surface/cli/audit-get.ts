@@ -25,5 +25,5 @@ export const auditGet = defineCommand({
 function show(terminal: Terminal, report: AuditReport): void {
   terminal.out(`${terminal.style('bold', `run ${report.runId}`)}  ${report.status}`)
   terminal.out('')
-  for (const line of contractLines(terminal, report, new Date())) terminal.out(line)
+  for (const line of contractLines(terminal, report)) terminal.out(line)
 }

@@ -9,7 +9,7 @@ import { printable } from './terminal.ts'
 export type Contract = Pick<RunReport, 'expectations' | 'acks' | 'reconciliation'>
 
 /** Expected against acknowledged, then what was acknowledged beyond that, then what the reconciliation says. */
-export function contractLines(canvas: Canvas, contract: Contract, now: Date): string[] {
+export function contractLines(canvas: Canvas, contract: Contract): string[] {
   const { expectations, acks, reconciliation } = contract
   const columns = [
     { head: 'EXPECTED', flexible: true },
@@ -26,7 +26,7 @@ export function contractLines(canvas: Canvas, contract: Contract, now: Date): st
       `${expectation.domain}/${expectation.action}`,
       duration(expectation.deadlineMs),
       timeOfDay(expectation.dueAt),
-      statusText(canvas, expectation, success, now),
+      statusText(canvas, expectation, success),
       timeOfDay(success?.ackedAt ?? null),
       history(own),
     ]
@@ -51,14 +51,12 @@ function isSame(ack: StoredAck, { domain, action }: ExpectationState): boolean {
 /** Late: acknowledged after it was due; overdue: due and still nothing. */
 function statusText(
   canvas: Canvas,
-  { status, dueAt }: ExpectationState,
+  { status, dueAt, overdue }: ExpectationState,
   success: StoredAck | undefined,
-  now: Date,
 ): string {
   const word = styledOutcome(canvas, status)
-  if (dueAt === null) return word
-  if (success) return success.ackedAt > dueAt ? `${word} ${canvas.style('yellow', 'late')}` : word
-  return status === 'PENDING' && now > dueAt ? `${word} ${canvas.style('red', 'overdue')}` : word
+  if (overdue) return `${word} ${canvas.style('red', 'overdue')}`
+  return success && dueAt && success.ackedAt > dueAt ? `${word} ${canvas.style('yellow', 'late')}` : word
 }
 
 /** Acks that are history: what failed or was rolled back before, and second ones. */

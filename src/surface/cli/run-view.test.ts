@@ -12,6 +12,7 @@ const expectations: RunReport['expectations'] = declared.map((expectation) => ({
   ...expectation,
   dueAt: at(5_000),
   status: 'ACKED',
+  overdue: false,
 }))
 
 function ack(action: keyof typeof ACTIONS, status: StoredAck['status'], ms: number): StoredAck {
@@ -218,7 +219,7 @@ describe('the contract', () => {
   })
 
   test('shows what is overdue and what the reconciliation found', () => {
-    const pending = expectations.map((expectation) => ({ ...expectation, status: 'PENDING' as const }))
+    const pending = expectations.map((expectation) => ({ ...expectation, status: 'PENDING' as const, overdue: true }))
     const findings = [{ kind: 'missing' as const, domain: 'logs', action: 'start_trace', detail: 'never acknowledged' }]
     const reconciliation = { result: 'INCOMPLETE' as const, findings, reconciledAt: at(0) }
     const lines = shown({ expectations: pending, reconciliation })

@@ -13,7 +13,7 @@ export function runLines(canvas: Canvas, view: RunView): string[] {
     phaseLines(canvas, report, now),
     waterfallLines(canvas, report, now),
     footprintLines(canvas, report),
-    contractLines(canvas, report, now),
+    contractLines(canvas, report),
     eventLines(canvas, report),
   ]
   return sections.flatMap((lines, index) => (index === 0 ? lines : ['', ...lines]))

@@ -31,7 +31,7 @@ export interface AuditApi {
 }
 
 export function createAuditApi(context: ReconciliationContext): AuditApi {
-  const { database } = context
+  const { database, clock } = context
   async function known(tenantId: string | null, runId: string) {
     const run = isId(runId) ? await findRun(database, tenantId, runId) : null
     if (!run) throw new AppError('RUN_NOT_FOUND', `there is no run ${JSON.stringify(runId)}`)
@@ -44,7 +44,8 @@ export function createAuditApi(context: ReconciliationContext): AuditApi {
         acksOfRuns(database, run.tenantId, [runId]),
         reconciliationOf(database, run.tenantId, runId),
       ])
-      const expectations = expectationStates(run.expectations, acks, { ...run, ended: isTerminal(run.phase) })
+      const anchors = { ...run, ended: isTerminal(run.phase) }
+      const expectations = expectationStates(run.expectations, acks, anchors, clock.now())
       return { tenantId: run.tenantId, runId, status: run.status, expectations, acks, reconciliation }
     },
     async reconcile(tenantId, runId) {

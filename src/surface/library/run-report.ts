@@ -11,6 +11,7 @@ import { type Incident, IncidentFacade } from '../../domains/incidents/incidents
 import { evaluationOfRun, type PolicyEvaluation } from '../../domains/policies/policies.ts'
 import { isTerminal, type RunRow, type StepWithTrace, stepsOfRun } from '../../domains/runs/runs.ts'
 import { type Trace, TraceFacade } from '../../domains/traces/traces.ts'
+import type { Clock } from '../../foundation/clock.ts'
 import { eventsOfRun, type StoredEvent } from '../../foundation/events/events.ts'
 import type { Json } from '../../foundation/json.ts'
 import { usdFromNano } from '../../foundation/money.ts'
@@ -46,8 +47,14 @@ export interface RunReport extends Omit<RunRow, 'input' | 'output' | 'error' | '
   readonly events: readonly StoredEvent[]
 }
 
+export interface ReportContext {
+  readonly database: Database
+  readonly codec: PayloadCodec
+  readonly clock: Clock
+}
+
 /** Reads the footprint of a run from its domains. */
-export async function reportOf(database: Database, run: RunRow, codec: PayloadCodec): Promise<RunReport> {
+export async function reportOf({ database, codec, clock }: ReportContext, run: RunRow): Promise<RunReport> {
   const decode = (text: string | null): Json => (text === null ? null : codec.decode(text))
   const { tenantId, runId } = run
   const [steps, incident, evaluation, trace, acks, reconciliation, alerts, events] = await Promise.all([
@@ -70,7 +77,7 @@ export async function reportOf(database: Database, run: RunRow, codec: PayloadCo
     incident,
     evaluation,
     trace,
-    expectations: expectationStates(run.expectations, acks, { ...run, ended: isTerminal(run.phase) }),
+    expectations: expectationStates(run.expectations, acks, { ...run, ended: isTerminal(run.phase) }, clock.now()),
     acks,
     reconciliation,
     alerts,

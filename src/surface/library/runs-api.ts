@@ -14,6 +14,7 @@ import {
 import type { Denial, Intake, SubmitRequest } from '../../flow/intake/intake.ts'
 import type { DueEnd, RunOrchestrationKernel } from '../../flow/kernel/kernel.ts'
 import { AppError, deserializeError, type SerializedError } from '../../foundation/app-error.ts'
+import type { Clock } from '../../foundation/clock.ts'
 import { isId } from '../../foundation/ids.ts'
 import type { Json } from '../../foundation/json.ts'
 import { type PayloadCodec, safeText } from '../../foundation/payload-codec.ts'
@@ -61,6 +62,7 @@ export interface RunsApiParts {
   readonly completion: CompletionContext
   readonly results: RunResults
   readonly codec: PayloadCodec
+  readonly clock: Clock
 }
 
 const LIST_DEFAULT = 50
@@ -107,7 +109,7 @@ export function createRunsApi(parts: RunsApiParts): RunsApi {
     },
 
     async get(tenantId, runId) {
-      return reportOf(database, await known(tenantId, runId), codec)
+      return reportOf(parts, await known(tenantId, runId))
     },
 
     list({ tenantId = 'default', limit = LIST_DEFAULT, ...filter }) {
