@@ -243,6 +243,21 @@ describeOnDatabases('steps', (open) => {
     expect(endingOf(ended)).toMatchObject({ status: 'failed', reason: 'INVALID_REQUEST' })
   })
 
+  it.each<[string, (step: { [verb: string]: (...args: unknown[]) => unknown }) => unknown]>([
+    ['kind of step "x" must be llm, tool or user, not undefined', (step) => step.record?.({ name: 'x' })],
+    ['kind of step "x" must be', (step) => step.record?.({ name: 'x', kind: 'x\0y', input: null, output: null })],
+    ['step.record takes an object, not undefined', (step) => step.record?.()],
+    ['model of step "x" must be', (step) => step.llm?.('x', {})],
+    ['work of step "x" must be a function', (step) => step.do?.('x', 5)],
+    ['retry of step "x" must be an object', (step) => step.do?.('x', () => 1, { retry: null })],
+    ['retry of step "x" must be an object', (step) => step.tool?.('x', 1, { retry: null })],
+  ])('of plain JavaScript that are not as their types say fail the run by field: %s', async (message, script) => {
+    const ended = await run((step) => script(step as unknown as Parameters<typeof script>[0]))
+    expect(endingOf(ended)).toMatchObject({ status: 'failed', reason: 'INVALID_REQUEST' })
+    expect(ended.error).toMatchObject({ message: expect.stringContaining(message) })
+    expect(successAcks(ended)).toEqual(FIVE_ACKS)
+  })
+
   it('whose output is over its limit fail, and the run keeps what it had', async () => {
     const ended = await run(async (step) => {
       await step.do('small', () => 'kept')

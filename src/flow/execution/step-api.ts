@@ -14,6 +14,7 @@ import { AppError } from '../../foundation/app-error.ts'
 import type { Json } from '../../foundation/json.ts'
 import { costOf, type Prices } from './prices.ts'
 import { callModel } from './skills/skills.ts'
+import { checkLlmRequest, checkOptions, checkRecordedStep, checkWork } from './step-arguments.ts'
 import type { StepExecutor } from './step-executor.ts'
 import { DURATION_MS_MAX, isDuration, recordedResult, retryOf, specOptions } from './step-spec.ts'
 
@@ -28,11 +29,15 @@ export interface StepApiOptions {
 export function createStepApi({ agent, directory, executor, prices }: StepApiOptions): StepApi {
   return {
     async do<T>(name: string, work: (context: StepContext) => T | Promise<T>, options?: StepOptions): Promise<T> {
+      checkWork(name, work)
+      checkOptions(name, options)
       const execute = (context: StepContext) => output(work(context))
       return executor.run({ kind: 'do', name, input: null, ...specOptions(options), execute }) as Promise<T>
     },
 
-    async tool<T>(name: string, input: Json, { tool = name, ...options }: ToolOptions = {}): Promise<T> {
+    async tool<T>(name: string, input: Json, toolOptions?: ToolOptions): Promise<T> {
+      checkOptions(name, toolOptions)
+      const { tool = name, ...options } = toolOptions ?? {}
       const call = directory.toolCall(agent, tool, input)
       const execute = (context: SkillContext) => output(call.run(context))
       return executor.run({
@@ -45,6 +50,8 @@ export function createStepApi({ agent, directory, executor, prices }: StepApiOpt
     },
 
     async llm(name: string, request: LlmRequest, options?: StepOptions): Promise<LlmResult> {
+      checkLlmRequest(name, request)
+      checkOptions(name, options)
       const { model, ...asked } = request
       const input = { model: model.modelId, ...asked }
       const execute = async ({ signal }: StepContext) => {
@@ -76,6 +83,7 @@ export function createStepApi({ agent, directory, executor, prices }: StepApiOpt
     },
 
     async record(step: RecordedStep): Promise<Json> {
+      checkRecordedStep(step)
       const { kind, name, input } = step
       const execute = () => recordedResult(step)
       return executor.run({ kind, name, input, sideEffects: false, retry: retryOf(), keepsError: true, execute })

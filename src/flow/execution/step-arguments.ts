@@ -1,0 +1,84 @@
+import type { LlmRequest, RecordedStep } from '../../domains/agents/agents.ts'
+import { AppError } from '../../foundation/app-error.ts'
+import { limits } from '../../limits.ts'
+
+/*
+ * What an agent in plain JavaScript, or one that passes on what a model said, can hand to a step against its type. Told
+ * by field and before anything is recorded: found later it is an error of the database or of our own code. By hand,
+ * since each step comes through here.
+ */
+
+/** Fails with `INVALID_REQUEST` unless it is the function that the step runs. */
+export function checkWork(name: string, work: unknown): void {
+  if (typeof work !== 'function') throw invalid(name, 'work', 'a function', work)
+}
+
+/** Fails with `INVALID_REQUEST` unless options and their `retry` are objects, or left out. */
+export function checkOptions(name: string, options: unknown): void {
+  if (options === undefined) return
+  if (!isRecord(options)) throw invalid(name, 'options', 'an object', options)
+  const { retry } = options
+  if (retry !== undefined && !isRecord(retry)) throw invalid(name, 'retry', 'an object', retry)
+}
+
+/** Fails with `INVALID_REQUEST` unless it has a prompt and a model of the AI SDK's interface. */
+export function checkLlmRequest(name: string, request: LlmRequest): void {
+  if (!isRecord(request)) throw invalid(name, 'request', 'an object', request)
+  const { model, prompt } = request as { readonly [field: string]: unknown }
+  if (!isRecord(model) || typeof model.modelId !== 'string' || typeof model.doGenerate !== 'function') {
+    throw invalid(name, 'model', 'a language model of the AI SDK', model)
+  }
+  if (typeof prompt !== 'string') throw invalid(name, 'prompt', 'text', prompt)
+}
+
+const KINDS: ReadonlySet<unknown> = new Set(['llm', 'tool', 'user'] satisfies RecordedStep['kind'][])
+
+/** Fails with `INVALID_REQUEST` for a kind that is none, and counts, amounts and attributes that can't be. */
+export function checkRecordedStep(step: RecordedStep): void {
+  if (!isRecord(step)) throw new AppError('INVALID_REQUEST', `step.record takes an object, not ${shown(step)}`)
+  const { kind, name, error, tokensIn, tokensOut, costUsd, latencyMs, attributes } = step as RecordedStep
+  if (!KINDS.has(kind)) throw invalid(name, 'kind', 'llm, tool or user', kind)
+  if (!isNullish(error) && typeof error !== 'string') throw invalid(name, 'error', 'text', error)
+  for (const [field, tokens] of [
+    ['tokensIn', tokensIn],
+    ['tokensOut', tokensOut],
+  ] as const) {
+    if (!isNullish(tokens) && !(Number.isSafeInteger(tokens) && tokens >= 0)) {
+      throw invalid(name, field, 'a whole number from 0', tokens)
+    }
+  }
+  if (!isNullish(costUsd) && !isWithin(costUsd, limits.usdMax)) {
+    throw invalid(name, 'costUsd', `a number from 0 to ${limits.usdMax}`, costUsd)
+  }
+  if (!isNullish(latencyMs) && !isWithin(latencyMs, Number.MAX_VALUE)) {
+    throw invalid(name, 'latencyMs', 'a number from 0', latencyMs)
+  }
+  if (!isNullish(attributes) && !isRecord(attributes)) throw invalid(name, 'attributes', 'an object', attributes)
+}
+
+function isWithin(value: unknown, max: number): boolean {
+  return typeof value === 'number' && value >= 0 && value <= max
+}
+
+function isNullish(value: unknown): value is null | undefined {
+  return value === null || value === undefined
+}
+
+function isRecord(value: unknown): value is { readonly [field: string]: unknown } {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
+const SHOWN_CHARS = 40
+
+function invalid(name: unknown, field: string, expected: string, value: unknown): AppError {
+  const step = typeof name === 'string' ? ` of step ${shown(name)}` : ' of a step'
+  return new AppError('INVALID_REQUEST', `${field}${step} must be ${expected}, not ${shown(value)}`)
+}
+
+/** Short, and of objects no more than what they are: they may be large, or hold secrets. */
+function shown(value: unknown): string {
+  if (typeof value === 'string') return JSON.stringify(value.slice(0, SHOWN_CHARS))
+  if (Array.isArray(value)) return 'an array'
+  if (typeof value === 'function') return 'a function'
+  return typeof value === 'object' && value !== null ? 'an object' : String(value)
+}
