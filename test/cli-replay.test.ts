@@ -3,8 +3,10 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { replayInputSchema } from '../src/surface/replay/trajectory.ts'
 import { describeOnDatabases } from './flow/support/databases.ts'
 import { cliOn } from './support/cli-in-process.ts'
+import { codeBlocks, inlineCode, page } from './support/markdown.ts'
 import { type CliResult, runCli, startCli } from './support/run-cli.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'concordat-replay-'))
@@ -82,6 +84,7 @@ describeOnDatabases('replay', (open) => {
     expect(json(first)).toEqual({
       lines: 3,
       malformed: 0,
+      duplicates: 0,
       submitted: 3,
       runs: { succeeded: 2, failed: 1, failed_policy: 0, cancelled: 0 },
       steps: 6,
@@ -133,11 +136,38 @@ describeOnDatabases('replay', (open) => {
     expect(result.code).toBe(1)
     expect(json(result)).toMatchObject({ lines: 4, malformed: 3, submitted: 1, runs: { succeeded: 1 } })
     const told = result.err.trim().split('\n').sort()
-    expect(told).toEqual([
-      expect.stringMatching(/mixed\.jsonl:1: .*JSON/),
-      expect.stringMatching(/mixed\.jsonl:3: steps\.0\.tokens_in: /),
-      expect.stringMatching(/mixed\.jsonl:5: idempotency key .* was used for another request/),
+    const message = (pattern: RegExp) => expect.stringMatching(pattern)
+    const hint = expect.any(String)
+    expect(told.map((line) => JSON.parse(line).error).sort((a, b) => a.details.line - b.details.line)).toMatchObject([
+      { code: 'MALFORMED_TRAJECTORY', message: message(/mixed\.jsonl:1: .*JSON/), hint },
+      { code: 'MALFORMED_TRAJECTORY', message: message(/mixed\.jsonl:3: steps\.0\.tokens_in: /), hint },
+      {
+        code: 'IDEMPOTENCY_CONFLICT',
+        message: message(/mixed\.jsonl:5: trajectory "good" of "handmade" was replayed before with other content$/),
+        hint: 'Give the changed trajectory an id of its own, or replay it as it was.',
+        details: { file: mixedFile, line: 5, runId: expect.any(String) },
+      },
     ])
+  })
+
+  test('tells people of malformed lines by code, with the hint once', async () => {
+    const { err } = await cli('replay', mixedFile)
+    expect(err.match(/^MALFORMED_TRAJECTORY {2}.*mixed\.jsonl:[13]: /gm)).toHaveLength(2)
+    expect(err.match(/hint {2}Correct or remove the line/g)).toHaveLength(1)
+    expect(err).toMatch(/^IDEMPOTENCY_CONFLICT {2}.*mixed\.jsonl:5: /m)
+  })
+
+  test('counts lines that repeat another one, and says of usage that nobody recorded so', async () => {
+    const step = { index: 0, kind: 'tool', name: 'search', input: null, output: null }
+    const lines = ['one', 'two', 'one', 'one'].map((id) => JSON.stringify(trajectory(`bare ${id}`, { steps: [step] })))
+    const file = join(folder, 'bare.jsonl')
+    writeFileSync(file, lines.join('\n'))
+    const { code, out } = await cli('replay', file)
+    expect(code).toBe(0)
+    expect(out).toMatch(/^2 runs of 4 lines, 2 duplicates; 2 new, in /)
+    expect(out).toMatch(/tokens +not recorded\n +cost +not recorded\n/)
+    const used = { costUsd: null, tokensIn: null, tokensOut: null }
+    expect(json(await cli('replay', file, '--json'))).toMatchObject({ lines: 4, duplicates: 2, submitted: 0, ...used })
   })
 
   test('of a gzip file that is cut off replays what is there, and tells where it ends', async () => {
@@ -163,11 +193,33 @@ describeOnDatabases('replay', (open) => {
       expect(out).toContain(line)
   })
 
+  test('takes the line that the guide shows', async () => {
+    const file = join(folder, 'guide.jsonl')
+    writeFileSync(
+      file,
+      codeBlocks(guide, 'jsonl')
+        .map(({ text }) => text)
+        .join(''),
+    )
+    expect(json(await cli('replay', file, '--json'))).toMatchObject({
+      ...{ lines: 1, malformed: 0, runs: { failed: 1 }, steps: 3 },
+      ...{ costUsd: 0.0004, tokensIn: 120, tokensOut: 9, incidents: { FAILURE: 1 }, audit: { COMPLETE: 1 } },
+    })
+  })
+
   test('for a tenant that is not there is refused with 2, before a line is read', async () => {
     const result = await cli('replay', goodFile, '--tenant', 'nobody', '--json')
     expect(result.code).toBe(2)
     expect(JSON.parse(result.err).error.code).toBe('UNKNOWN_TENANT')
   })
+})
+
+const guide = page('docs/guide/replay.md')
+
+test('the guide of replay names every field that is read', () => {
+  const { steps, outcome, ...own } = replayInputSchema.shape
+  const fields = [own, { steps, outcome }, steps.element.shape, outcome.shape].flatMap((shape) => Object.keys(shape))
+  expect(fields.filter((field) => !inlineCode(guide).includes(field))).toEqual([])
 })
 
 describe('a replay that does not come to its end', () => {

@@ -1,7 +1,7 @@
 import { AppError, type ErrorCode } from '../../foundation/app-error.ts'
+import { safeText } from '../../foundation/payload-codec.ts'
 import type { Concordat } from '../../runtime.ts'
-import { type LineFile, openLines, type RawLine, readTrajectory } from '../replay/replay.ts'
-import { printable } from './terminal.ts'
+import { type LineFile, openLines, type RawLine, readTrajectory, type Trajectory } from '../replay/replay.ts'
 
 export interface TrajectoryFile extends LineFile {
   readonly path: string
@@ -16,6 +16,8 @@ export async function openFiles(paths: readonly string[]): Promise<TrajectoryFil
 export interface Submissions {
   lines: number
   malformed: number
+  /** Repeat a line that came before, here or in another of the files. */
+  duplicates: number
   /** New ones; those that an earlier replay submitted are only in `runIds`. */
   submitted: number
   /** 0 to 1, of the files' bytes. */
@@ -29,8 +31,8 @@ export interface SubmitPace {
   readonly limit: number
   readonly signal: AbortSignal
   readonly onRun: (runId: string) => void
-  /** Hears `FILE:LINE: reason`. */
-  readonly onMalformed: (reason: string) => void
+  /** Hears of each line that can't be replayed; the message begins with `FILE:LINE: `. */
+  readonly onMalformed: (error: AppError) => void
 }
 
 /** What is wrong with a line and not with the whole: the others go on. */
@@ -58,20 +60,24 @@ export async function submitLines(
   const submit = async ({ path, line }: FileLine) => {
     const read = readTrajectory(line, path)
     if ('malformed' in read) throw read.malformed
-    const run = await runs.submit({ tenant, agent: 'replay', ...read })
+    const run = await runs.submit({ tenant, agent: 'replay', ...read }).catch((error) => {
+      throw lineError(error, read, path, line.lineNumber)
+    })
     if (!run.deduplicated) submissions.submitted++
+    if (submissions.runIds.has(run.runId)) {
+      submissions.duplicates++
+      return
+    }
     submissions.runIds.add(run.runId)
     onRun(run.runId)
   }
   const submitInTurn = async () => {
     for (let next = await lines.next(); !next.done; next = await lines.next()) {
       if (stop.aborted) return
-      const { line, path } = next.value
       await submit(next.value).catch((error) => {
         if (!(error instanceof AppError) || !LINE_ERRORS.has(error.code)) throw error
         submissions.malformed++
-        const where = error.code === 'MALFORMED_TRAJECTORY' ? '' : `${path}:${line.lineNumber}: `
-        onMalformed(printable(`${where}${error.message}`, 1_000))
+        onMalformed(error)
       })
     }
   }
@@ -83,6 +89,24 @@ export async function submitLines(
   } finally {
     await lines.return()
   }
+}
+
+const ID_CHARS_SHOWN = 100
+
+/** What was wrong with a line, told by file, line and the trajectory's own id: nobody knows its idempotency key. */
+function lineError(error: unknown, { input }: Trajectory, file: string, line: number): unknown {
+  if (!(error instanceof AppError) || !LINE_ERRORS.has(error.code)) return error
+  const { code, message, hint, cause } = error
+  const details = { ...error.details, file, line }
+  if (code !== 'IDEMPOTENCY_CONFLICT') {
+    return new AppError(code, `${file}:${line}: ${message}`, { hint, cause, details })
+  }
+  const [id, source] = [input.id, input.source].map((text) => JSON.stringify(safeText(String(text), ID_CHARS_SHOWN)))
+  return new AppError(code, `${file}:${line}: trajectory ${id} of ${source} was replayed before with other content`, {
+    hint: 'Give the changed trajectory an id of its own, or replay it as it was.',
+    cause,
+    details,
+  })
 }
 
 interface FileLine {

@@ -10,6 +10,8 @@ import { styledOutcome, styledStatus } from './status-style.ts'
 export interface ReplaySummary {
   readonly lines: number
   readonly malformed: number
+  /** Lines that repeat another line of the files: the same run. */
+  readonly duplicates: number
   readonly submitted: number
   readonly runs: {
     readonly succeeded: number
@@ -18,9 +20,10 @@ export interface ReplaySummary {
     readonly cancelled: number
   }
   readonly steps: number
-  readonly costUsd: number
-  readonly tokensIn: number
-  readonly tokensOut: number
+  /** Null where no step has it recorded. */
+  readonly costUsd: number | null
+  readonly tokensIn: number | null
+  readonly tokensOut: number | null
   readonly incidents: Counts
   readonly evaluations: Counts
   readonly traces: { readonly COMPLETE: number; readonly ABORTED: number }
@@ -33,7 +36,7 @@ export interface ReplaySummary {
 export async function summaryOf(
   tx: Tx,
   tenantId: string,
-  { lines, malformed, submitted, runIds }: Submissions,
+  { lines, malformed, duplicates, submitted, runIds }: Submissions,
   seconds: number,
 ): Promise<ReplaySummary> {
   const counted = await countFootprints(tx, tenantId, [...runIds])
@@ -41,6 +44,7 @@ export async function summaryOf(
   return {
     lines,
     malformed,
+    duplicates,
     submitted,
     runs: {
       succeeded: runs.succeeded ?? 0,
@@ -49,9 +53,9 @@ export async function summaryOf(
       cancelled: runs.cancelled ?? 0,
     },
     steps,
-    costUsd: usdFromNano(counted.costNanoUsd),
-    tokensIn: Number(counted.tokensIn),
-    tokensOut: Number(counted.tokensOut),
+    costUsd: counted.costNanoUsd === null ? null : usdFromNano(counted.costNanoUsd),
+    tokensIn: counted.tokensIn === null ? null : Number(counted.tokensIn),
+    tokensOut: counted.tokensOut === null ? null : Number(counted.tokensOut),
     incidents,
     evaluations,
     traces: { COMPLETE: traces.COMPLETE ?? 0, ABORTED: traces.ABORTED ?? 0 },
@@ -69,11 +73,13 @@ export function isSound({ malformed, audit, outbox, runs }: ReplaySummary): bool
 }
 
 const LABEL_CHARS = 11
+const NOT_RECORDED = 'not recorded'
 
 /** The same for people. */
 export function summaryLines(canvas: Canvas, summary: ReplaySummary): string[] {
-  const { lines, malformed, submitted, runs, steps, audit, outbox, events, seconds } = summary
+  const { lines, malformed, duplicates, submitted, runs, steps, audit, outbox, events, seconds } = summary
   const ended = Object.values(runs).reduce((sum, n) => sum + n, 0)
+  const repeated = duplicates > 0 ? `, ${plural(duplicates, 'duplicate')}` : ''
   const wrong = malformed > 0 ? `, ${canvas.style('red', `${count(malformed)} malformed`)}` : ''
   const row = (name: string, ...texts: string[]) => {
     return texts.map((text, i) => `  ${canvas.style('dim', (i === 0 ? name : '').padEnd(LABEL_CHARS))}  ${text}`)
@@ -82,18 +88,24 @@ export function summaryLines(canvas: Canvas, summary: ReplaySummary): string[] {
   const statuses = items(runs, (status) => styledStatus(canvas, status as keyof typeof runs))
   const eventChars = canvas.columns - LABEL_CHARS - 4
   return [
-    `${canvas.style('bold', plural(ended, 'run'))} of ${plural(lines, 'line')}${wrong}; ${count(submitted)} new, in ${duration(seconds * 1_000)}`,
+    `${canvas.style('bold', plural(ended, 'run'))} of ${plural(lines, 'line')}${repeated}${wrong}; ${count(submitted)} new, in ${duration(seconds * 1_000)}`,
     ...row('runs', statuses.join('  ')),
     ...row('incidents', outcomes(summary.incidents)),
     ...row('evaluations', outcomes(summary.evaluations)),
     ...row('traces', outcomes(summary.traces)),
     ...row('audit', outcomes(audit)),
     ...row('steps', count(steps)),
-    ...row('tokens', `${count(summary.tokensIn)} in  ${count(summary.tokensOut)} out`),
-    ...row('cost', usd(summary.costUsd)),
+    ...row('tokens', tokensText(summary)),
+    ...row('cost', summary.costUsd === null ? NOT_RECORDED : usd(summary.costUsd)),
     ...row('events', ...fillLines(items(events, String), eventChars, '  ')),
     ...row('outbox', `${count(outbox.unpublished)} unpublished`),
   ]
+}
+
+function tokensText({ tokensIn, tokensOut }: ReplaySummary): string {
+  if (tokensIn === null && tokensOut === null) return NOT_RECORDED
+  const shown = (tokens: number | null) => (tokens === null ? NOT_RECORDED : count(tokens))
+  return `${shown(tokensIn)} in  ${shown(tokensOut)} out`
 }
 
 function items(counts: Counts, shown: (name: string) => string): string[] {

@@ -7,11 +7,11 @@ export type Counts = { readonly [name: string]: number }
 export interface FootprintCounts {
   /** By status. */
   readonly runs: Counts
-  /** Recorded steps, and what they used. */
   readonly steps: number
-  readonly costNanoUsd: bigint
-  readonly tokensIn: bigint
-  readonly tokensOut: bigint
+  /** What the steps used; null where none has it recorded, which is not zero. */
+  readonly costNanoUsd: bigint | null
+  readonly tokensIn: bigint | null
+  readonly tokensOut: bigint | null
   /** By outcome. */
   readonly incidents: Counts
   readonly evaluations: Counts
@@ -64,14 +64,14 @@ const EVENTS = statement(
 /** Counts the footprints of some of a tenant's runs. Sums are exact. */
 export async function countFootprints(tx: Tx, tenantId: string, runIds: readonly string[]): Promise<FootprintCounts> {
   const totals = new Map<string, Map<string, bigint>>()
-  const add = (what: string, name: string, n: bigint | null) => {
+  const add = (what: string, name: string, n: bigint) => {
     const names = totals.get(what) ?? new Map<string, bigint>()
-    totals.set(what, names.set(name, (names.get(name) ?? 0n) + (n ?? 0n)))
+    totals.set(what, names.set(name, (names.get(name) ?? 0n) + n))
   }
   for (let from = 0; from < runIds.length; from += RUNS_AT_ONCE) {
     const these = [tenantId, runIds.slice(from, from + RUNS_AT_ONCE)]
     const counted = await tx.query<{ what: string; name: string; n: bigint | null }>(COUNT, these)
-    for (const { what, name, n } of counted) add(what, name, n)
+    for (const { what, name, n } of counted) if (n !== null) add(what, name, n)
     for (const { events } of await tx.query<{ events: string }>(EVENTS, these)) {
       for (const { type } of JSON.parse(events) as { type: string }[]) add('events', type, 1n)
     }
@@ -79,10 +79,10 @@ export async function countFootprints(tx: Tx, tenantId: string, runIds: readonly
   const countsOf = (what: string): Counts => {
     return Object.fromEntries([...(totals.get(what) ?? [])].sort().map(([name, n]) => [name, Number(n)]))
   }
-  const used = (name: string) => totals.get('used')?.get(name) ?? 0n
+  const used = (name: string) => totals.get('used')?.get(name) ?? null
   return {
     runs: countsOf('runs'),
-    steps: Number(used('steps')),
+    steps: Number(used('steps') ?? 0n),
     costNanoUsd: used('costNanoUsd'),
     tokensIn: used('tokensIn'),
     tokensOut: used('tokensOut'),
