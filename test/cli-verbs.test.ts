@@ -257,6 +257,9 @@ describeOnDatabases('the commands on runs', (open) => {
     })
     await runtime.concordat.stop()
     const blocked = await cli('runs', 'get', runId)
+    expect((await cli('runs', 'list', '--parked')).out).toMatch(new RegExp(`^ *${runId} .* running parked `, 'm'))
+    const parked = json(await cli('runs', 'list', '--parked', '--json')).runs
+    expect(parked).toMatchObject([{ runId, status: 'running', phase: 'FINALIZING', parked: true }])
     expect(blocked.out).toMatch(
       /FINALIZING[\s\S]*blocked .*incidents refused after NOT_STARTED: no room; \d+ tries, next try/,
     )
@@ -265,6 +268,7 @@ describeOnDatabases('the commands on runs', (open) => {
     expect(error(refused)).toMatchObject({ code: 'TRANSACTION_FAILED', message: expect.stringContaining('no room') })
     await database.query('drop trigger refuse on concordat.incidents')
     expect(await cli('runs', 'finalize', runId)).toMatchObject({ code: 0, out: `Run ${runId} is finalised: failed.\n` })
+    expect(json(await cli('runs', 'list', '--parked', '--json')).runs).toEqual([])
   })
 
   test('lists are paged, filtered, and tell the next page', async () => {

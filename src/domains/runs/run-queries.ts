@@ -125,6 +125,8 @@ export interface RunFilter {
   readonly tenantId: string
   readonly status?: RunStatus | undefined
   readonly agent?: string | undefined
+  /** True: only runs whose end is pending because a domain refuses it. */
+  readonly parked?: boolean | undefined
   /** Runs older than this one: the last of the page before. */
   readonly before?: string | undefined
   /** 1 to 1,000. */
@@ -138,6 +140,8 @@ export interface RunSummary {
   readonly phase: RunPhase
   readonly status: RunStatus
   readonly waiting: Waiting | null
+  /** Its end is pending: a domain refuses it, and it is tried again when due. */
+  readonly parked: boolean
   readonly reason: string | null
   readonly step_count: number
   readonly cost_nano_usd: bigint | null
@@ -150,12 +154,13 @@ export async function listRuns(database: Database, filter: RunFilter): Promise<R
   let query = database.kysely
     .selectFrom('concordat.runs')
     .select(['run_id', 'agent', 'agent_version', 'phase', 'status', 'waiting', 'reason', 'created_at', 'ended_at'])
-    .select(['step_count', 'cost_nano_usd'])
+    .select(['step_count', 'cost_nano_usd', sql<boolean>`pending is not null`.as('parked')])
     .where('tenant_id', '=', filter.tenantId)
     .orderBy('run_id', 'desc')
     .limit(filter.limit)
   if (filter.status) query = query.where('status', '=', filter.status)
   if (filter.agent) query = query.where('agent', '=', filter.agent)
+  if (filter.parked) query = query.where(sql<boolean>`pending is not null`)
   if (filter.before) query = query.where('run_id', '<', sql<string>`${filter.before}::uuid`)
   return (await query.execute()) as RunSummary[]
 }

@@ -17,6 +17,7 @@ const LIMIT_MAX = 1_000
 interface ListOptions {
   readonly status?: RunStatus
   readonly agent?: string
+  readonly parked?: boolean
   readonly limit: number
   readonly before?: string
 }
@@ -27,12 +28,13 @@ export const runsList = defineCommand<ListOptions>({
   options: [
     new Option('--status <status>', 'only these').choices(STATUSES),
     new Option('--agent <name>', 'only runs of this agent'),
+    new Option('--parked', 'only runs whose end a domain refuses; they are tried again'),
     new Option('--limit <n>', 'how many at the most').argParser(integer(1, LIMIT_MAX)).default(20),
     new Option('--before <run>', 'only runs older than this one: the next page'),
   ],
   run: async (context) => {
     const { terminal, options } = context
-    const { tenant = 'default', json, status, agent, limit, before } = options
+    const { tenant = 'default', json, status, agent, parked, limit, before } = options
     if (before !== undefined && !isId(before)) {
       throw new AppError('INVALID_REQUEST', `--before takes a run id, not ${JSON.stringify(before)}`)
     }
@@ -41,7 +43,8 @@ export const runsList = defineCommand<ListOptions>({
       if (!tenants.some(({ tenantId }) => tenantId === tenant)) {
         throw new AppError('UNKNOWN_TENANT', `there is no tenant ${JSON.stringify(tenant)}`)
       }
-      return { runs: await concordat.runs.list({ tenantId: tenant, status, agent, before, limit }), now: Date.now() }
+      const runs = await concordat.runs.list({ tenantId: tenant, status, agent, parked, before, limit })
+      return { runs, now: Date.now() }
     })
     const next = runs.length === limit ? (runs.at(-1)?.run_id ?? null) : null
     if (json) terminal.out(toJson({ tenant, runs: runs.map(toReport), next }))
@@ -51,10 +54,10 @@ export const runsList = defineCommand<ListOptions>({
 })
 
 function toReport(run: RunSummary) {
-  const { run_id: runId, agent, agent_version: agentVersion, phase, status, waiting, reason } = run
+  const { run_id: runId, agent, agent_version: agentVersion, phase, status, waiting, parked, reason } = run
   const { step_count: steps, cost_nano_usd: cost, created_at: createdAt, ended_at: endedAt } = run
   const costUsd = cost === null ? null : usdFromNano(cost)
-  return { runId, agent, agentVersion, phase, status, waiting, reason, steps, costUsd, createdAt, endedAt }
+  return { runId, agent, agentVersion, phase, status, waiting, parked, reason, steps, costUsd, createdAt, endedAt }
 }
 
 interface Page {
@@ -84,7 +87,7 @@ function showPage(terminal: Terminal, { tenant, runs, now, next }: Page): void {
     return [
       run.run_id,
       printable(`${run.agent}@${run.agent_version}`),
-      styledStatus(terminal, run.status, run.waiting),
+      styledStatus(terminal, run.status, run.parked ? 'parked' : run.waiting),
       ended ? count(run.step_count) : '', // counted at the end
       age(now - run.created_at.getTime()),
       ended ? duration(run.ended_at.getTime() - run.created_at.getTime()) : '',

@@ -11,11 +11,11 @@ const STYLES: { readonly [Status in RunStatus]: Style } = {
   cancelled: 'yellow',
 }
 
-/** A run's status in its colour, with what it waits for. */
+/** A run's status in its colour, with what it waits for, or that it is parked. */
 export function styledStatus(
   { style }: Pick<Terminal, 'style'>,
   status: RunStatus,
-  waiting: Waiting | null = null,
+  waiting: Waiting | 'parked' | null = null,
 ): string {
   return style(STYLES[status], waiting === null ? status : `${status} ${waiting}`)
 }
