@@ -263,6 +263,23 @@ describeOnDatabases('the commands on runs', (open) => {
     expect(blocked.out).toMatch(
       /FINALIZING[\s\S]*blocked .*incidents refused after NOT_STARTED: no room; \d+ tries, next try/,
     )
+    const reconciled = async () => {
+      const { code, out } = await cli('audit', 'reconcile', runId, '--json')
+      return { code, ...JSON.parse(out) }
+    }
+    expect(await reconciled()).toMatchObject({ code: 0, result: 'COMPLETE', findings: [] })
+    await database.query(
+      `update concordat.runs set execution_ended_at = clock_timestamp() - interval '30 s' where run_id = $1`,
+      [runId],
+    )
+    expect((await cli('audit', 'get', runId)).out).toContain('Contract  COMPLETE  3 overdue')
+    expect(await reconciled()).toMatchObject({
+      code: 1,
+      result: 'INCOMPLETE',
+      findings: Array(3).fill({ kind: 'overdue' }),
+    })
+    const { expectations } = json(await cli('audit', 'get', runId, '--json'))
+    expect(expectations.filter(({ overdue }: { overdue: boolean }) => overdue)).toHaveLength(3)
     const refused = await cli('runs', 'finalize', runId, '--json')
     expect(refused.code).toBe(1)
     expect(error(refused)).toMatchObject({ code: 'TRANSACTION_FAILED', message: expect.stringContaining('no room') })

@@ -32,9 +32,12 @@ export function contractLines(canvas: Canvas, contract: Contract): string[] {
     ]
   })
   const result = reconciliation ? styledOutcome(canvas, reconciliation.result) : 'not reconciled yet'
+  // The reconciliation may be older than what is overdue now.
+  const overdue = expectations.filter((expectation) => expectation.overdue).length
+  const summary = overdue === 0 ? result : `${result}  ${canvas.style('red', `${overdue} overdue`)}`
   const beyond = acks.filter((ack) => !expectations.some((expectation) => isSame(ack, expectation)))
   return [
-    title(canvas, 'Contract', result),
+    title(canvas, 'Contract', summary),
     ...tableLines(canvas, columns, rows),
     ...beyond.map((ack) => `  ${canvas.style('yellow', 'unexpected')}  ${ack.domain}/${ack.action} ${ack.status}`),
     ...(reconciliation?.findings ?? []).map((finding) => {

@@ -223,7 +223,7 @@ describe('the contract', () => {
     const findings = [{ kind: 'missing' as const, domain: 'logs', action: 'start_trace', detail: 'never acknowledged' }]
     const reconciliation = { result: 'INCOMPLETE' as const, findings, reconciledAt: at(0) }
     const lines = shown({ expectations: pending, reconciliation })
-    expect(lines).toContain('Contract  INCOMPLETE')
+    expect(lines).toContain('Contract  INCOMPLETE  5 overdue')
     expect(lines).toMatch(/logs\/start_trace .*PENDING overdue {2}–/)
     expect(lines).toContain('missing  logs/start_trace: never acknowledged')
   })
