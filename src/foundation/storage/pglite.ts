@@ -1,10 +1,9 @@
 import { EventEmitter } from 'node:events'
-import { mkdir } from 'node:fs/promises'
 import { PGlite } from '@electric-sql/pglite'
 import { createPgConfig } from '@electric-sql/pglite/node-postgres'
 import pg from 'pg'
 import type { Database } from './database.ts'
-import { lockFolder } from './folder-lock.ts'
+import { folderError, lockFolder } from './folder-lock.ts'
 import { PoolDatabase } from './pool-database.ts'
 import { SESSION_SETTINGS } from './session-settings.ts'
 import { typeParsers } from './type-parsers.ts'
@@ -32,12 +31,11 @@ export interface EmbeddedDatabase extends Database {
 /**
  * The embedded database: PostgreSQL compiled to WASM, in this process, with one session.
  * It survives kill -9; it does not fsync, so it promises nothing about power loss. Fails with `EMBEDDED_LOCKED`
- * when another process has the folder open.
+ * when another process has the folder open, and with `INVALID_CONFIGURATION` when it can't be used.
  */
 export async function openEmbedded(options: EmbeddedOptions): Promise<EmbeddedDatabase> {
   const { dataDir, snapshot, sessionTimeoutMs = SESSION_TIMEOUT_MS } = options
   const inMemory = dataDir === IN_MEMORY
-  if (!inMemory) await mkdir(dataDir, { recursive: true })
   const unlock = inMemory ? async () => undefined : await lockFolder(dataDir)
   let lite: PGlite
   try {
@@ -47,7 +45,7 @@ export async function openEmbedded(options: EmbeddedOptions): Promise<EmbeddedDa
     })
   } catch (error) {
     await unlock()
-    throw error
+    throw folderError(dataDir, error)
   }
   await lite.exec(SESSION_SETTINGS)
   const config = createPgConfig(lite)
