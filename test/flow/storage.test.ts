@@ -252,12 +252,13 @@ describeOnPostgres('PostgreSQL', (server) => {
     })
   })
 
-  it('that does not exist, or another password: refused, not tried for ever', async () => {
+  it('that does not exist: a wrong configuration, not tried for ever', async () => {
     const missing = new URL(server.url)
     missing.pathname = 'concordat_no_such_database'
     await expect(open(missing.href)).rejects.toMatchObject({
-      code: 'DATABASE_ERROR',
-      message: expect.stringContaining('does not exist'),
+      code: 'INVALID_CONFIGURATION',
+      message: expect.stringContaining('"concordat_no_such_database" does not exist'),
+      hint: expect.stringContaining('createdb concordat_no_such_database'),
     })
   })
 })

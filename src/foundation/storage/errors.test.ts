@@ -37,6 +37,20 @@ describe('an error of the database', () => {
     expect(isRetryable(shown)).toBe(false)
   })
 
+  it.each([
+    ['a database', coded('3D000', 'database "none" does not exist'), '`createdb none`'],
+    ['a role', coded('28000', 'role "nobody" does not exist'), '`createuser nobody`'],
+    ['a password', coded('28P01', 'password authentication failed for user "nobody"'), 'createuser --pwprompt nobody'],
+    ['an address', coded('28000', 'no pg_hba.conf entry'), 'pg_hba.conf'],
+  ])('%s that the server does not take: a wrong configuration, with what to do', (_what, error, hint) => {
+    expect(databaseError(error)).toMatchObject({
+      code: 'INVALID_CONFIGURATION',
+      message: expect.stringContaining(error.message),
+      hint: expect.stringContaining(hint),
+      cause: error,
+    })
+  })
+
   it('that is ours already stays as it is', () => {
     const error = new AppError('LEASE_LOST', 'gone')
     expect(databaseError(error)).toBe(error)

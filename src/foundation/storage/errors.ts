@@ -39,13 +39,33 @@ export function isStale(error: unknown): boolean {
   return isUniqueViolation(error) || (error instanceof AppError && error.details?.sqlState === STALE_STATE)
 }
 
-/** What a driver's error means to the rest of the program: unreachable (retryable), or a statement that failed. */
+/** What to do about a connection that the server refuses for what DATABASE_URL says, by SQLSTATE. */
+const REFUSED_CONNECTION: Readonly<Record<string, string>> = {
+  '3D000': 'Create the database with `createdb NAME`, or name an existing one in DATABASE_URL.',
+  '28000':
+    'Create the role with `createuser NAME`, or correct the user in DATABASE_URL; see pg_hba.conf for who may connect.',
+  '28P01': 'Correct user and password in DATABASE_URL; `createuser --pwprompt NAME` creates a role that is missing.',
+}
+
+/**
+ * What a driver's error means to the rest of the program: unreachable (retryable), a DATABASE_URL that the server
+ * refuses, or a statement that failed.
+ */
 export function databaseError(error: unknown): AppError {
   if (error instanceof AppError) return error
   const message = error instanceof Error ? error.message || codeOf(error) : String(error)
   const code = codeOf(error)
   if (isRetryable(error)) {
     return new AppError('DATABASE_UNREACHABLE', `the database did not answer: ${message}`, { cause: error })
+  }
+  const hint = REFUSED_CONNECTION[code]
+  if (hint !== undefined) {
+    const named = hint.replace('NAME', () => /"([^"]+)"/.exec(message)?.[1] ?? 'NAME')
+    return new AppError('INVALID_CONFIGURATION', `the database refused DATABASE_URL: ${message}`, {
+      cause: error,
+      hint: named,
+      details: { sqlState: code },
+    })
   }
   return new AppError('DATABASE_ERROR', message, { cause: error, details: { sqlState: code } })
 }
