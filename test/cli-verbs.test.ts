@@ -282,10 +282,16 @@ describeOnDatabases('the commands on runs', (open) => {
     expect(expectations.filter(({ overdue }: { overdue: boolean }) => overdue)).toHaveLength(3)
     const refused = await cli('runs', 'finalize', runId, '--json')
     expect(refused.code).toBe(1)
-    expect(error(refused)).toMatchObject({ code: 'TRANSACTION_FAILED', message: expect.stringContaining('no room') })
+    expect(error(refused)).toMatchObject({
+      code: 'TRANSACTION_FAILED',
+      message: expect.stringContaining('no room'),
+      next: `concordat runs get ${runId}`,
+    })
     await database.query('drop trigger refuse on concordat.incidents')
     expect(await cli('runs', 'finalize', runId)).toMatchObject({ code: 0, out: `Run ${runId} is finalised: failed.\n` })
     expect(json(await cli('runs', 'list', '--parked', '--json')).runs).toEqual([])
+    const again = await cli('runs', 'finalize', runId, '--json')
+    expect(error(again)).toMatchObject({ code: 'RUN_ENDED', next: `concordat runs get ${runId}` })
   })
 
   test('lists are paged, filtered, and tell the next page', async () => {

@@ -127,3 +127,28 @@ test('a project works on its embedded database, one process at a time, and its w
   for (const text of told) expect(doctor.out).toContain(text)
   expect(doctor.out).not.toContain('\u001b') // no colours where it is piped
 }, 90_000)
+
+test('a run that is still refused when it is finalised by hand is told as one error, not in the log as well', async () => {
+  const cwd = mkdtempSync(join(tmpdir(), 'concordat-cli-refused-'))
+  const inFolder = { cwd, env: inProject.env }
+  writeFileSync(
+    join(cwd, 'concordat.config.mts'),
+    CONFIG.replace(
+      'agents: [greeter]',
+      `agents: [greeter], participants: [{ name: 'ledger', write: () => Promise.reject(new Error('no room')) }]`,
+    ),
+  )
+  const { out } = await runCli(['runs', 'submit', '--agent', 'greeter', '--input', '{}'], inFolder)
+  const worker = startCli(['worker'], inFolder)
+  await worker.printed('a completion was rolled back')
+  worker.child.kill('SIGTERM')
+  await worker.ended
+  const refused = await runCli(['runs', 'finalize', out.trim(), '--json'], inFolder)
+  expect(refused.code).toBe(1)
+  expect(error(refused)).toMatchObject({
+    code: 'TRANSACTION_FAILED',
+    message: expect.stringContaining('no room'),
+    next: `concordat runs get ${out.trim()}`,
+  })
+  rmSync(cwd, { recursive: true })
+}, 90_000)

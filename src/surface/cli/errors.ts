@@ -14,6 +14,13 @@ const NEXT_COMMANDS: { readonly [Code in ErrorCode]?: string } = {
   SCHEMA_NEWER: 'concordat migrate --check',
   RUN_NOT_FOUND: 'concordat runs list',
   POLICY_NOT_FOUND: 'concordat policies list',
+  UNKNOWN_AGENT: 'concordat doctor',
+  UNKNOWN_TENANT: 'concordat runs list --tenant default',
+}
+/** The same where the command takes the run that the error's details name. */
+const NEXT_COMMANDS_ON_RUN: { readonly [Code in ErrorCode]?: string } = {
+  RUN_ENDED: 'concordat runs get',
+  TRANSACTION_FAILED: 'concordat runs get',
 }
 
 /** A command line that can't be understood: `path` is the command whose help tells more. */
@@ -36,7 +43,7 @@ export function usageError(error: CommanderError, path: string): UsageError | nu
 /** Tells what went wrong on standard error, for people or as one JSON object, and returns the exit code. */
 export function reportError(terminal: Terminal, thrown: unknown, asJson: boolean): ExitCode {
   const error = toAppError(thrown)
-  const next = error instanceof UsageError ? `${error.path} --help` : NEXT_COMMANDS[error.code]
+  const next = nextCommand(error)
   const { code, hint, details } = error
   if (asJson) {
     terminal.err(
@@ -49,4 +56,11 @@ export function reportError(terminal: Terminal, thrown: unknown, asJson: boolean
     if (next) terminal.err(`  ${terminal.styleErr('dim', 'next')}  ${next}`)
   }
   return exitCodeOf(error)
+}
+
+function nextCommand(error: AppError): string | undefined {
+  if (error instanceof UsageError) return `${error.path} --help`
+  const onRun = NEXT_COMMANDS_ON_RUN[error.code]
+  const runId = error.details?.runId
+  return onRun !== undefined && runId !== undefined ? `${onRun} ${runId}` : NEXT_COMMANDS[error.code]
 }

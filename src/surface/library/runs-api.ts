@@ -133,7 +133,7 @@ export function createRunsApi(parts: RunsApiParts): RunsApi {
       const now = await known(tenantId, runId)
       if (!isTerminal(now.phase) && now.stop) return 'requested'
       throw new AppError('RUN_ENDED', `run ${runId} can't be stopped any more: it is ${now.status} (${now.phase})`, {
-        details: { status: now.status, phase: now.phase },
+        details: { runId, status: now.status, phase: now.phase },
       })
     },
 
@@ -142,7 +142,7 @@ export function createRunsApi(parts: RunsApiParts): RunsApi {
       const due = await kernel.seizePending(run)
       if (due) return endNow(due)
       throw new AppError('RUN_ENDED', `run ${runId} has nothing to finalise: it is ${run.status} (${run.phase})`, {
-        details: { status: run.status, phase: run.phase },
+        details: { runId, status: run.status, phase: run.phase },
       })
     },
   }
