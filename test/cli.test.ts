@@ -1,4 +1,4 @@
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
@@ -80,6 +80,18 @@ describe('the exit code tells what went wrong', () => {
     expect(error(list)).toMatchObject({ code: 'DATABASE_UNREACHABLE', next: 'concordat doctor' })
     expect(doctor.out).toContain('✗ the database did not answer')
   })
+})
+
+test('a Node that is too old is told which one is needed, in one line', async () => {
+  const older = `Object.defineProperty(process, 'versions', { value: { ...process.versions, node: '22.17.1' } })`
+  const env = { NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(older)}` }
+  expect(await runCli(['--version'], { cwd: bare, env })).toEqual({
+    code: 3,
+    out: '',
+    err: 'concordat needs Node >=22.18; this is 22.17.1\n',
+  })
+  // Linking a module fails where a name is missing, before a line of it runs.
+  expect(readFileSync('src/surface/cli/main.ts', 'utf8')).not.toMatch(/^import \{.*\} from 'node:module'/m)
 })
 
 test('doctor and migrate --check look at a folder without a database and create none', async () => {
