@@ -136,7 +136,8 @@ describeOnDatabases('the commands on runs', (open) => {
   test('--wait for a run that fails ends with 1 and tells its error, with nothing that moves the cursor', async () => {
     const { code, out, err } = await cliWithWorker('runs', 'submit', '--agent', 'failing', '--wait')
     expect({ code, out }).toEqual({ code: 1, out: '' })
-    expect(err).toContain('it broke')
+    expect(err).toMatch(/^AGENT_FAILED {2}it broke/m)
+    expect(err).not.toContain('report it')
     expect(err).not.toContain('\u001b')
     expect(err).toMatch(/next {2}concordat runs get [0-9a-f-]{36}/)
     const asJson = await cliWithWorker('runs', 'submit', '--agent', 'failing', '--wait', '--json')

@@ -166,6 +166,11 @@ export const errorCodes = Object.freeze({
     meaning: 'A step took longer than its timeout.',
     hint: 'Make the step smaller, or raise its timeout or STEP_TIMEOUT_SECONDS.',
   },
+  AGENT_FAILED: {
+    kind: 'terminal',
+    meaning: "The agent threw an error of its own; it is the run's reason.",
+    hint: 'See the message, and with `concordat runs get` the step in which it happened; correct the agent or its input.',
+  },
   STEP_UNKNOWN: {
     kind: 'terminal',
     meaning: 'A step with side effects had started when its worker died; whether it acted is not known.',

@@ -40,10 +40,13 @@ export function usageError(error: CommanderError, path: string): UsageError | nu
   return new UsageError(path, message)
 }
 
-/** Tells what went wrong on standard error, for people or as one JSON object, and returns the exit code. */
-export function reportError(terminal: Terminal, thrown: unknown, asJson: boolean): ExitCode {
+/**
+ * Tells what went wrong on standard error, for people or as one JSON object, and returns the exit code. `command` is
+ * what helps next where the caller knows better than the error.
+ */
+export function reportError(terminal: Terminal, thrown: unknown, asJson: boolean, command?: string): ExitCode {
   const error = toAppError(thrown)
-  const next = nextCommand(error)
+  const next = command ?? nextCommand(error)
   const { code, hint, details } = error
   if (asJson) {
     terminal.err(

@@ -1,6 +1,6 @@
 import { Option } from 'commander'
 import type { SubmitRequest } from '../../flow/intake/intake.ts'
-import { AppError, serializeError } from '../../foundation/app-error.ts'
+import { AppError, serializeError, toAppError } from '../../foundation/app-error.ts'
 import type { Json } from '../../foundation/json.ts'
 import type { Concordat } from '../../runtime.ts'
 import type { RunHandle } from '../library/library.ts'
@@ -133,8 +133,13 @@ async function showEnd(
   } else if ('output' in result) terminal.out(toJson(result.output))
   if ('output' in result) return 0
   if (!options.json) {
-    reportError(terminal, result.error, false)
-    terminal.err(`  ${terminal.styleErr('dim', 'next')}  concordat runs get ${runId}`)
+    reportError(terminal, runError(result.error), false, `concordat runs get ${runId}`)
   }
   return 1
+}
+
+/** An error that is not ours is the agent's own, as the run's reason has it. */
+function runError(error: unknown): AppError {
+  if (error instanceof AppError) return error
+  return new AppError('AGENT_FAILED', toAppError(error).message, { cause: error })
 }
