@@ -37,6 +37,23 @@ export function loadConfig(
   overrides: ConfigOverrides = {},
   processKind: ProcessKind = 'single',
 ): Config {
+  const { config, problems } = readConfig(env, overrides, processKind)
+  if (problems.length > 0) throw invalidConfiguration(problems)
+  return config
+}
+
+export interface ReadConfig {
+  /** As far as it can be read: in the place of a value that can't stands the profile's, or the default. */
+  readonly config: Config
+  readonly problems: readonly string[]
+}
+
+/** The same for who wants to look at it, with all problems told instead of failing. */
+export function readConfig(
+  env: Environment = process.env,
+  overrides: ConfigOverrides = {},
+  processKind: ProcessKind = 'single',
+): ReadConfig {
   const problems: string[] = []
   const resolve = <Key extends keyof Settings>(key: Key, profile?: Settings['governanceProfile']) =>
     resolveSetting({ key, env, override: overrides[key], profile, problems })
@@ -52,8 +69,7 @@ export function loadConfig(
   const config = derive(settings as unknown as Settings, sources as Config['sources'])
 
   problems.push(...loosenings(config), ...contradictions(config, processKind))
-  if (problems.length > 0) throw invalidConfiguration([...new Set(problems)])
-  return Object.freeze(config)
+  return { config: Object.freeze(config), problems: [...new Set(problems)] }
 }
 
 export interface EffectiveRow {
@@ -170,7 +186,7 @@ function contradictions({ storage, eventTransport, redisUrl }: Config, processKi
   return problems
 }
 
-function invalidConfiguration(problems: string[]): AppError {
+function invalidConfiguration(problems: readonly string[]): AppError {
   const [first, ...others] = problems
   const message =
     others.length === 0 ? `${first}` : `${problems.length} problems:\n${problems.map((p) => `  ${p}`).join('\n')}`

@@ -60,6 +60,24 @@ describe('the exit code tells what went wrong', () => {
     )
   })
 
+  test('3: doctor shows a wrong variable beside all that can be read, and looks at no database', async () => {
+    const env = { REDIS_URL: 'http://x', LEASE_SECONDS: '7' }
+    const [shown, asJson] = await Promise.all([
+      runCli(['doctor'], { cwd: bare, env }),
+      runCli(['doctor', '--json'], { cwd: bare, env }),
+    ])
+    expect([shown.code, shown.err, asJson.code]).toEqual([3, '', 3])
+    expect(shown.out).toMatch(
+      /LEASE_SECONDS +7 +environment[\s\S]*✗ REDIS_URL: .* is not a URL that begins with redis:/,
+    )
+    const { configuration, findings } = JSON.parse(asJson.out)
+    expect(configuration).toContainEqual(expect.objectContaining({ variable: 'LEASE_SECONDS', value: '7' }))
+    expect(findings.map(({ level, area }: Record<string, string>) => [level, area])).toEqual([
+      ['error', 'configuration'],
+      ['ok', 'configuration'],
+    ])
+  })
+
   test('3: a configuration file that is broken', async () => {
     writeFileSync(join(project, 'broken.config.ts'), 'export default {')
     const result = await runCli(['runs', 'list', '--config', 'broken.config.ts', '--json'], inProject)

@@ -1,4 +1,4 @@
-import { type Config, type EffectiveRow, effectiveConfig } from '../../config.ts'
+import { type Config, type EffectiveRow, effectiveConfig, readConfig } from '../../config.ts'
 import { exitCodeOf, toAppError } from '../../foundation/app-error.ts'
 import { createBus } from '../../foundation/bus/bus.ts'
 import { silentLogger } from '../../foundation/log.ts'
@@ -8,7 +8,6 @@ import { examineDatabase } from './doctor-database.ts'
 import { type Finding, ok, warning, worstExitCode } from './doctor-findings.ts'
 import { plural } from './format.ts'
 import { toJson } from './json.ts'
-import { commandConfig } from './session.ts'
 import { tableLines } from './table.ts'
 import { printable, type Style, type Terminal } from './terminal.ts'
 
@@ -23,20 +22,28 @@ export const doctorCommand = defineCommand({
   usage: 'doctor',
   description: 'what is effective, what answers, and what is not enforced; changes nothing',
   run: async ({ terminal, options }) => {
-    const config = commandConfig()
+    const { config, problems } = readConfig()
     const rows = effectiveConfig(config)
-    const findings = [
-      await configurationFile(options.config),
-      ...(await examineDatabase(terminal, config, options.tenant ?? 'default')),
-      ...(await transport(config)),
-      ...notEnforced(config, rows),
-    ]
+    const findings = [...problems.map(wrongConfiguration), await configurationFile(options.config)]
+    if (problems.length === 0) {
+      findings.push(
+        ...(await examineDatabase(terminal, config, options.tenant ?? 'default')),
+        ...(await transport(config)),
+        ...notEnforced(config, rows),
+      )
+    }
     const exitCode = worstExitCode(findings)
     if (options.json) terminal.out(toJson({ exitCode, configuration: rows, findings }))
     else show(terminal, rows, findings)
     return exitCode
   },
 })
+
+/** Nothing else is looked at then: it could be another database than the one that is meant. */
+function wrongConfiguration(text: string): Finding {
+  const hint = 'Correct it and look again; until then no command works, and database and events are not looked at.'
+  return { level: 'error', area: 'configuration', text, hint, exitCode: 3 }
+}
 
 async function configurationFile(asked: string | undefined): Promise<Finding> {
   try {
