@@ -258,6 +258,14 @@ describeOnDatabases('steps', (open) => {
     expect(successAcks(ended)).toEqual(FIVE_ACKS)
   })
 
+  it('are not to blame for an output of the run that is over the limit, and the message says so', async () => {
+    const handle = await submit(() => 'x'.repeat(4_194_305))
+    await expect(handle.result()).rejects.toMatchObject({
+      code: 'OUTPUT_TOO_LARGE',
+      message: expect.stringMatching(/^The run output has \d+ bytes/),
+    })
+  })
+
   it('whose output is over its limit fail, and the run keeps what it had', async () => {
     const ended = await run(async (step) => {
       await step.do('small', () => 'kept')

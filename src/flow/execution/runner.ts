@@ -46,7 +46,7 @@ export type RunClosing = CompletionOutcome | { readonly kind: 'released'; readon
 
 const OUTPUT_LIMIT = {
   bytesMax: limits.stepOutputBytesMax,
-  what: 'the run output',
+  what: 'run output',
   tooLargeCode: 'OUTPUT_TOO_LARGE',
 } as const
 const CLOSE_RETRY_BASE_MS = 200
