@@ -65,6 +65,7 @@ describeOnDatabases('the commands on runs', (open) => {
       { skill: 'wait', params: { ms: '{{ steps.b.output }}' } },
       { skill: 'wait', name: 'b', params: { ms: 1 } },
     ]
+    const deep = `${'['.repeat(2_001)}${']'.repeat(2_001)}`
     test.each([
       ['an unknown agent', ['--agent', 'greter'], 'UNKNOWN_AGENT', /known: "greeter"/],
       ['an unknown version', ['--agent', 'greeter', '--version', '7'], 'UNKNOWN_AGENT', /no version "7"/],
@@ -82,6 +83,24 @@ describeOnDatabases('the commands on runs', (open) => {
         ['--agent', 'failing', '--metadata', `"${'x'.repeat(70_000)}"`],
         'INPUT_TOO_LARGE',
         /metadata/,
+      ],
+      [
+        'input that is nested too deep',
+        ['--agent', 'failing', '--input', `@${file('deep.json', deep)}`],
+        'INPUT_TOO_LARGE',
+        /^The --input from .*deep\.json is nested more than 2000 levels/,
+      ],
+      [
+        'a plan that is nested too deep',
+        ['--plan', file('deep-plan.json', deep)],
+        'INPUT_TOO_LARGE',
+        /^The --plan from .*deep-plan\.json is nested/,
+      ],
+      [
+        'a plan that is too large',
+        ['--plan', file('large-plan.json', `"${'x'.repeat(9_000_000)}"`)],
+        'INPUT_TOO_LARGE',
+        /^The --plan from .*large-plan\.json has 9000002 bytes/,
       ],
       ['an empty key', ['--agent', 'failing', '--key', ''], 'INVALID_REQUEST', /idempotencyKey/],
       ['a plan that is not JSON', ['--plan', file('text.json', 'steps:')], 'INVALID_REQUEST', /text\.json is not JSON/],

@@ -1,10 +1,10 @@
 import { createReadStream } from 'node:fs'
 import type { Readable } from 'node:stream'
 import { AppError } from '../../foundation/app-error.ts'
-import type { Json } from '../../foundation/json.ts'
+import { type Json, stringifyJson } from '../../foundation/json.ts'
 import { limits } from '../../limits.ts'
 
-/** Escapes may double a text; what is over the bound once it is parsed, the submission refuses. */
+/** Escapes may double a text; the value itself is held against the bound once it is parsed. */
 const TEXT_BYTES_MAX = 2 * limits.runInputBytesMax
 
 /** The value of an option that takes JSON as it is, `@file` for a file's, `-` for standard input's. */
@@ -35,12 +35,29 @@ export async function readText(stream: Readable, what: string, bytesMax = TEXT_B
 }
 
 function parse(text: string, what: string): Json {
+  let value: Json
   try {
-    return JSON.parse(text)
+    value = JSON.parse(text)
   } catch (cause) {
     throw new AppError('INVALID_REQUEST', `${what} is not JSON: ${(cause as Error).message}`, {
       cause,
       hint: 'Quote it for the shell, as in --input \'{"ticket":"T-1"}\', or pass @file or - for standard input.',
+    })
+  }
+  refuseTooLarge(value, what)
+  return value
+}
+
+/** The submission would refuse it too, but as a part of the run's input: here it is known what it was given as. */
+function refuseTooLarge(value: Json, what: string): void {
+  try {
+    stringifyJson(value, { bytesMax: limits.runInputBytesMax, what, tooLargeCode: 'INPUT_TOO_LARGE' })
+  } catch (cause) {
+    if (!(cause instanceof AppError) || cause.code !== 'NOT_SERIALIZABLE') throw cause
+    // What was JSON can be kept as JSON, but for its nesting.
+    throw new AppError('INPUT_TOO_LARGE', `The ${what} is nested more than ${limits.jsonDepthMax} levels deep`, {
+      cause,
+      hint: 'Nest it less, or store the data elsewhere and pass its address.',
     })
   }
 }
