@@ -131,6 +131,15 @@ describeOnDatabases('the commands on runs', (open) => {
     })
   })
 
+  test('an agent or a tenant that is not there leads to where the ones are that are there', async () => {
+    const agent = await cli('runs', 'submit', '--agent', 'greter', '--json')
+    const tenant = await cli('runs', 'list', '--tenant', 'nobody', '--json')
+    expect([agent, tenant].map((result) => error(result).next)).toEqual([
+      'concordat doctor',
+      'concordat runs list --tenant default',
+    ])
+  })
+
   test('--wait prints the output of the run; the same key is the same run, another request under it is refused', async () => {
     const args = ['runs', 'submit', '--agent', 'greeter', '--key', 'k/[1]', '--wait', '--json', '--input']
     const input = file('nasty.json', '{"name":"Ann\\u0000\\ud800"}')

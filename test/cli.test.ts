@@ -88,6 +88,22 @@ describe('the exit code tells what went wrong', () => {
     })
   })
 
+  test('3: a data folder that can’t be used, also for doctor, which makes none', async () => {
+    const dataDir = join(project, 'concordat.config.mts')
+    const env = { CONCORDAT_DATA_DIR: dataDir }
+    const [list, doctor] = await Promise.all([
+      runCli(['runs', 'list', '--json'], { cwd: bare, env }),
+      runCli(['doctor'], { cwd: bare, env }),
+    ])
+    expect([list.code, doctor.code]).toEqual([3, 3])
+    expect(error(list)).toMatchObject({
+      code: 'INVALID_CONFIGURATION',
+      message: expect.stringContaining(dataDir),
+      next: 'concordat doctor',
+    })
+    expect(doctor.out).toContain(`✗ the embedded database can't use ${dataDir}: it is not a folder`)
+  })
+
   test('4: a database that does not answer', async () => {
     const env = { DATABASE_URL: 'postgres://nobody@127.0.0.1:9/none' }
     const [list, doctor] = await Promise.all([

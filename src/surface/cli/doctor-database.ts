@@ -1,3 +1,4 @@
+import { existsSync, statSync } from 'node:fs'
 import type { Config } from '../../config.ts'
 import { Expressions, listPolicies } from '../../domains/policies/policies.ts'
 import { exitCodeOf, toAppError } from '../../foundation/app-error.ts'
@@ -15,6 +16,10 @@ const OLDEST_SERVER = 150_000
 /** What the database says: whether it answers, its schema, what waits in it, who works on it. Changes nothing. */
 export async function examineDatabase(terminal: Terminal, config: Config, tenant: string): Promise<Finding[]> {
   if (!databaseExists(config)) {
+    if (existsSync(config.dataDir) && !statSync(config.dataDir).isDirectory()) {
+      const text = `the embedded database can't use ${config.dataDir}: it is not a folder`
+      return [{ level: 'error', area: 'database', text, hint: 'Correct CONCORDAT_DATA_DIR.', exitCode: 3 }]
+    }
     const text = `there is no embedded database in ${config.dataDir} yet`
     return [warning('database', text, 'The first command that needs it creates it.')]
   }
