@@ -166,7 +166,7 @@ describeOnDatabases('replay', (open) => {
     expect(code).toBe(0)
     expect(out).toMatch(/^2 runs of 4 lines, 2 duplicates; 2 new, in /)
     expect(out).toMatch(/tokens +not recorded\n +cost +not recorded\n/)
-    const used = { costUsd: null, tokensIn: null, tokensOut: null }
+    const used = { costUsd: 0, tokensIn: 0, tokensOut: 0 } // sums stay numbers for programs
     expect(json(await cli('replay', file, '--json'))).toMatchObject({ lines: 4, duplicates: 2, submitted: 0, ...used })
   })
 

@@ -9,7 +9,7 @@ import { toJson } from './json.ts'
 import { showProgress } from './progress.ts'
 import { malformedLines } from './replay-malformed.ts'
 import { openFiles, type Submissions, submitLines, type TrajectoryFile } from './replay-submit.ts'
-import { isSound, summaryLines, summaryOf } from './replay-summary.ts'
+import { isSound, summaryLines, summaryOf, withSums } from './replay-summary.ts'
 import { EndWatch, settle } from './replay-wait.ts'
 import { type CommandContext, type CommonOptions, commandConfig } from './session.ts'
 
@@ -71,7 +71,7 @@ async function replay(
   if (signal.aborted) return interrupted(context, concordat, submissions, watch)
 
   const summary = await summaryOf(concordat.database, tenant, submissions, (performance.now() - startedAt) / 1_000)
-  if (options.json) terminal.out(toJson(summary))
+  if (options.json) terminal.out(toJson(withSums(summary)))
   else for (const line of summaryLines(terminal, summary)) terminal.out(line)
   return isSound(summary) ? 0 : 1
 }

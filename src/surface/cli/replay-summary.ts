@@ -66,6 +66,11 @@ export async function summaryOf(
   }
 }
 
+/** As documented for programs, sums are numbers: of what nobody recorded, 0. */
+export function withSums({ costUsd, tokensIn, tokensOut, ...rest }: ReplaySummary): ReplaySummary {
+  return { ...rest, costUsd: costUsd ?? 0, tokensIn: tokensIn ?? 0, tokensOut: tokensOut ?? 0 }
+}
+
 /** Whether every line became a run whose whole footprint is there and announced. */
 export function isSound({ malformed, audit, outbox, runs }: ReplaySummary): boolean {
   const ended = runs.succeeded + runs.failed + runs.failed_policy + runs.cancelled
