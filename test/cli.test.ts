@@ -11,7 +11,11 @@ const greeter = defineAgent({
   name: 'greeter', version: '1',
   run: ({ input, step }) => step.do('greet', () => 'Hello, ' + input.name, { sideEffects: false }),
 })
+export default defineConfig({ agents: [greeter] })
+`
+
 // Throws where nobody can catch it, while a step of its own is under way.
+const STRAYS = `
 const strays = defineAgent({
   name: 'strays', version: '1',
   async run({ input, step }) {
@@ -20,7 +24,6 @@ const strays = defineAgent({
     await step.do('wait', () => new Promise((resolve) => setTimeout(resolve, 5_000)))
   },
 })
-export default defineConfig({ agents: [greeter, strays] })
 `
 
 /** A user's project with a configuration file, and a folder with nothing in it. */
@@ -37,7 +40,11 @@ afterAll(() => {
 describe('an agent that throws where nobody can catch it', () => {
   test.each(['a timer', 'a promise'])('in %s: its run fails, the process goes on', { timeout: 120_000 }, async (by) => {
     const args = ['runs', 'submit', '--agent', 'strays', '--input', JSON.stringify({ by }), '--wait', '--json']
-    const { code, out, err } = await runCli(args, { ...inProject, env: { CONCORDAT_DATA_DIR: join(project, by) } })
+    const cwd = mkdtempSync(join(tmpdir(), 'concordat-cli-strays-'))
+    const config = CONFIG.replace('export default', `${STRAYS}export default`).replace('[greeter]', '[greeter, strays]')
+    writeFileSync(join(cwd, 'concordat.config.mts'), config)
+    const { code, out, err } = await runCli(args, { cwd, env: inProject.env })
+    rmSync(cwd, { recursive: true })
     expect(code).toBe(1)
     expect(JSON.parse(out)).toMatchObject({ status: 'failed', reason: 'AGENT_FAILED' })
     expect(err).toContain(`lost in ${by}`)
