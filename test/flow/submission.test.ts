@@ -49,6 +49,20 @@ describeOnDatabases('a submission', (open) => {
     ])
   })
 
+  it('that the database leaves out without a reason fails, and is not tried for ever', async () => {
+    const { database } = runtime
+    await database.query(`create function swallow() returns trigger language plpgsql as $$ begin return null; end $$`)
+    await database.query(
+      `create trigger swallow before insert on concordat.runs for each row when (new.priority = 13) execute function swallow()`,
+    )
+    await expect(submit({ priority: 13 })).rejects.toMatchObject({
+      code: 'DATABASE_ERROR',
+      message: expect.stringContaining('nothing stands against it'),
+    })
+    await database.query('drop trigger swallow on concordat.runs')
+    await database.query('drop function swallow()')
+  })
+
   describe('that is malformed leaves no row', () => {
     const cyclic: Record<string, unknown> = {}
     cyclic.self = cyclic

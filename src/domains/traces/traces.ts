@@ -29,6 +29,9 @@ export function traceIdOf(runId: string): string {
   return runId.replaceAll('-', '')
 }
 
+/** The same in SQL, of a column `run_id`. */
+export const TRACE_ID_SQL = `replace(run_id::text, '-', '')`
+
 const ENDS = rowSet<TraceEnd>({
   tenant_id: ['text', (end) => end.tenantId],
   run_id: ['uuid', (end) => end.runId],
@@ -54,7 +57,7 @@ const COMPLETE = statement(
 const INSERT_ENDED = statement(
   'traces_insert_ended',
   `insert into concordat.traces (${ENDS.names}, trace_id, started_at, started_late)
-   select x.*, replace(x.run_id::text, '-', ''), x.ended_at, true from ${ENDS.from(1)} as x`,
+   select x.*, ${TRACE_ID_SQL}, x.ended_at, true from ${ENDS.from(1)} as x`,
 )
 
 interface TraceRow {

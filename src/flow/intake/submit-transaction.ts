@@ -33,6 +33,9 @@ const SELECT_TENANTS = statement(
      from concordat.tenants where tenant_id = any($1::text[])`,
 )
 
+/** A tenant that is suspended and let in again in between costs one; so does a denial, which is a run of its own. */
+const TRIES_MAX = 5
+
 /**
  * One transaction in one flight for all: the runs that their tenants admit are inserted with their contracts, and
  * `run.created` of each is in the outbox. What was left out is told apart afterwards; it is the exception.
@@ -41,6 +44,7 @@ export async function insertBatch(
   database: Database,
   newId: IdSource,
   submissions: readonly Submission[],
+  triesLeft = TRIES_MAX,
 ): Promise<InsertOutcome[]> {
   const runs = submissions.map(({ run }) => run)
   const [inserted] = await database.transaction(async (tx) =>
@@ -48,7 +52,7 @@ export async function insertBatch(
   )
   if (inserted.size === submissions.length) return submissions.map(({ run, denial }) => outcomeOf(run, denial))
   const leftOut = submissions.filter(({ run }) => !inserted.has(run.runId))
-  const settled = await settleLeftOut(database, newId, leftOut)
+  const settled = await settleLeftOut(database, newId, leftOut, triesLeft - 1)
   return submissions.map(({ run, denial }) => settled.get(run.runId) ?? outcomeOf(run, denial))
 }
 
@@ -61,6 +65,7 @@ async function settleLeftOut(
   database: Database,
   newId: IdSource,
   leftOut: readonly Submission[],
+  triesLeft: number,
 ): Promise<Map<string, InsertOutcome>> {
   const tenantIds = new Set(leftOut.map(({ run }) => run.tenantId))
   const tenantRows = await database.query<TenantRow>(SELECT_TENANTS, [[...tenantIds]])
@@ -82,7 +87,11 @@ async function settleLeftOut(
   // Neither: its tenant has been let in again since.
   const missing = others.filter(({ run: { runId } }) => !outcomes.has(runId) && !there.has(runId))
   const again = [...denied, ...missing]
-  const recorded = again.length > 0 ? await insertBatch(database, newId, again) : []
+  if (triesLeft === 0) {
+    for (const { run } of again) outcomes.set(run.runId, refusalOf(run, notStored(run)))
+    return outcomes
+  }
+  const recorded = again.length > 0 ? await insertBatch(database, newId, again, triesLeft) : []
   again.forEach(({ run }, i) => {
     outcomes.set(run.runId, recorded[i] as InsertOutcome)
   })
@@ -119,6 +128,10 @@ function denialOf({ deniedWith }: EarlierRun): Denial | null {
 
 function refusalOf({ runId }: NewRun, refusal: AppError): InsertOutcome {
   return { runId, deduplicated: false, denial: null, refusal }
+}
+
+function notStored({ runId }: NewRun): AppError {
+  return new AppError('DATABASE_ERROR', `the database leaves run ${runId} out although nothing stands against it`)
 }
 
 function unknownTenant({ tenantId }: NewRun): AppError {

@@ -56,11 +56,16 @@ interface HeldRow {
   cost_nano_usd: bigint | null
 }
 
+/** Whoever locks several runs does it in one order, so that no two wait for each other. */
+function inLockOrder<Run extends RunKey>(runs: readonly Run[]): Run[] {
+  return runs.toSorted((a, b) => (a.runId < b.runId ? -1 : 1))
+}
+
 /** Locks the runs whose lease still holds until the transaction ends. What is not returned is lost to its holder. */
 export async function holdRuns(tx: Tx, leases: readonly Lease[]): Promise<Map<string, HeldRun>> {
   const rows = await tx.query<HeldRow>(HOLD, [
     [...new Set(leases.map((lease) => lease.workerId))],
-    ...LEASES.values(leases),
+    ...LEASES.values(inLockOrder(leases)),
   ])
   return new Map(rows.map((row) => [row.run_id, toHeld(row)]))
 }
@@ -139,7 +144,8 @@ const ENDS = rowSet<FinishedRun>({
 
 /*
  * A run that nobody has locked before must be as its worker knows it: still under its lease, not stopped, with the same
- * contract, under the same policies. If one is not, the statement fails, and with it the whole transaction: nothing of any run's end is kept.
+ * contract, under the same policies. If one is not, the statement fails, and with it the whole transaction: nothing of
+ * any run's end is kept.
  */
 const FINISH = statement(
   'runs_finish',
@@ -172,7 +178,7 @@ const FINISH = statement(
 /** The last write of runs. Fails when one of them has ended, or is no longer as it was known. */
 export async function finishRuns(tx: Tx, runs: readonly FinishedRun[]): Promise<void> {
   const workers = new Set(runs.flatMap(({ known }) => known?.workerId ?? []))
-  await tx.query(FINISH, [[...workers], runs.length, ...ENDS.values(runs)])
+  await tx.query(FINISH, [[...workers], runs.length, ...ENDS.values(inLockOrder(runs))])
 }
 
 /** SET clauses that take a run off its worker and bank the time that it executed. */

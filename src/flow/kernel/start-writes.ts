@@ -1,5 +1,5 @@
 import { ACTIONS, ackSuccessSql } from '../../domains/audit/audit.ts'
-import { TraceFacade } from '../../domains/traces/traces.ts'
+import { TRACE_ID_SQL, TraceFacade } from '../../domains/traces/traces.ts'
 import { appendEventsSql } from '../../foundation/events/events.ts'
 
 /**
@@ -9,7 +9,7 @@ import { appendEventsSql } from '../../foundation/events/events.ts'
  */
 export function startWrites(claimed: string, at: string): { readonly traced: string; readonly untraced: string } {
   const fresh = `fresh as (
-     select tenant_id, run_id, agent, agent_version, worker_id, replace(run_id::text, '-', '') as trace_id, ${at}::text as at
+     select tenant_id, run_id, agent, agent_version, worker_id, ${TRACE_ID_SQL} as trace_id, ${at}::text as at
        from ${claimed} where fresh
    )`
   const started = `json_build_object('agent', agent, 'agentVersion', agent_version, 'workerId', worker_id)`
