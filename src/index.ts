@@ -32,7 +32,19 @@ export {
   TransactionPhase,
   TransactionResult,
 } from './flow/completion/completion.ts'
-export { ObservabilityGuard, ObservabilityMode, scriptedModel } from './flow/execution/execution.ts'
+export {
+  type CheckFacts,
+  MidExecutionPolicyChecker,
+  ObservabilityGuard,
+  ObservabilityMode,
+  PauseReason,
+  type PolicyCheckerOptions,
+  PolicyCheckResult,
+  PolicyDecision,
+  type PolicyViolation,
+  PolicyViolationType,
+  scriptedModel,
+} from './flow/execution/execution.ts'
 export type { Authorize, SubmitRequest } from './flow/intake/intake.ts'
 export { AppError, type ErrorCode } from './foundation/app-error.ts'
 export { EventEnvelope, type EventType } from './foundation/events/events.ts'

@@ -36,8 +36,11 @@ export const FACTS = Object.freeze({
 /** What an expression is held against: the facts of the run, and those of the next step where there is one. */
 export interface ExpressionContext {
   readonly run: { readonly [Fact in keyof typeof FACTS.run]?: string | bigint | number }
-  readonly step?: { readonly [Fact in keyof typeof FACTS.step]: string }
+  readonly step?: StepFacts
 }
+
+/** The next step, as expressions see it. */
+export type StepFacts = { readonly [Fact in keyof typeof FACTS.step]: string }
 
 /** What a run has used, at its end or so far. `null`: no step recorded any, which is not zero. */
 export interface RunFacts {

@@ -2,15 +2,16 @@ import { rowSet, statement, type Tx } from '../../foundation/storage/storage.ts'
 import type { EvaluationOutcome, PolicyFinding, Verdict } from './policy-rules.ts'
 
 export { parsePolicies } from './check-policies.ts'
-export type { RunFacts } from './expression-facts.ts'
+export type { RunFacts, StepFacts } from './expression-facts.ts'
 export { Expressions } from './expressions.ts'
 export { type Lesson, lessonsOf, writeLessons } from './lessons.ts'
 export { inForce, PolicyBook, type PolicySet } from './policy-book.ts'
 export { type PolicyChange, planChanges, type StoredPolicy } from './policy-changes.ts'
-export { isLimit, type PolicyDefinition, type PolicyInput } from './policy-document.ts'
+export { isLimit, type PolicyDefinition, type PolicyEffect, type PolicyInput } from './policy-document.ts'
 export { type LintedFile, type LintFinding, lintPolicies } from './policy-file.ts'
 export { type ActivePolicy, evaluate, notAtEnd, type PolicyFinding, type Verdict } from './policy-rules.ts'
 export { applyPolicies, listPolicies, policyVersions } from './policy-store.ts'
+export { brokenBy } from './step-rules.ts'
 
 /** A verdict as it is stored: one a run. */
 export interface PolicyEvaluation {

@@ -120,7 +120,8 @@ function expressionFinding({ name, version, effect, when, compiled }: Expression
 
 const NANO_PER_USD = 1e9
 
-function usedOf(metric: PolicyMetric, facts: RunFacts): number | null {
+/** What a run used of a metric; null when nothing was recorded. */
+export function usedOf(metric: PolicyMetric, facts: RunFacts): number | null {
   switch (metric) {
     case 'cost_usd':
       return facts.costNanoUsd === null ? null : Number(facts.costNanoUsd) / NANO_PER_USD
@@ -138,7 +139,7 @@ function usedOf(metric: PolicyMetric, facts: RunFacts): number | null {
 }
 
 /** Money is compared in whole nano-dollars, so that 0.1 + 0.2 is not over a limit of 0.3. */
-function isWithin({ metric, max }: LimitPolicy, facts: RunFacts): boolean {
+export function isWithin({ metric, max }: LimitPolicy, facts: RunFacts): boolean {
   if (metric === 'cost_usd') {
     return facts.costNanoUsd === null || facts.costNanoUsd <= BigInt(Math.round(max * NANO_PER_USD))
   }

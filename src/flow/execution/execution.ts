@@ -1,4 +1,16 @@
+export {
+  MidExecutionPolicyChecker,
+  type PolicyCheckerOptions,
+  PolicyCheckResult,
+} from './mid-execution-policy-checker.ts'
 export { ObservabilityGuard, ObservabilityMode } from './observability-guard.ts'
+export {
+  type CheckFacts,
+  PauseReason,
+  PolicyDecision,
+  type PolicyViolation,
+  PolicyViolationType,
+} from './policy-check.ts'
 export { type Prices, pricesSchema } from './prices.ts'
 export { runPlan } from './run-plan.ts'
 export { RunScope } from './run-scope.ts'

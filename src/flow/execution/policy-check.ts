@@ -1,0 +1,194 @@
+import {
+  type ActivePolicy,
+  brokenBy,
+  isLimit,
+  type PolicyEffect,
+  type RunFacts,
+  type StepFacts,
+} from '../../domains/policies/policies.ts'
+
+/** What a check says of the next step. `SKIP`: it was not checked now. */
+export const PolicyDecision = Object.freeze({
+  CONTINUE: 'CONTINUE',
+  PAUSE: 'PAUSE',
+  TERMINATE: 'TERMINATE',
+  SKIP: 'SKIP',
+})
+export type PolicyDecision = (typeof PolicyDecision)[keyof typeof PolicyDecision]
+
+export const PolicyViolationType = Object.freeze({
+  BUDGET_EXCEEDED: 'BUDGET_EXCEEDED',
+  LIMIT_CHANGED: 'LIMIT_CHANGED',
+  POLICY_DISABLED: 'POLICY_DISABLED',
+  TENANT_SUSPENDED: 'TENANT_SUSPENDED',
+  RATE_LIMIT_HIT: 'RATE_LIMIT_HIT',
+  MANUAL_STOP: 'MANUAL_STOP',
+})
+export type PolicyViolationType = (typeof PolicyViolationType)[keyof typeof PolicyViolationType]
+
+/** Why a run is paused; who may resume it follows from that. */
+export const PauseReason = Object.freeze({
+  POLICY_CHANGE: 'POLICY_CHANGE',
+  BUDGET_WARNING: 'BUDGET_WARNING',
+  APPROVAL_REQUIRED: 'APPROVAL_REQUIRED',
+  INPUT_REQUIRED: 'INPUT_REQUIRED',
+  RATE_LIMIT_SOFT: 'RATE_LIMIT_SOFT',
+  MANUAL_PAUSE: 'MANUAL_PAUSE',
+})
+export type PauseReason = (typeof PauseReason)[keyof typeof PauseReason]
+
+/** What stands against the next step. `policyId` is the policy's name, null where no policy is broken. */
+export interface PolicyViolation {
+  readonly type: PolicyViolationType
+  readonly message: string
+  readonly currentValue: number | null
+  readonly limit: number | null
+  readonly policyId: string | null
+  /** In force now; null when it is not any more. */
+  readonly policyVersion: number | null
+  /** In force when the run started; null when it was not there. */
+  readonly previousVersion: number | null
+  readonly at: Date
+}
+
+/** A violation with what it asks for. */
+export interface JudgedViolation {
+  readonly violation: PolicyViolation
+  readonly decision: PolicyDecision
+  /** Set when the decision is `PAUSE`. */
+  readonly pauseReason: PauseReason | null
+  /** False for what people have decided: no profile mutes it. */
+  readonly byPolicy: boolean
+}
+
+/** What one check looks at, read in one query. */
+export interface CheckFacts {
+  readonly run: RunFacts
+  readonly stop: { readonly by: string; readonly why: string } | null
+  readonly tenantSuspended: boolean
+  /** In force now. */
+  readonly policies: readonly ActivePolicy[]
+  /** What was used in the scope and window of limits that add up more than the run, by the policy's name. */
+  readonly windowUse: ReadonlyMap<string, number>
+}
+
+/** Pure. Everything that stands against the next step, in no particular order. */
+export function violationsBefore(
+  step: StepFacts,
+  facts: CheckFacts,
+  atStart: readonly ActivePolicy[],
+  at: Date,
+): JudgedViolation[] {
+  const judged: JudgedViolation[] = []
+  const { stop, run } = facts
+  if (stop) judged.push(byPeople('MANUAL_STOP', `stopped by ${stop.by}: ${stop.why}`, at))
+  if (facts.tenantSuspended) judged.push(byPeople('TENANT_SUSPENDED', `tenant ${run.tenantId} is suspended`, at))
+  const inScope = ({ agent }: ActivePolicy) => agent === null || agent === run.agent
+  const before = new Map(atStart.filter(inScope).map((policy) => [policy.name, policy]))
+  const now = new Map(facts.policies.filter(inScope).map((policy) => [policy.name, policy]))
+  for (const name of new Set([...before.keys(), ...now.keys()])) {
+    const versions = { before: before.get(name) ?? null, now: now.get(name) ?? null }
+    const { holds, changed } = afterChange(versions)
+    if (changed) judged.push(changeOf(name, versions, at))
+    if (holds) judged.push(...breaches(holds, versions, step, facts, at))
+  }
+  return judged
+}
+
+interface Versions {
+  readonly before: ActivePolicy | null
+  readonly now: ActivePolicy | null
+}
+
+/**
+ * Which version holds for a run under way, and whether the change itself pauses it: by the mode of the version that the
+ * run started under, or of the new one where there was none.
+ */
+function afterChange({ before, now }: Versions): { holds: ActivePolicy | null; changed: boolean } {
+  if (before?.version === now?.version) return { holds: now, changed: false }
+  switch ((before ?? now)?.onChange) {
+    case 'live':
+      return { holds: now, changed: false }
+    case 'pinned':
+      return { holds: before, changed: false }
+    default:
+      return { holds: before, changed: true }
+  }
+}
+
+function changeOf(name: string, { before, now }: Versions, at: Date): JudgedViolation {
+  const what = now === null ? 'was disabled or removed' : before === null ? 'is new' : 'has changed'
+  return {
+    violation: {
+      type: now === null ? 'POLICY_DISABLED' : 'LIMIT_CHANGED',
+      message: `policy ${name} ${what} since the run started`,
+      currentValue: before && isLimit(before) ? before.max : null,
+      limit: now && isLimit(now) ? now.max : null,
+      policyId: name,
+      policyVersion: now?.version ?? null,
+      previousVersion: before?.version ?? null,
+      at,
+    },
+    decision: 'PAUSE',
+    pauseReason: 'POLICY_CHANGE',
+    byPolicy: true,
+  }
+}
+
+/** One violation if the next step would break the policy, else none. */
+function breaches(
+  policy: ActivePolicy,
+  { before, now }: Versions,
+  step: StepFacts,
+  { run, windowUse }: CheckFacts,
+  at: Date,
+): JudgedViolation[] {
+  const broken = brokenBy(policy, { run, step, windowUse: windowUse.get(policy.name) ?? null })
+  if (!broken) return []
+  const isRate = isLimit(policy) && policy.metric === 'requests_per_minute'
+  const violation: PolicyViolation = {
+    type: isRate ? 'RATE_LIMIT_HIT' : 'BUDGET_EXCEEDED',
+    message: `policy ${policy.name}: ${broken.message}`,
+    currentValue: broken.value,
+    limit: isLimit(policy) ? policy.max : null,
+    policyId: policy.name,
+    policyVersion: now?.version ?? null,
+    previousVersion: before?.version ?? null,
+    at,
+  }
+  return [{ violation, ...(isRate && policy.effect !== 'warn' ? RATE : EFFECTS[policy.effect]), byPolicy: true }]
+}
+
+type Asked = Pick<JudgedViolation, 'decision' | 'pauseReason'>
+
+const RATE: Asked = { decision: 'PAUSE', pauseReason: 'RATE_LIMIT_SOFT' }
+const EFFECTS: { readonly [Effect in PolicyEffect]: Asked } = {
+  terminate: { decision: 'TERMINATE', pauseReason: null },
+  pause: { decision: 'PAUSE', pauseReason: 'BUDGET_WARNING' },
+  require_approval: { decision: 'PAUSE', pauseReason: 'APPROVAL_REQUIRED' },
+  warn: { decision: 'CONTINUE', pauseReason: null },
+}
+
+function byPeople(type: PolicyViolationType, message: string, at: Date): JudgedViolation {
+  const nothing = { currentValue: null, limit: null, policyId: null, policyVersion: null, previousVersion: null }
+  return { violation: { type, message, ...nothing, at }, decision: 'TERMINATE', pauseReason: null, byPolicy: false }
+}
+
+/** From the mildest to the worst; of pauses, the one that is hardest to resume wins. */
+const SEVERITY: readonly string[] = [
+  'CONTINUE',
+  'PAUSE RATE_LIMIT_SOFT',
+  'PAUSE BUDGET_WARNING',
+  'PAUSE POLICY_CHANGE',
+  'PAUSE APPROVAL_REQUIRED',
+  'TERMINATE',
+]
+
+/** Pure. The worst of what is asked for; `CONTINUE` when nothing is. `muted` counts only what people have decided. */
+export function worstOf(judged: readonly JudgedViolation[], muted: boolean): JudgedViolation | null {
+  const counted = judged.filter(({ byPolicy }) => !muted || !byPolicy)
+  const severity = ({ decision, pauseReason }: JudgedViolation) => {
+    return SEVERITY.indexOf(pauseReason === null ? decision : `${decision} ${pauseReason}`)
+  }
+  return counted.toSorted((a, b) => severity(b) - severity(a))[0] ?? null
+}
