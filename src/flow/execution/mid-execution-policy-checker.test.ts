@@ -35,12 +35,12 @@ const run = {
   wallClockMs: 60_000,
 }
 const shell = { kind: 'tool', name: 'clean', tool: 'shell' }
-const quiet: CheckFacts = { run, stop: null, tenantSuspended: false, policies: [], windowUse: new Map() }
+const quiet: CheckFacts = { run, stop: null, tenantSuspended: false, policies: [], atStart: [], windowUse: new Map() }
 const stop = { by: 'ann', why: 'enough' }
 
 /** A checker with a clock that is set by hand, and how often it has read. */
 function checkerOf(options: Partial<PolicyCheckerOptions> & { readonly facts?: Partial<CheckFacts> } = {}) {
-  const state = { seconds: 0, reads: 0, facts: { ...quiet, ...options.facts } }
+  const state = { seconds: 0, reads: 0, facts: { ...quiet, atStart: options.facts?.policies ?? [], ...options.facts } }
   const metrics = createMetrics()
   const checker = new MidExecutionPolicyChecker({
     enabled: true,
@@ -48,7 +48,6 @@ function checkerOf(options: Partial<PolicyCheckerOptions> & { readonly facts?: P
     minSteps: 3,
     onError: 'continue',
     muted: false,
-    atStart: options.facts?.policies ?? [],
     readFacts: async () => {
       state.reads++
       return state.facts
@@ -185,13 +184,13 @@ describe('a policy that changes while a run runs', () => {
     ['new, pinned', [], [tight('pinned')], fine],
     ['of another agent', [], [limit({ max: 1, agent: 'other' })], fine],
   ])('%s', async (_what, atStart, policies, expected) => {
-    expect(summary(await checkerOf({ atStart, facts: { policies } }).check())).toEqual(expected)
+    expect(summary(await checkerOf({ facts: { atStart, policies } }).check())).toEqual(expected)
   })
 
   it('names the versions before and after', async () => {
-    const changed = await checkerOf({ atStart: [old('pause')], facts: { policies: [tight('pause')] } }).check()
+    const changed = await checkerOf({ facts: { atStart: [old('pause')], policies: [tight('pause')] } }).check()
     expect(changed.violations).toMatchObject([{ previousVersion: 1, policyVersion: 2, currentValue: 10, limit: 1 }])
-    const gone = await checkerOf({ atStart: [old('pause')], facts: { policies: [] } }).check()
+    const gone = await checkerOf({ facts: { atStart: [old('pause')], policies: [] } }).check()
     expect(gone.violations).toMatchObject([{ previousVersion: 1, policyVersion: null }])
   })
 })

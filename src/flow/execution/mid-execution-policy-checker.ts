@@ -1,4 +1,4 @@
-import type { ActivePolicy, StepFacts } from '../../domains/policies/policies.ts'
+import type { StepFacts } from '../../domains/policies/policies.ts'
 import type { Clock } from '../../foundation/clock.ts'
 import type { Logger } from '../../foundation/log.ts'
 import type { Metrics } from '../../foundation/metrics.ts'
@@ -45,8 +45,6 @@ export interface PolicyCheckerOptions {
   readonly onError: 'continue' | 'pause'
   /** OBSERVE_ONLY: what policies decide is told and not acted upon; what people decide is. */
   readonly muted: boolean
-  /** In force when the run started. */
-  readonly atStart: readonly ActivePolicy[]
   /** Reads all that a check looks at, in one query. */
   readonly readFacts: () => Promise<CheckFacts>
   readonly clock: Pick<Clock, 'now'>
@@ -98,9 +96,9 @@ export class MidExecutionPolicyChecker {
   }
 
   async #judge(step: StepFacts): Promise<Omit<PolicyCheckResult, 'shouldContinue' | 'durationMs'>> {
-    const { readFacts, atStart, clock, muted, onError, log } = this.#options
+    const { readFacts, clock, muted, onError, log } = this.#options
     try {
-      const judged = violationsBefore(step, await readFacts(), atStart, clock.now())
+      const judged = violationsBefore(step, await readFacts(), clock.now())
       const worst = worstOf(judged, muted)
       return {
         decision: worst?.decision ?? PolicyDecision.CONTINUE,

@@ -68,23 +68,20 @@ export interface CheckFacts {
   readonly tenantSuspended: boolean
   /** In force now. */
   readonly policies: readonly ActivePolicy[]
+  /** In force when the run started to execute. */
+  readonly atStart: readonly ActivePolicy[]
   /** What was used in the scope and window of limits that add up more than the run, by the policy's name. */
   readonly windowUse: ReadonlyMap<string, number>
 }
 
 /** Pure. Everything that stands against the next step, in no particular order. */
-export function violationsBefore(
-  step: StepFacts,
-  facts: CheckFacts,
-  atStart: readonly ActivePolicy[],
-  at: Date,
-): JudgedViolation[] {
+export function violationsBefore(step: StepFacts, facts: CheckFacts, at: Date): JudgedViolation[] {
   const judged: JudgedViolation[] = []
   const { stop, run } = facts
   if (stop) judged.push(byPeople('MANUAL_STOP', `stopped by ${stop.by}: ${stop.why}`, at))
   if (facts.tenantSuspended) judged.push(byPeople('TENANT_SUSPENDED', `tenant ${run.tenantId} is suspended`, at))
   const inScope = ({ agent }: ActivePolicy) => agent === null || agent === run.agent
-  const before = new Map(atStart.filter(inScope).map((policy) => [policy.name, policy]))
+  const before = new Map(facts.atStart.filter(inScope).map((policy) => [policy.name, policy]))
   const now = new Map(facts.policies.filter(inScope).map((policy) => [policy.name, policy]))
   for (const name of new Set([...before.keys(), ...now.keys()])) {
     const versions = { before: before.get(name) ?? null, now: now.get(name) ?? null }
