@@ -1,6 +1,7 @@
 import { once } from 'node:events'
 import { parentPort, workerData } from 'node:worker_threads'
 import pg from 'pg'
+import type { Orders } from '../kernel/kernel.ts'
 import { SHARED, type ThreadData, type ThreadMessage, wallMs } from './heartbeat-protocol.ts'
 
 const { databaseUrl, statement, workerId, intervalMs, graceMs, shared } = workerData as ThreadData
@@ -39,9 +40,9 @@ async function beat(): Promise<void> {
   try {
     const database = await connected()
     const sentAt = performance.now()
-    const { rows } = await database.query<{ now_ms: string; stops: string[] }>({ ...statement, values: [workerId] })
+    const { rows } = await database.query<{ now_ms: string; orders: Orders }>({ ...statement, values: [workerId] })
     const [row] = rows
-    const reply = row ? { nowMs: Number(row.now_ms), stops: row.stops } : null
+    const reply = row ? { nowMs: Number(row.now_ms), orders: row.orders } : null
     tell({ kind: 'reply', reply, roundTripMs: performance.now() - sentAt, receivedAtMs: wallMs() })
   } catch (error) {
     client = undefined

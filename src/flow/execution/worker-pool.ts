@@ -2,9 +2,10 @@ import { backoffMs, sleep } from '../../foundation/backoff.ts'
 import type { IdSource } from '../../foundation/ids.ts'
 import { createTicker, defineService, type Service, type Ticker } from '../../foundation/service.ts'
 import { limits } from '../../limits.ts'
-import { type Claim, type HeartbeatReply, type Lane, STOP_CHANNEL } from '../kernel/kernel.ts'
+import type { Claim, HeartbeatReply, Lane, OrderPush, Orders } from '../kernel/kernel.ts'
 import { type HeartbeatOptions, inlineHeartbeat, threadHeartbeat } from './heartbeat.ts'
 import { NO_DEADLINE } from './heartbeat-protocol.ts'
+import { OrderInbox } from './order-inbox.ts'
 import { RunControl } from './run-control.ts'
 import { type RunClosing, type RunnerOptions, runToEnd } from './runner.ts'
 
@@ -52,11 +53,11 @@ class Pool implements WorkerPool {
   readonly #options: WorkerPoolOptions
   readonly #lanes: readonly Lane[]
   readonly #claims: Ticker
+  readonly #orders: OrderInbox
   readonly #service: Service
   readonly #active = new Map<string, { control: RunControl; deadlineAt: number; closed: Promise<void> }>()
   #workerId = ''
   #heartbeat: Service | undefined
-  #unlisten: (() => Promise<void>) | undefined
   #lastTenant = ''
   #draining = false
   #adopt = false
@@ -74,6 +75,12 @@ class Pool implements WorkerPool {
         this.#adopt = true // its reply may be what was lost, not the claim
         options.log.error({ error }, 'runs could not be claimed')
       },
+    })
+    this.#orders = new OrderInbox({
+      ...options,
+      workerId: () => this.#workerId,
+      concerns: (push) => this.#holds(push),
+      obey: (orders) => this.#obey(orders),
     })
     this.#service = defineService(this.name, { start: () => this.#start(), stop: () => this.#drain() })
   }
@@ -110,10 +117,9 @@ class Pool implements WorkerPool {
   }
 
   async #start(): Promise<void> {
-    const { database } = this.#options
     this.#draining = false
     await this.#register()
-    this.#unlisten = await database.listen(STOP_CHANNEL, (runId) => this.#deliverStop(runId))
+    await this.#orders.start()
     await this.#claims.start()
   }
 
@@ -158,7 +164,7 @@ class Pool implements WorkerPool {
       return
     }
     this.#options.onHeartbeat(reply.nowMs, roundTripMs)
-    for (const runId of reply.stops) this.#deliverStop(runId)
+    this.#obey(reply.orders)
     if (this.#adopt) this.nudge()
   }
 
@@ -179,14 +185,21 @@ class Pool implements WorkerPool {
     this.nudge()
   }
 
-  #deliverStop(runId: string): void {
-    const active = this.#active.get(runId)
-    if (!active || active.control.interruption) return
+  #holds({ tenantId, runId }: OrderPush): boolean {
+    if (runId !== undefined) return this.#active.get(runId)?.control.claim.tenantId === tenantId
+    return [...this.#active.values()].some(({ control }) => control.claim.tenantId === tenantId)
+  }
+
+  #obey({ stops = [] }: Partial<Orders>): void {
     const { clock, kernel, log } = this.#options
-    active.control.interrupt({ kind: 'stop', deliveredAt: clock.now() })
+    const deliveredAt = clock.now()
+    const heard = stops.flatMap((runId) => this.#active.get(runId)?.control ?? []).filter((run) => !run.interruption)
+    if (heard.length === 0) return
+    for (const control of heard) control.interrupt({ kind: 'stop', deliveredAt })
+    const runs = heard.map(({ claim }) => claim)
     kernel
-      .stopDelivered(active.control.claim)
-      .catch((error) => log.warn({ error, runId }, 'a delivered stop could not be noted'))
+      .stopsDelivered(runs, deliveredAt)
+      .catch((error) => log.warn({ error, runs: runs.length }, 'delivered stops could not be noted'))
   }
 
   async #claimAll(signal: AbortSignal): Promise<void> {
@@ -196,8 +209,12 @@ class Pool implements WorkerPool {
       const slots = Math.min(concurrency - this.#active.size, limits.claimBatchMax)
       if (slots <= 0 || signal.aborted || this.#workerId === '') return
       const workerId = this.#workerId
-      const claims = await kernel.claim({ workerId, slots, lanes: this.#lanes, afterTenant: this.#lastTenant })
-      for (const claim of claims) this.#execute(claim)
+      const request = { workerId, slots, lanes: this.#lanes, afterTenant: this.#lastTenant }
+      const claims = await this.#orders.whileClaiming(async () => {
+        const claimed = await kernel.claim(request)
+        for (const claim of claimed) this.#execute(claim)
+        return claimed
+      })
       this.#lastTenant = claims.at(-1)?.tenantId ?? this.#lastTenant
       if (claims.length < slots) return
     }
@@ -215,7 +232,7 @@ class Pool implements WorkerPool {
     const closed = this.#runAndClose(control)
     const deadlineAt = Date.now() + Math.max(claim.timeoutMs - claim.activeMs, 0)
     this.#active.set(claim.runId, { control, deadlineAt, closed })
-    if (claim.stopped) this.#deliverStop(claim.runId)
+    if (claim.stopped) this.#obey({ stops: [claim.runId] })
   }
 
   async #runAndClose(control: RunControl): Promise<void> {
@@ -239,7 +256,6 @@ class Pool implements WorkerPool {
   async #drain(): Promise<void> {
     this.#draining = true
     await this.#claims.stop()
-    await this.#unlisten?.()
     const closed = () => Promise.all([...this.#active.values()].map((active) => active.closed))
     await this.#within(this.#options.drainTimeoutMs, closed())
     for (const { control } of this.#active.values())
@@ -247,6 +263,7 @@ class Pool implements WorkerPool {
     await this.#within(RELEASE_MS, closed())
     for (const { control } of this.#active.values()) control.interrupt({ kind: 'lost' })
     await closed()
+    await this.#orders.stop()
     await this.#heartbeat?.stop()
     if (this.#workerId !== '') await this.#options.kernel.leave(this.#workerId)
   }

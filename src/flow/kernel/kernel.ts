@@ -9,17 +9,10 @@ import { limits } from '../../limits.ts'
 import { claimsUnknownTo } from './claim-store.ts'
 import { claimTransaction } from './claim-transaction.ts'
 import type { Claim, ClaimRequest, RecordStep, Release } from './messages.ts'
+import { encodePush, ORDERS_CHANNEL, type OrderPush, type Orders, readOrders, stopsDelivered } from './orders-store.ts'
 import { releaseRun } from './run-store.ts'
 import { recordSteps } from './step-store.ts'
-import {
-  type DueEnd,
-  requestStop,
-  STOP_CHANNEL,
-  type Swept,
-  seizePending,
-  stopDelivered,
-  sweepDue,
-} from './takeover-store.ts'
+import { type DueEnd, requestStop, type Swept, seizePending, sweepDue } from './takeover-store.ts'
 import {
   abandonWorker,
   type HeartbeatReply,
@@ -32,9 +25,10 @@ import {
 } from './worker-store.ts'
 
 export type * from './messages.ts'
+export { decodePush, ORDERS_CHANNEL, type OrderPush, type Orders } from './orders-store.ts'
 export { blockRun, endedUnder, finishRuns, holdRuns } from './run-store.ts'
 export { type EarlierRun, existingRuns, insertRuns, runsByIdempotencyKey } from './submit-store.ts'
-export { type DueEnd, STOP_CHANNEL } from './takeover-store.ts'
+export type { DueEnd } from './takeover-store.ts'
 export { HEARTBEAT, type HeartbeatReply, removeDeadWorkers, type WorkerIdentity } from './worker-store.ts'
 
 export interface KernelOptions {
@@ -140,12 +134,22 @@ export class RunOrchestrationKernel {
       const { tenantId, runId } = order
       return { kind: 'taken', due: { tenantId, runId, leaseToken: taken.leaseToken, pending: end } }
     }
-    await database.notify(STOP_CHANNEL, order.runId)
+    await this.push({ tenantId: order.tenantId, runId: order.runId, stop: true })
     return { kind: 'executing' }
   }
 
-  stopDelivered(run: RunKey): Promise<void> {
-    return stopDelivered(this.#options.database, run, this.#options.clock.now())
+  /** Nudges the workers that it concerns to read their orders. Losing it costs a heartbeat's time. */
+  push(push: OrderPush): Promise<void> {
+    return this.#options.database.notify(ORDERS_CHANNEL, encodePush(push))
+  }
+
+  orders(workerId: string): Promise<Orders> {
+    return readOrders(this.#options.database, workerId)
+  }
+
+  /** Notes when their worker heard of these stops. */
+  stopsDelivered(runs: readonly RunKey[], at: Date): Promise<void> {
+    return stopsDelivered(this.#options.database, runs, at)
   }
 
   /** Runs whose time has come: sleepers become ready, pending ends are returned for completion. */

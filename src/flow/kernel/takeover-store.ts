@@ -1,9 +1,6 @@
 import type { PendingEnd, RunKey } from '../../domains/runs/runs.ts'
 import { statement, type Tx } from '../../foundation/storage/storage.ts'
 
-/** The channel on which a stop is pushed to every worker. Payload: the run's id. */
-export const STOP_CHANNEL = 'concordat_stop'
-
 /*
  * A stop wins until the run enters GOVERNANCE_CHECK. A run that nobody executes is taken at once: its token is raised
  * and its end is stored, so that whoever asked can end it, and maintenance does if that process dies.
@@ -45,14 +42,6 @@ export async function requestStop(
     takeoverMs,
   ])
   return row ? { workerId: row.worker_id, leaseToken: row.lease_token } : null
-}
-
-/** Marks that the worker has heard the stop. */
-export async function stopDelivered(tx: Tx, { tenantId, runId }: RunKey, at: Date): Promise<void> {
-  await tx.query(
-    `update concordat.runs set stop = stop || $3::jsonb where tenant_id = $1 and run_id = $2 and stop is not null`,
-    [tenantId, runId, JSON.stringify({ deliveredAt: at.toISOString() })],
-  )
 }
 
 const SWEEP_DUE = statement(

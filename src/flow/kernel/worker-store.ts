@@ -1,4 +1,5 @@
 import { statement, type Tx } from '../../foundation/storage/storage.ts'
+import { type Orders, ordersSql } from './orders-store.ts'
 
 export interface WorkerIdentity {
   readonly workerId: string
@@ -22,7 +23,7 @@ export async function registerWorker(
   await tx.query(REGISTER, [workerId, process, concurrency, leaseMs])
 }
 
-/** Extends the lease unless it has run out: what was past its lease stays past it. Also tells which runs must stop. */
+/** Extends the lease unless it has run out: what was past its lease stays past it. Brings the worker's orders along. */
 export const HEARTBEAT = statement(
   'workers_heartbeat',
   `with beat as (
@@ -32,22 +33,21 @@ export const HEARTBEAT = statement(
       where worker_id = $1 and expires_at > clock_timestamp()
      returning worker_id
    )
-   select extract(epoch from clock_timestamp()) * 1000 as now_ms,
-          array(select r.run_id::text from concordat.runs r where r.worker_id = beat.worker_id and r.stop is not null) as stops
+   select extract(epoch from clock_timestamp()) * 1000 as now_ms, ${ordersSql('beat.worker_id')} as orders
      from beat`,
 )
 
 export interface HeartbeatReply {
   /** Database time in milliseconds since the epoch. */
   readonly nowMs: number
-  /** Runs of this worker that were asked to stop: the safety net for a lost push. */
-  readonly stops: readonly string[]
+  /** The same as `readOrders` gives: the safety net for a lost push. */
+  readonly orders: Orders
 }
 
 /** Null: the lease is lost, and the worker must write nothing more. */
 export async function heartbeat(tx: Tx, workerId: string): Promise<HeartbeatReply | null> {
-  const [row] = await tx.query<{ now_ms: string; stops: string[] }>(HEARTBEAT, [workerId])
-  return row ? { nowMs: Number(row.now_ms), stops: row.stops } : null
+  const [row] = await tx.query<{ now_ms: string; orders: Orders }>(HEARTBEAT, [workerId])
+  return row ? { nowMs: Number(row.now_ms), orders: row.orders } : null
 }
 
 /** Gives a worker's lease an end, as a death would: for embedded workers, which have none of their own. */

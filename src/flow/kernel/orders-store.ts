@@ -1,0 +1,72 @@
+import type { RunKey } from '../../domains/runs/runs.ts'
+import { rowSet, statement, type Tx } from '../../foundation/storage/storage.ts'
+
+/** The channel on which workers are nudged to read their orders. */
+export const ORDERS_CHANNEL = 'concordat_orders'
+
+/**
+ * What is pushed: whom it concerns, and no more. The rows are the truth; a worker that holds no run of the tenant, or
+ * not this run, does nothing.
+ */
+export interface OrderPush {
+  readonly tenantId: string
+  /** Absent: any run of the tenant. */
+  readonly runId?: string
+  /** True when it is known without a look at the rows that the run was stopped: a round trip less. */
+  readonly stop?: true
+}
+
+export function encodePush(push: OrderPush): string {
+  return JSON.stringify(push)
+}
+
+/** Null: nobody of this version has sent that. */
+export function decodePush(payload: string): OrderPush | null {
+  try {
+    const push = JSON.parse(payload) as Partial<OrderPush> | null
+    return typeof push?.tenantId === 'string' ? (push as OrderPush) : null
+  } catch {
+    return null
+  }
+}
+
+/** What the rows tell a worker to do with the runs that it holds. */
+export interface Orders {
+  /** Runs that were asked to stop. */
+  readonly stops: readonly string[]
+}
+
+/** An SQL expression that gives `Orders` as `jsonb`; `worker` is one for the worker's id. A kind of order is one field. */
+export function ordersSql(worker: string): string {
+  return `jsonb_build_object(
+            'stops', array(select r.run_id from concordat.runs r where r.worker_id = ${worker} and r.stop is not null))`
+}
+
+const READ = statement('workers_orders', `select ${ordersSql('$1::uuid')} as orders`)
+
+/** The orders of one worker; its heartbeats' replies bring the same. */
+export async function readOrders(tx: Tx, workerId: string): Promise<Orders> {
+  const [row] = await tx.query<{ orders: Orders }>(READ, [workerId])
+  return row?.orders ?? { stops: [] }
+}
+
+const RUNS = rowSet<RunKey>({
+  tenant_id: ['text', (run) => run.tenantId],
+  run_id: ['uuid', (run) => run.runId],
+})
+
+const STOPS_DELIVERED = statement(
+  'runs_stops_delivered',
+  `update concordat.runs r
+      set stop = r.stop || $1::jsonb
+     from ${RUNS.from(2)} as x
+    cross join lateral (
+      select a.ctid as address from concordat.runs a where a.tenant_id = x.tenant_id and a.run_id = x.run_id limit 1) a
+    where r.ctid = a.address and r.stop is not null`,
+)
+
+/** Notes that their worker has heard these runs' stops. */
+export async function stopsDelivered(tx: Tx, runs: readonly RunKey[], at: Date): Promise<void> {
+  const inOrder = runs.toSorted((a, b) => (a.runId < b.runId ? -1 : 1))
+  await tx.query(STOPS_DELIVERED, [JSON.stringify({ deliveredAt: at.toISOString() }), ...RUNS.values(inOrder)])
+}
