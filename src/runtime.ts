@@ -228,6 +228,7 @@ function compose({ options, config, log, directory, prices, database }: Foundati
     authorize: options.authorize,
     completion,
     runTimeoutMs: config.runTimeoutMs,
+    keepSlot: (agent) => worker.keepSlot(agent),
     onSubmitted: () => worker.nudge(),
   })
 

@@ -32,7 +32,8 @@ export class OrderInbox {
   readonly #reader: Ticker
   #unlisten: (() => Promise<void>) | undefined
   #asked = false
-  #claiming = false
+  /** Claims under way. */
+  #claiming = 0
   #missed = false
 
   constructor(options: OrderInboxOptions) {
@@ -53,11 +54,11 @@ export class OrderInbox {
    * the orders are read afterwards.
    */
   async whileClaiming<T>(claim: () => Promise<T>): Promise<T> {
-    this.#claiming = true
+    this.#claiming++
     try {
       return await claim()
     } finally {
-      this.#claiming = false
+      this.#claiming--
       if (this.#missed) this.#ask()
     }
   }
@@ -75,7 +76,7 @@ export class OrderInbox {
   #hear(payload: string): void {
     const push = decodePush(payload)
     if (!push) return
-    if (!this.#options.concerns(push)) this.#missed ||= this.#claiming
+    if (!this.#options.concerns(push)) this.#missed ||= this.#claiming > 0
     else if (push.runId !== undefined && push.stop) this.#options.obey({ stops: [push.runId] })
     else this.#ask()
   }

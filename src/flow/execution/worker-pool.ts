@@ -1,8 +1,9 @@
+import type { Agent } from '../../domains/agents/agents.ts'
 import { backoffMs, sleep } from '../../foundation/backoff.ts'
 import type { IdSource } from '../../foundation/ids.ts'
 import { createTicker, defineService, type Service, type Ticker } from '../../foundation/service.ts'
 import { limits } from '../../limits.ts'
-import type { Claim, HeartbeatReply, Lane, OrderPush, Orders } from '../kernel/kernel.ts'
+import type { Claim, EagerSlot, HeartbeatReply, Lane, OrderPush, Orders } from '../kernel/kernel.ts'
 import { type HeartbeatOptions, inlineHeartbeat, threadHeartbeat } from './heartbeat.ts'
 import { NO_DEADLINE } from './heartbeat-protocol.ts'
 import { OrderInbox } from './order-inbox.ts'
@@ -40,6 +41,11 @@ export interface WorkerPool extends Service {
   readonly active: number
   /** Looks for runs to claim now. */
   nudge(): void
+  /**
+   * A free slot for a run of the agent that is about to be submitted here; null when it must queue. There is none while
+   * anything may be queued that would come before it.
+   */
+  keepSlot(agent: Pick<Agent, 'name' | 'version' | 'digest'>): EagerSlot | null
   /** Falls silent as if its process had died: no heartbeat, no write, its lease runs out. For tests and the demo. */
   abandon(leaseMs: number): Promise<void>
 }
@@ -61,6 +67,10 @@ class Pool implements WorkerPool {
   #lastTenant = ''
   #draining = false
   #adopt = false
+  /** True when the last claim left nothing in the queue, and nothing is known to have come since. */
+  #queueEmpty = false
+  #nudges = 0
+  readonly #keptSlots = new Set<Promise<void>>()
 
   constructor(options: WorkerPoolOptions) {
     this.#options = options
@@ -106,7 +116,38 @@ class Pool implements WorkerPool {
   }
 
   nudge(): void {
+    this.#nudges++
+    this.#queueEmpty = false
     this.#claims.nudge()
+  }
+
+  keepSlot({ name, version, digest }: Pick<Agent, 'name' | 'version' | 'digest'>): EagerSlot | null {
+    if (!this.#queueEmpty || this.#draining || this.#workerId === '' || this.#freeSlots() <= 0) return null
+    const lane = this.#lanes.find((lane) => lane.agent === name && lane.version === version && lane.digest === digest)
+    if (!lane || lane.maxRunning !== null || !this.#options.guard.mayTrace()) return null
+    const { promise, resolve } = Promise.withResolvers<void>()
+    this.#keptSlots.add(promise)
+    void this.#orders.whileClaiming(() => promise)
+    const giveBack = () => {
+      this.#keptSlots.delete(promise)
+      resolve()
+    }
+    return {
+      workerId: this.#workerId,
+      begin: (claim) => {
+        giveBack()
+        if (claim.workerId === this.#workerId) this.#execute(claim) // else the lease was lost meanwhile
+      },
+      release: () => {
+        giveBack()
+        this.#adopt = true // only the reply may have been lost
+        this.nudge()
+      },
+    }
+  }
+
+  #freeSlots(): number {
+    return this.#options.concurrency - this.#active.size - this.#keptSlots.size
   }
 
   async abandon(leaseMs: number): Promise<void> {
@@ -203,10 +244,12 @@ class Pool implements WorkerPool {
   }
 
   async #claimAll(signal: AbortSignal): Promise<void> {
-    const { kernel, concurrency } = this.#options
+    const { kernel } = this.#options
+    this.#queueEmpty = false
     if (this.#adopt) await this.#adoptUnknown()
     for (;;) {
-      const slots = Math.min(concurrency - this.#active.size, limits.claimBatchMax)
+      const nudges = this.#nudges
+      const slots = Math.min(this.#freeSlots(), limits.claimBatchMax)
       if (slots <= 0 || signal.aborted || this.#workerId === '') return
       const workerId = this.#workerId
       const request = { workerId, slots, lanes: this.#lanes, afterTenant: this.#lastTenant }
@@ -216,7 +259,10 @@ class Pool implements WorkerPool {
         return claimed
       })
       this.#lastTenant = claims.at(-1)?.tenantId ?? this.#lastTenant
-      if (claims.length < slots) return
+      if (claims.length < slots) {
+        this.#queueEmpty = nudges === this.#nudges
+        return
+      }
     }
   }
 
@@ -256,6 +302,7 @@ class Pool implements WorkerPool {
   async #drain(): Promise<void> {
     this.#draining = true
     await this.#claims.stop()
+    await this.#within(RELEASE_MS, Promise.all(this.#keptSlots))
     const closed = () => Promise.all([...this.#active.values()].map((active) => active.closed))
     await this.#within(this.#options.drainTimeoutMs, closed())
     for (const { control } of this.#active.values())

@@ -9,7 +9,7 @@ import type { PayloadCodec } from '../../foundation/payload-codec.ts'
 import { type Database, isRetryable } from '../../foundation/storage/storage.ts'
 import { limits } from '../../limits.ts'
 import { type CompletionContext, createGovernanceRecordsForRun } from '../completion/completion.ts'
-import type { NewRun } from '../kernel/kernel.ts'
+import type { EagerSlot, NewRun } from '../kernel/kernel.ts'
 import { type Authorize, askAuthorize, type Denial, deniedEnd } from './authorization.ts'
 import { readRequest, type SubmitRequest } from './submit-request.ts'
 import { type InsertOutcome, insertBatch, type Submission } from './submit-transaction.ts'
@@ -29,6 +29,8 @@ export interface IntakeOptions {
   readonly completion: CompletionContext
   readonly runTimeoutMs: number
   readonly retryForMs: number
+  /** A slot in this process where a run of the agent can be executed at once; null when there is none. */
+  readonly keepSlot: (agent: Agent) => EagerSlot | null
   /** Called after a commit that queued runs. */
   readonly onSubmitted: () => void
 }
@@ -71,12 +73,25 @@ export class Intake {
     agent.validateInput(request.input ?? null)
     const denial = authorize ? await askAuthorize(authorize, request) : null
     const submission = this.#submissionOf(read, agent, denial)
-    const outcome = await this.#group.add(submission)
+    const outcome = await this.#insert(submission)
     if (outcome.refusal) throw outcome.refusal
-    const { runId, deduplicated, denial: denied } = outcome
+    const { runId, deduplicated, denial: denied, claim } = outcome
     if (!deduplicated && denied) await this.#endDenied(submission.run, denied)
-    else if (!deduplicated) onSubmitted()
+    else if (!deduplicated && !claim) onSubmitted()
     return { runId, deduplicated, denial: denied }
+  }
+
+  async #insert(submission: Submission): Promise<InsertOutcome> {
+    const { slot } = submission
+    try {
+      const outcome = await this.#group.add(submission)
+      if (outcome.claim) slot?.begin(outcome.claim)
+      else slot?.release()
+      return outcome
+    } catch (error) {
+      slot?.release()
+      throw error
+    }
   }
 
   #submissionOf(read: ReturnType<typeof readRequest>, agent: Agent, denial: Denial | null): Submission {
@@ -109,7 +124,8 @@ export class Intake {
       createdAt: at,
     }
     const deny = (why: Denial) => deniedRun(run, why, at)
-    return { run: denial ? deny(denial) : run, denial, deny }
+    const slot = denial || later ? null : this.#options.keepSlot(agent)
+    return { run: denial ? deny(denial) : run, denial, deny, slot }
   }
 
   /** If this process dies here, maintenance ends the run: its end is stored with it. */

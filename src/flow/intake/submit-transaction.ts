@@ -1,8 +1,17 @@
 import { AppError } from '../../foundation/app-error.ts'
 import { appendFirstEvents } from '../../foundation/events/events.ts'
 import type { IdSource } from '../../foundation/ids.ts'
-import { type Database, lastFlight, statement } from '../../foundation/storage/storage.ts'
-import { type EarlierRun, existingRuns, insertRuns, type NewRun, runsByIdempotencyKey } from '../kernel/kernel.ts'
+import { type Database, isRetryable, lastFlight, statement, type Tx } from '../../foundation/storage/storage.ts'
+import {
+  type Claim,
+  type EagerSlot,
+  type EarlierRun,
+  existingRuns,
+  insertAndStart,
+  insertRuns,
+  type NewRun,
+  runsByIdempotencyKey,
+} from '../kernel/kernel.ts'
 import { admission, type Denial } from './authorization.ts'
 
 /** A run to be inserted as it is, or as its denial leaves it. */
@@ -11,12 +20,16 @@ export interface Submission {
   /** Set when the user's own hook has refused it already: `run` is what that leaves. */
   readonly denial: Denial | null
   readonly deny: (denial: Denial) => NewRun
+  /** Where it can be executed at once, if it is admitted; null to queue it. */
+  readonly slot: EagerSlot | null
 }
 
 export interface InsertOutcome {
   readonly runId: string
   readonly deduplicated: boolean
   readonly denial: Denial | null
+  /** Set when the run was started with its submission, in the slot that was kept for it. */
+  readonly claim: Claim | null
   /** Why the request was refused and left nothing; null when the run is in. */
   readonly refusal: AppError | null
 }
@@ -38,7 +51,8 @@ const TRIES_MAX = 5
 
 /**
  * One transaction in one flight for all: the runs that their tenants admit are inserted with their contracts, and
- * `run.created` of each is in the outbox. What was left out is told apart afterwards; it is the exception.
+ * `run.created` of each is in the outbox. Those with a slot are started with it; if that fails, they are queued like the
+ * others. What was left out is told apart afterwards; it is the exception.
  */
 export async function insertBatch(
   database: Database,
@@ -46,18 +60,46 @@ export async function insertBatch(
   submissions: readonly Submission[],
   triesLeft = TRIES_MAX,
 ): Promise<InsertOutcome[]> {
-  const runs = submissions.map(({ run }) => run)
-  const [inserted] = await database.transaction(async (tx) =>
-    lastFlight(Promise.all([insertRuns(tx, runs), appendFirstEvents(tx, createdEntries(runs, newId))])),
-  )
-  if (inserted.size === submissions.length) return submissions.map(({ run, denial }) => outcomeOf(run, denial))
+  const inserted = await insertTogether(database, newId, submissions)
   const leftOut = submissions.filter(({ run }) => !inserted.has(run.runId))
-  const settled = await settleLeftOut(database, newId, leftOut, triesLeft - 1)
-  return submissions.map(({ run, denial }) => settled.get(run.runId) ?? outcomeOf(run, denial))
+  const settled = leftOut.length > 0 ? await settleLeftOut(database, newId, leftOut, triesLeft - 1) : new Map()
+  return submissions.map(({ run, denial }) => {
+    return settled.get(run.runId) ?? { ...outcomeOf(run, denial), claim: inserted.get(run.runId) ?? null }
+  })
+}
+
+/** The runs that are in, with the claim of each that was started. */
+async function insertTogether(
+  database: Database,
+  newId: IdSource,
+  submissions: readonly Submission[],
+): Promise<Map<string, Claim | null>> {
+  try {
+    return await database.transaction(async (tx) => lastFlight(insertAll(tx, newId, submissions)))
+  } catch (error) {
+    if (isRetryable(error) || submissions.every(({ slot }) => slot === null)) throw error
+    const queued = submissions.map((submission) => ({ ...submission, slot: null }))
+    return database.transaction(async (tx) => lastFlight(insertAll(tx, newId, queued)))
+  }
+}
+
+async function insertAll(
+  tx: Tx,
+  newId: IdSource,
+  submissions: readonly Submission[],
+): Promise<Map<string, Claim | null>> {
+  const byWorker = Map.groupBy(submissions, ({ slot }) => slot?.workerId)
+  const writes = [...byWorker].map(async ([workerId, group]) => {
+    const runs = group.map(({ run }) => run)
+    if (workerId !== undefined) return insertAndStart(tx, workerId, runs, runs[0]?.createdAt as Date)
+    const [inserted] = await Promise.all([insertRuns(tx, runs), appendFirstEvents(tx, createdEntries(runs, newId))])
+    return new Map([...inserted].map((runId) => [runId, null]))
+  })
+  return new Map((await Promise.all(writes)).flatMap((map) => [...map]))
 }
 
 function outcomeOf({ runId }: NewRun, denial: Denial | null): InsertOutcome {
-  return { runId, deduplicated: false, denial, refusal: null }
+  return { runId, deduplicated: false, denial, claim: null, refusal: null }
 }
 
 /** Why each was left out: an unknown tenant, one that does not admit it, or an idempotency key that is taken. */
@@ -77,8 +119,8 @@ async function settleLeftOut(
     const tenant = tenants.get(run.tenantId)
     const denial = tenant && run.pending === null ? admission(tenant, run.agent) : null
     if (!tenant) outcomes.set(run.runId, refusalOf(run, unknownTenant(run)))
-    else if (denial) denied.push({ run: deny(denial), denial, deny })
-    else others.push({ run, denial: refused, deny })
+    else if (denial) denied.push({ run: deny(denial), denial, deny, slot: null })
+    else others.push({ run, denial: refused, deny, slot: null })
   }
   const otherRuns = others.map(({ run }) => run)
   for (const run of await settleTaken(database, otherRuns)) outcomes.set(run.asked, run.outcome)
@@ -127,7 +169,7 @@ function denialOf({ deniedWith }: EarlierRun): Denial | null {
 }
 
 function refusalOf({ runId }: NewRun, refusal: AppError): InsertOutcome {
-  return { runId, deduplicated: false, denial: null, refusal }
+  return { runId, deduplicated: false, denial: null, claim: null, refusal }
 }
 
 function notStored({ runId }: NewRun): AppError {

@@ -24,6 +24,7 @@ import {
   type WorkerIdentity,
 } from './worker-store.ts'
 
+export { type EagerSlot, insertAndStart } from './eager-start.ts'
 export type * from './messages.ts'
 export { decodePush, ORDERS_CHANNEL, type OrderPush, type Orders } from './orders-store.ts'
 export { blockRun, endedUnder, finishRuns, holdRuns } from './run-store.ts'

@@ -2,7 +2,8 @@ import type { RunKey } from '../../domains/runs/runs.ts'
 import { rowSet, statement, type Tx } from '../../foundation/storage/storage.ts'
 import type { NewRun } from './messages.ts'
 
-const RUNS = rowSet<NewRun>({
+/** The columns of a run as it is submitted. */
+export const NEW_RUNS = rowSet<NewRun>({
   tenant_id: ['text', (run) => run.tenantId],
   run_id: ['uuid', (run) => run.runId],
   agent: ['text', (run) => run.agent],
@@ -25,21 +26,23 @@ const RUNS = rowSet<NewRun>({
   created_at: ['timestamptz', (run) => run.createdAt],
 })
 
+/** SQL: the tenant `t` admits the run `x`. */
+export const ADMITTED = `t.status = 'active' and (t.allowed_agents is null or x.agent = any(t.allowed_agents))`
+
 /** Only runs that their tenant admits, unless they are there to record that it doesn't; a taken idempotency key leaves one out. */
 const INSERT_RUNS = statement(
   'runs_insert',
-  `insert into concordat.runs (${RUNS.names})
-   select x.* from ${RUNS.from(1)} as x
+  `insert into concordat.runs (${NEW_RUNS.names})
+   select x.* from ${NEW_RUNS.from(1)} as x
      join concordat.tenants t on t.tenant_id = x.tenant_id
-    where x.pending is not null
-       or (t.status = 'active' and (t.allowed_agents is null or x.agent = any(t.allowed_agents)))
+    where x.pending is not null or (${ADMITTED})
    on conflict do nothing
    returning run_id`,
 )
 
 /** Inserts the runs that are admitted and new. Returns the ids that are in. */
 export async function insertRuns(tx: Tx, runs: readonly NewRun[]): Promise<Set<string>> {
-  const rows = await tx.query<{ run_id: string }>(INSERT_RUNS, RUNS.values(runs))
+  const rows = await tx.query<{ run_id: string }>(INSERT_RUNS, NEW_RUNS.values(runs))
   return new Set(rows.map((row) => row.run_id))
 }
 

@@ -5,6 +5,7 @@ export {
   appendEvents,
   appendEventsSql,
   appendFirstEvents,
+  type EventSql,
   type OutboxEntry,
   pruneOutbox,
   type RunEvent,
