@@ -46,6 +46,14 @@ describe('what an agent hands to a step', () => {
     expect(refusal(check)).toMatchObject({ code: 'INVALID_REQUEST', message: expect.stringContaining(message) })
   })
 
+  it.each([
+    ['NOT_SERIALIZABLE', { spent: 1n }],
+    ['INPUT_TOO_LARGE', { text: 'x'.repeat(65_536) }],
+  ])('is refused with attributes that can’t be kept: %s', (code, attributes) => {
+    const step = { ...recorded, attributes } as unknown as RecordedStep
+    expect(refusal(() => checkRecordedStep(step))).toMatchObject({ code })
+  })
+
   it('is let pass where it is what its type says', () => {
     const used = { tokensIn: 0, tokensOut: null, costUsd: 0.1, latencyMs: 0.5, attributes: {}, error: null }
     checkRecordedStep({ ...recorded, ...used } as RecordedStep)

@@ -1,5 +1,6 @@
 import type { LlmRequest, RecordedStep } from '../../domains/agents/agents.ts'
 import { AppError } from '../../foundation/app-error.ts'
+import { stringifyJson } from '../../foundation/json.ts'
 import { limits } from '../../limits.ts'
 
 /*
@@ -31,9 +32,17 @@ export function checkLlmRequest(name: string, request: LlmRequest): void {
   if (typeof prompt !== 'string') throw invalid(name, 'prompt', 'text', prompt)
 }
 
+const ATTRIBUTES_LIMIT = {
+  bytesMax: limits.metadataBytesMax,
+  what: 'attributes of a step',
+  tooLargeCode: 'INPUT_TOO_LARGE',
+} as const
 const KINDS: ReadonlySet<unknown> = new Set(['llm', 'tool', 'user'] satisfies RecordedStep['kind'][])
 
-/** Fails with `INVALID_REQUEST` for a kind that is none, and counts, amounts and attributes that can't be. */
+/**
+ * Fails with `INVALID_REQUEST` for a kind that is none, and counts, amounts and attributes that can't be; with
+ * `NOT_SERIALIZABLE` or `INPUT_TOO_LARGE` for attributes that can't be kept.
+ */
 export function checkRecordedStep(step: RecordedStep): void {
   if (!isRecord(step)) throw new AppError('INVALID_REQUEST', `step.record takes an object, not ${shown(step)}`)
   const { kind, name, error, tokensIn, tokensOut, costUsd, latencyMs, attributes } = step as RecordedStep
@@ -53,7 +62,9 @@ export function checkRecordedStep(step: RecordedStep): void {
   if (!isNullish(latencyMs) && !isWithin(latencyMs, Number.MAX_VALUE)) {
     throw invalid(name, 'latencyMs', 'a number from 0', latencyMs)
   }
-  if (!isNullish(attributes) && !isRecord(attributes)) throw invalid(name, 'attributes', 'an object', attributes)
+  if (isNullish(attributes)) return
+  if (!isRecord(attributes)) throw invalid(name, 'attributes', 'an object', attributes)
+  stringifyJson(attributes, ATTRIBUTES_LIMIT)
 }
 
 function isWithin(value: unknown, max: number): boolean {

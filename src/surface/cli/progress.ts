@@ -21,6 +21,17 @@ export function showProgress(terminal: Terminal, measure: () => Progress): () =>
   return terminal.live(() => progressLine(terminal, measure(), performance.now() - startedAt))
 }
 
+/** Says what is waited for, and for how long by now, while a person watches. */
+export async function whileWaiting<T>(terminal: Terminal, what: string, work: Promise<T>): Promise<T> {
+  const startedAt = performance.now()
+  const hide = terminal.live(() => terminal.styleErr('dim', `${what} ${duration(performance.now() - startedAt)}`))
+  try {
+    return await work
+  } finally {
+    hide()
+  }
+}
+
 export function progressLine(
   { columns, styleErr }: Pick<Terminal, 'columns' | 'styleErr'>,
   { share, done, text }: Progress,

@@ -2,6 +2,7 @@ import { type Config, type ConfigOverrides, loadConfig, type ProcessKind } from 
 import { createLogger, type Logger, type LogLevel } from '../../foundation/log.ts'
 import { type Concordat, createConcordat } from '../../runtime.ts'
 import { loadConfigFile } from './config-file.ts'
+import { whileWaiting } from './progress.ts'
 import type { Terminal } from './terminal.ts'
 
 /** The options that every command takes. */
@@ -49,13 +50,14 @@ export async function openSession(
 ): Promise<Concordat> {
   const { definition } = await loadConfigFile(process.cwd(), configFile)
   const config = commandConfig(session)
-  const concordat = await createConcordat({
+  const opening = createConcordat({
     ...definition,
     log: commandLog(terminal, config, session.logLevel),
     ...(session.config && { config: session.config }),
     ...(session.processKind && { processKind: session.processKind }),
   })
-  return survivingAgents(concordat)
+  const what = config.databaseUrl === undefined ? `opening the embedded database in ${config.dataDir}` : 'connecting'
+  return survivingAgents(await whileWaiting(terminal, what, opening))
 }
 
 /** Until it is closed, what an agent throws where nobody can catch it ends its run, and not this process. */

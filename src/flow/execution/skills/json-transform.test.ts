@@ -71,6 +71,11 @@ describe('a transform is refused', () => {
     expect(transform('1 + 1')).toBe(2) // and the next one works
   })
 
+  test.each(['a.', '{ "a": ', '$map(['])('before it runs, when it is no expression: %s', (expression) => {
+    const message = expect.stringMatching(/^The JSONata expression is none: /)
+    expect(() => skill.prepare({ expression })).toThrow(expect.objectContaining({ code: 'INVALID_PLAN', message }))
+  })
+
   test('without an expression, or with one that is too long', () => {
     for (const params of [{}, { expression: '' }, { expression: ' '.repeat(20_000) }, { expression: '1', extra: 1 }]) {
       expect(() => skill.prepare(params as unknown as Json)).toThrow(expect.objectContaining({ code: 'INVALID_PLAN' }))

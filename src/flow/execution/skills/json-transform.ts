@@ -19,18 +19,22 @@ const paramsSchema = z.strictObject({
 
 /**
  * The skill `json_transform`: the value of a JSONata expression on `input`, as plain JSON; null where it is nothing.
- * Fails with `INVALID_PLAN` for an expression that is wrong, does not fit its input, has a function as its value, or
- * takes longer than a second; it holds the thread for that long.
+ * Fails with `INVALID_PLAN` for an expression that is wrong, which its plan is refused for; or, when it runs, for one that
+ * does not fit its input, has a function as its value, or takes longer than a second; it holds the thread for that long.
  */
 export function jsonTransformSkill(): Skill {
-  const transform = boundedTransform()
+  const jsonata = boundedJsonata()
   return defineSkill({
     name: 'json_transform',
     params: paramsSchema,
-    sideEffects: false,
-    run: ({ expression, input }) => transform(expression, input),
+    prepare({ expression, input }) {
+      jsonata.parse(expression)
+      return { kind: 'tool', options: { sideEffects: false }, run: () => jsonata.transform(expression, input) }
+    },
   })
 }
+
+const PARSE = `try { jsonata(expression) } catch (thrown) { failure = String(thrown.message) }`
 
 // Values go in and out as text, so that neither side meets an object of the other.
 const EVALUATE = `(async () => {
@@ -48,30 +52,43 @@ const EVALUATE = `(async () => {
  * expression that backtracks would hold the process for as long as it likes. The time limit of `vm` ends that too. What
  * nothing ends is a single native call, as in a `$pad` to hundreds of millions: seconds, until memory refuses.
  */
-function boundedTransform(): (expression: string, input: Json) => Json {
+function boundedJsonata() {
   const require = createRequire(import.meta.url)
-  let scripts: { readonly library: Script; readonly evaluate: Script } | undefined
+  let scripts: { readonly library: Script; readonly parse: Script; readonly evaluate: Script } | undefined
   let context: Context | undefined
 
-  return (expression, input) => {
+  /** What the script leaves in its context, given these globals. */
+  const run = (which: 'parse' | 'evaluate', globals: { readonly expression: string; readonly input?: string }) => {
     scripts ??= {
       library: new Script(readFileSync(require.resolve('jsonata'), 'utf8'), { filename: 'jsonata' }),
+      parse: new Script(PARSE, { filename: 'json_transform' }),
       evaluate: new Script(EVALUATE, { filename: 'json_transform' }),
     }
     if (!context) {
       context = createContext({}, { microtaskMode: 'afterEvaluate', codeGeneration: { strings: false, wasm: false } })
       scripts.library.runInContext(context)
     }
-    Object.assign(context, { expression, input: JSON.stringify(input), output: undefined, failure: undefined })
+    Object.assign(context, { ...globals, output: undefined, failure: undefined })
     try {
-      scripts.evaluate.runInContext(context, { timeout: TRANSFORM_MS_MAX })
+      scripts[which].runInContext(context, { timeout: TRANSFORM_MS_MAX })
     } catch (cause) {
       context = undefined // it was cut off somewhere
       throw refused(`takes longer than ${TRANSFORM_MS_MAX} ms`, cause)
     }
-    const { output, failure } = context
-    if (typeof output !== 'string') throw refused(`fails: ${failure}`)
-    return parseJson(output, 'result of the expression')
+    return context as { readonly output?: unknown; readonly failure?: string }
+  }
+
+  return {
+    /** Fails unless it is an expression. */
+    parse(expression: string): void {
+      const { failure } = run('parse', { expression })
+      if (failure !== undefined) throw refused(`is none: ${failure}`)
+    },
+    transform(expression: string, input: Json): Json {
+      const { output, failure } = run('evaluate', { expression, input: JSON.stringify(input) })
+      if (typeof output !== 'string') throw refused(`fails: ${failure}`)
+      return parseJson(output, 'result of the expression')
+    },
   }
 }
 
