@@ -10,6 +10,7 @@ export {
   type StepApi,
   type StepContext,
   type StepOptions,
+  type WaitOptions,
 } from './domains/agents/agents.ts'
 export { AlertSeverity, AuditAlertType } from './domains/alerts/alerts.ts'
 export { type AuditExpectation, type DomainAck, reconcile } from './domains/audit/audit.ts'
@@ -66,6 +67,8 @@ export type {
   RunHandle,
   RunReport,
   RunsApi,
+  SentSignal,
+  SignalInput,
   StepReport,
   StopInput,
   StopResult,

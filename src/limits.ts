@@ -33,6 +33,15 @@ export const limits = Object.freeze({
   simulationRunsMax: 100_000,
   simulationPageMax: 500,
 
+  // Waits and signals
+  waitTimeoutMsDefault: 86_400_000, // a wait without an end is a run that nobody finds again
+  waitTimeoutMsMax: 31_536_000_000, // a year, as the skill `wait` has it
+  signalBytesMax: 1_048_576,
+  signalSchemaCharsMax: 65_536,
+  signalSchemasMax: 1_000, // compiled ones that a process remembers
+  signalsKeptMax: 1_000, // of a run, for steps that don't wait yet
+  signalsPerRunMax: 10_000, // as many as it has steps
+
   // Plans and runs
   planStepsMax: 512,
   stepsPerRunMax: 10_000,

@@ -9,7 +9,7 @@ import {
   type ProcessKind,
   type SecretSource,
 } from './config.ts'
-import { type Agent, AgentDirectory, registerAgents, type Skill } from './domains/agents/agents.ts'
+import { type Agent, AgentDirectory, registerAgents, SignalSchemas, type Skill } from './domains/agents/agents.ts'
 import { Expressions, PolicyBook } from './domains/policies/policies.ts'
 import { listTenants, putTenant, setTenantStatus, type Tenant, type TenantInput } from './domains/tenants/tenants.ts'
 import {
@@ -165,6 +165,7 @@ function compose({ options, config, log, directory, prices, database }: Foundati
   })
   const codec = options.codec ?? identityCodec
   const expressions = new Expressions()
+  const schemas = new SignalSchemas()
   const ground = { database, clock, newId, random: Math.random, log, metrics, retryForMs: config.leaseMs }
 
   const results = new RunResults(database, log)
@@ -212,6 +213,7 @@ function compose({ options, config, log, directory, prices, database }: Foundati
     codec,
     secrets: options.secrets ?? environmentSecrets(options.env),
     prices,
+    schemas,
     process: `${hostname()}:${process.pid}`,
     concurrency: config.workerConcurrency,
     onHeartbeat: (nowMs, roundTripMs) => clock.correct(nowMs, roundTripMs),
@@ -253,7 +255,16 @@ function compose({ options, config, log, directory, prices, database }: Foundati
       await database.close()
     },
     config,
-    runs: createRunsApi({ database, intake, kernel, completion, results, codec, clock }),
+    runs: createRunsApi({
+      ...ground,
+      intake,
+      kernel,
+      completion,
+      results,
+      codec,
+      schemas,
+      onWoken: () => worker.nudge(),
+    }),
     audit: createAuditApi({ database, clock, newId, metrics }),
     policies: createPoliciesApi({ database, expressions }),
     tenants: {

@@ -110,6 +110,12 @@ export const errorCodes = Object.freeze({
     hint: 'Look at how it ended with `concordat runs get`.',
   },
 
+  TOO_MANY_SIGNALS: {
+    kind: 'retryable',
+    meaning: 'More signals came for a run than are kept for steps that do not wait for them yet.',
+    hint: 'See with `concordat runs get` what the run waits for; send what it does not wait for later.',
+  },
+
   // How it is set up
   INVALID_CONFIGURATION: {
     kind: 'terminal',
@@ -165,6 +171,11 @@ export const errorCodes = Object.freeze({
     kind: 'retryable',
     meaning: 'A step took longer than its timeout.',
     hint: 'Make the step smaller, or raise its timeout or STEP_TIMEOUT_SECONDS.',
+  },
+  WAIT_TIMED_OUT: {
+    kind: 'terminal',
+    meaning: 'A step waited for a signal, and none that fits came in time.',
+    hint: 'Send the signal earlier, or give the wait a longer timeout; the agent can catch the error and go on without.',
   },
   AGENT_FAILED: {
     kind: 'terminal',

@@ -43,6 +43,16 @@ export function crashAgents(witness: pg.Pool): Agent[] {
           return 'done'
         }),
     }),
+    /** Waits for so many signals `go`, one after the other, and returns what came. */
+    defineAgent<number>({
+      name: 'signalled',
+      version: '1',
+      async run({ input, step }) {
+        const got: unknown[] = []
+        while (got.length < input) got.push(await step.waitFor('go', { timeout: 120_000 }))
+        return got
+      },
+    }),
     /** Waits until the witness table has a row that says `go on`, then writes another step. */
     defineAgent({
       name: 'waits for a word',

@@ -1,11 +1,11 @@
 import { hash } from 'node:crypto'
-import { z } from 'zod'
+import type { z } from 'zod'
 import { AppError } from '../../foundation/app-error.ts'
 import type { Json, JsonObject } from '../../foundation/json.ts'
 import { canonicalJson } from '../../foundation/payload-codec.ts'
 import { checkName } from './names.ts'
 import { type Plan, type PlanDefinition, parsePlan } from './plan.ts'
-import { parseWith } from './schema-check.ts'
+import { jsonSchemaOf, parseWith } from './schema-check.ts'
 import type { Secrets, SkillContext } from './skill.ts'
 import type { StepApi } from './step-api.ts'
 
@@ -118,7 +118,7 @@ function agentBase(kind: Agent['kind'], definition: AgentDefinition<unknown>, pl
   const name = checkName('agent name', definition.name)
   const version = checkName('agent version', definition.version)
   const { input: schema } = definition
-  const inputSchema = schema ? jsonSchema(schema) : null
+  const inputSchema = schema ? jsonSchemaOf(schema) : null
   return {
     name,
     version,
@@ -135,10 +135,6 @@ function agentBase(kind: Agent['kind'], definition: AgentDefinition<unknown>, pl
 
 function parseInput<Input>(schema: z.ZodType<Input>, input: unknown, agent: string): Input {
   return parseWith(schema, input, { code: 'INVALID_INPUT', what: `input of agent ${agent}` })
-}
-
-function jsonSchema(schema: z.ZodType): JsonObject {
-  return JSON.parse(JSON.stringify(z.toJSONSchema(schema, { io: 'input', unrepresentable: 'any' })))
 }
 
 function positiveInteger(what: string, value: number | undefined): number | null {

@@ -7,6 +7,7 @@ export type { Plan, PlanDefinition, PlanStep } from './plan.ts'
 export { validatePlan } from './plan.ts'
 export type { ReferenceScope } from './references.ts'
 export { resolveReferences } from './references.ts'
+export { SignalSchemas } from './signal-schema.ts'
 export type { Secrets, Skill, SkillContext, SkillStep, ToolCall } from './skill.ts'
 export { defineSkill } from './skill.ts'
 export type {
@@ -18,4 +19,5 @@ export type {
   StepContext,
   StepOptions,
   ToolOptions,
+  WaitOptions,
 } from './step-api.ts'

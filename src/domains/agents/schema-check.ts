@@ -1,5 +1,6 @@
-import type { z } from 'zod'
+import { z } from 'zod'
 import { AppError, type ErrorCode } from '../../foundation/app-error.ts'
+import type { JsonObject } from '../../foundation/json.ts'
 
 const ISSUES_MAX = 10 // a wrong shape can make an issue an element; nobody reads more
 
@@ -25,6 +26,11 @@ export function parseWith<T>(
   throw new AppError(code, `The ${what} does not fit: ${list}${more > 0 ? `; and ${more} more` : ''}`, {
     details: { issues },
   })
+}
+
+/** What may be given, as JSON Schema; what that has no word for accepts anything. */
+export function jsonSchemaOf(schema: z.ZodType): JsonObject {
+  return JSON.parse(JSON.stringify(z.toJSONSchema(schema, { io: 'input', unrepresentable: 'any' })))
 }
 
 function pathText(path: readonly PropertyKey[]): string {

@@ -2,7 +2,7 @@ import type { z } from 'zod'
 import type { Json } from '../../foundation/json.ts'
 import { checkName } from './names.ts'
 import { parseWith } from './schema-check.ts'
-import type { LlmRequest, RecordedStep, StepContext, StepOptions } from './step-api.ts'
+import type { LlmRequest, RecordedStep, StepContext, StepOptions, WaitOptions } from './step-api.ts'
 
 /** Where agents and skills get secrets. What it returns is never recorded by Concordat: keep it out of results too. */
 export interface Secrets {
@@ -25,6 +25,7 @@ export type SkillStep =
   | ToolCall
   | { readonly kind: 'llm'; request(secrets: Secrets): LlmRequest }
   | { readonly kind: 'wait'; readonly ms: number }
+  | { readonly kind: 'signal'; readonly options: WaitOptions<Json> }
   | { readonly kind: 'record'; readonly step: Omit<RecordedStep, 'name'> & { readonly name?: string } }
 
 /** A named, reusable step of plans. */

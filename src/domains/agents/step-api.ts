@@ -1,5 +1,6 @@
 import type { LanguageModelV4 } from '@ai-sdk/provider'
-import type { Json } from '../../foundation/json.ts'
+import type { z } from 'zod'
+import type { Json, JsonObject } from '../../foundation/json.ts'
 
 /** What a step's own code gets. Pass `signal` on, so that a stop, the deadline or a lost lease ends the work at once. */
 export interface StepContext {
@@ -62,6 +63,13 @@ export interface RecordedStep {
   readonly attributes?: { readonly [key: string]: Json }
 }
 
+export interface WaitOptions<T> {
+  /** What the payload must fit: of zod, or JSON Schema. Anything where it is left out. */
+  readonly schema?: z.ZodType<T> | JsonObject
+  /** Milliseconds; default a day, at most a year. */
+  readonly timeout?: number
+}
+
 /**
  * The durable steps of a run. Each result is committed before its promise resolves; on resume a recorded step returns
  * its recorded result (or throws its recorded error) without running again.
@@ -75,6 +83,11 @@ export interface StepApi {
   llm(name: string, request: LlmRequest, options?: StepOptions): Promise<LlmResult>
   /** Waits without holding a worker slot. */
   sleep(name: string, ms: number): Promise<void>
+  /**
+   * Waits for a signal of that name, without holding a worker slot, and returns its payload as the schema makes it. Two
+   * waits for one name get two signals. Fails with `WAIT_TIMED_OUT` when none that fits comes in time.
+   */
+  waitFor<T = Json>(name: string, options?: WaitOptions<T>): Promise<T>
   /** Records a step that happened elsewhere; its error is recorded, not thrown. Nothing is executed. */
   record(step: RecordedStep): Promise<Json>
 }

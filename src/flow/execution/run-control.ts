@@ -5,7 +5,13 @@ import type { Claim } from '../kernel/kernel.ts'
 export type Interruption =
   | { readonly kind: 'end'; readonly end: RunEnd }
   | { readonly kind: 'stop'; readonly deliveredAt: Date }
-  | { readonly kind: 'suspend'; readonly waiting: Waiting; readonly dueAt: Date | null }
+  | {
+      readonly kind: 'suspend'
+      readonly waiting: Waiting
+      readonly dueAt: Date | null
+      /** How many signals the run had got when the first of its waits was looked at; null: it waits for none. */
+      readonly signalsSeen: number | null
+    }
   /** The lease is lost: nothing may be written any more. */
   | { readonly kind: 'lost' }
 

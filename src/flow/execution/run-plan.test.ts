@@ -40,6 +40,10 @@ function stepsOf(plan: { steps: readonly { name: string; skill: string }[] }) {
     async sleep(name, ms) {
       taken.push(['sleep', name, ms])
     },
+    async waitFor<T>(name: string, options?: object): Promise<T> {
+      taken.push(['waitFor', name, options])
+      return { paid: true } as T
+    },
     async record(recorded) {
       taken.push(['record', recorded])
       return recorded.output
@@ -64,6 +68,7 @@ test('a plan takes its steps in order, each of its kind and under its name, and 
       steps: [
         { skill: 'llm_invoke', name: 'plan', params: { model: 'tiny', prompt: 'about {{ input.topic }}' } },
         { skill: 'wait', params: { ms: 5 } },
+        { skill: 'wait_for', name: 'payment', params: { schema: { type: 'object' }, timeoutMs: 9 } },
         { skill: 'record', params: { kind: 'user', output: { said: '{{ input.topic }}' }, tokensIn: 3 } },
         { skill: 'upper', params: { text: '{{ steps.plan.output.url }}' } },
       ],
@@ -74,6 +79,7 @@ test('a plan takes its steps in order, each of its kind and under its name, and 
   expect(taken).toEqual([
     ['llm', 'plan', 'tiny', 'about bees'].with(2, 'scripted'),
     ['sleep', 'wait', 5],
+    ['waitFor', 'payment', { schema: { type: 'object' }, timeout: 9 }],
     ['record', expect.objectContaining({ name: 'record', kind: 'user', output: { said: 'bees' }, tokensIn: 3 })],
     ['tool', 'upper', { text: 'http://x.example/' }, { sideEffects: false }],
   ])

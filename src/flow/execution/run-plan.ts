@@ -70,6 +70,8 @@ async function takeStep(name: string, params: Json, made: SkillStep, { step, sec
     case 'wait':
       await step.sleep(name, made.ms)
       return null
+    case 'signal':
+      return step.waitFor(name, made.options)
     case 'record':
       return step.record({ name, ...made.step })
   }

@@ -1,4 +1,4 @@
-import type { Agent, AgentContext, AgentDirectory, Secrets } from '../../domains/agents/agents.ts'
+import type { Agent, AgentContext, AgentDirectory, Secrets, SignalSchemas } from '../../domains/agents/agents.ts'
 import { checkpointsOfRun, type RunEnd } from '../../domains/runs/runs.ts'
 import { AppError } from '../../foundation/app-error.ts'
 import { backoffMs, sleep } from '../../foundation/backoff.ts'
@@ -33,6 +33,7 @@ export interface RunnerOptions {
   readonly directory: AgentDirectory
   readonly secrets: Secrets
   readonly prices: Prices
+  readonly schemas: SignalSchemas
   readonly codec: PayloadCodec
   readonly clock: Clock
   readonly random: () => number
@@ -107,8 +108,8 @@ async function callAgent(
   agent: Agent,
 ): Promise<unknown> {
   const { claim } = control
-  const { codec, directory, secrets, prices } = options
-  const step = createStepApi({ agent, directory, executor, prices })
+  const { codec, directory, secrets, prices, schemas } = options
+  const step = createStepApi({ agent, directory, executor, prices, schemas })
   const input = codec.decode(claim.input)
   if (agent.kind === 'plan') return runPlan(agent.plan, { input, step, skills: directory.skills, secrets })
   const metadata: Json = claim.metadata === null ? null : codec.decode(claim.metadata)
@@ -189,8 +190,9 @@ async function closeOnce(
     case 'stop':
       return stopped(interruption.deliveredAt)
     case 'suspend': {
-      const { waiting, dueAt } = interruption
-      if (await options.kernel.release({ lease: claim, waiting, dueAt })) return { kind: 'released', dueAt }
+      const { waiting, dueAt, signalsSeen } = interruption
+      if (await options.kernel.release({ lease: claim, waiting, dueAt, signalsSeen }))
+        return { kind: 'released', dueAt }
       return stopped(options.clock.now()) // a stop came first, or the lease is lost: the completion tells
     }
     case 'end': {

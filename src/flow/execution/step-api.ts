@@ -4,11 +4,13 @@ import type {
   LlmRequest,
   LlmResult,
   RecordedStep,
+  SignalSchemas,
   SkillContext,
   StepApi,
   StepContext,
   StepOptions,
   ToolOptions,
+  WaitOptions,
 } from '../../domains/agents/agents.ts'
 import { AppError } from '../../foundation/app-error.ts'
 import type { Json } from '../../foundation/json.ts'
@@ -16,17 +18,18 @@ import { costOf, type Prices } from './prices.ts'
 import { callModel } from './skills/skills.ts'
 import { checkLlmRequest, checkOptions, checkRecordedStep, checkWork } from './step-arguments.ts'
 import type { StepExecutor } from './step-executor.ts'
-import { DURATION_MS_MAX, isDuration, recordedResult, retryOf, specOptions } from './step-spec.ts'
+import { DURATION_MS_MAX, isDuration, recordedResult, retryOf, specOptions, waitTimeoutMs } from './step-spec.ts'
 
 export interface StepApiOptions {
   readonly agent: Agent
   readonly directory: AgentDirectory
   readonly executor: StepExecutor
   readonly prices: Prices
+  readonly schemas: SignalSchemas
 }
 
 /** The steps that an agent's code sees: each is one spec for the executor. */
-export function createStepApi({ agent, directory, executor, prices }: StepApiOptions): StepApi {
+export function createStepApi({ agent, directory, executor, prices, schemas }: StepApiOptions): StepApi {
   return {
     async do<T>(name: string, work: (context: StepContext) => T | Promise<T>, options?: StepOptions): Promise<T> {
       checkWork(name, work)
@@ -80,6 +83,22 @@ export function createStepApi({ agent, directory, executor, prices }: StepApiOpt
         sleepMs: ms,
         execute,
       })
+    },
+
+    async waitFor<T>(name: string, options: WaitOptions<T> = {}): Promise<T> {
+      checkOptions(name, options)
+      const timeoutMs = waitTimeoutMs(name, options.timeout)
+      const schema = schemas.read(name, options.schema)
+      const payload = await executor.run({
+        kind: 'signal',
+        name,
+        input: { timeoutMs },
+        sideEffects: false,
+        retry: retryOf(),
+        signal: { timeoutMs, schema: schema.json, check: schema.parse },
+        execute: () => ({ output: null }),
+      })
+      return schema.parse(payload)
     },
 
     async record(step: RecordedStep): Promise<Json> {

@@ -6,17 +6,20 @@ import type { Clock } from '../../foundation/clock.ts'
 import type { Json } from '../../foundation/json.ts'
 import type { EncodedPayload, PayloadCodec } from '../../foundation/payload-codec.ts'
 import { limits } from '../../limits.ts'
-import type { StepRow, StepStatus } from '../kernel/kernel.ts'
+import type { RunOrchestrationKernel, StepRow, StepStatus } from '../kernel/kernel.ts'
 import type { ObservabilityGuard } from './observability-guard.ts'
 import type { Interruption, RunControl } from './run-control.ts'
 import { failedEnd } from './run-end.ts'
+import { type SignalSpec, SignalWaits } from './signal-waits.ts'
 import { runAttempt } from './step-attempt.ts'
 import { StepKeys } from './step-keys.ts'
 import { type StepResult, type StepSpec, usageColumns } from './step-spec.ts'
 import { StepTally } from './step-tally.ts'
+import { type Suspension, sooner } from './suspension.ts'
 
 export interface StepExecutorOptions {
   readonly control: RunControl
+  readonly kernel: RunOrchestrationKernel
   readonly recorded: readonly StepRecord[]
   readonly guard: ObservabilityGuard
   readonly clock: Clock
@@ -52,13 +55,15 @@ export class StepExecutor {
   readonly #tally: StepTally
   /** Steps whose code is running, whose results are not recorded yet. */
   #inFlight = 0
-  #suspension: { waiting: 'RETRY' | 'TIMER'; dueAt: Date } | undefined
+  readonly #waits: SignalWaits
+  #suspension: Suspension | undefined
   #onIdle: (() => void) | undefined
 
   constructor(options: StepExecutorOptions) {
     this.#options = options
     this.#keys = new StepKeys(options.recorded)
     this.#tally = new StepTally(options.control.claim.fresh)
+    this.#waits = new SignalWaits(options.kernel, options.codec)
   }
 
   /** True when no step is under way whose result is not recorded. */
@@ -145,6 +150,7 @@ export class StepExecutor {
   /** A sleep that is over, or a retry that is due. */
   #wake(step: PlannedStep, recorded: StepRecord): Promise<Json> {
     const { clock } = this.#options
+    if (step.spec.signal) return this.#await(step, step.spec.signal, recorded)
     if (recorded.dueAt && recorded.dueAt > clock.now()) return this.#suspend(step, recorded.dueAt)
     if (step.spec.sleepMs === undefined) return this.#attempt(step, recorded.attempt + 1)
     return this.#succeed(step, recorded.attempt, { output: null })
@@ -160,6 +166,7 @@ export class StepExecutor {
   async #attempt(step: PlannedStep, attempt: number): Promise<Json> {
     const { control, clock, stepTimeoutMs, secrets } = this.#options
     const { spec } = step
+    if (spec.signal) return this.#await(step, spec.signal)
     if (spec.sleepMs !== undefined) {
       const dueAt = new Date(clock.now().getTime() + spec.sleepMs)
       await this.#record(step, { status: 'waiting', attempt, dueAt })
@@ -184,6 +191,28 @@ export class StepExecutor {
     const dueAt = new Date(clock.now().getTime() + pauseMs)
     await this.#record(step, { status: 'waiting', attempt, dueAt, error })
     return this.#suspend(step, dueAt)
+  }
+
+  /** Its signal is there, its time is over, or it gives the slot back. */
+  async #await(step: PlannedStep, signal: SignalSpec, recorded?: StepRecord): Promise<Json> {
+    const { control, clock } = this.#options
+    const dueAt = recorded?.dueAt ?? new Date(clock.now().getTime() + signal.timeoutMs)
+    const { key: stepKey, spec } = step
+    const answer = await this.#waits.inTurn(async () => {
+      if (!recorded) await this.#record(step, { status: 'waiting', attempt: 1, dueAt })
+      return this.#waits.look({ lease: control.claim, stepKey, name: spec.name, dueAt, signal })
+    })
+    switch (answer.kind) {
+      case 'none':
+        return this.#suspend(step, dueAt, answer.seen)
+      case 'timed_out':
+        return this.#fail(step, 1, serializeError(answer.error))
+      case 'signal': {
+        const { signalId, by, receivedAt } = answer.signal
+        const attributes = { signalId, by, receivedAt: receivedAt.toISOString() }
+        return this.#succeed(step, 1, { output: answer.payload, attributes })
+      }
+    }
   }
 
   async #succeed(step: PlannedStep, attempt: number, result: StepResult): Promise<Json> {
@@ -215,9 +244,9 @@ export class StepExecutor {
   }
 
   /** Gives the slot back once the steps beside it are recorded too. */
-  #suspend(step: PlannedStep, dueAt: Date): Promise<never> {
-    const waiting = step.spec.sleepMs === undefined ? 'RETRY' : 'TIMER'
-    if (!this.#suspension || dueAt < this.#suspension.dueAt) this.#suspension = { waiting, dueAt }
+  #suspend({ spec }: PlannedStep, dueAt: Date, signalsSeen: number | null = null): Promise<never> {
+    const waiting = spec.signal ? 'SIGNAL' : spec.sleepMs === undefined ? 'RETRY' : 'TIMER'
+    this.#suspension = sooner(this.#suspension, { waiting, dueAt, signalsSeen })
     return this.#never()
   }
 

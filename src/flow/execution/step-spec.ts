@@ -2,6 +2,7 @@ import type { RecordedStep, RetryOptions, SkillContext, StepOptions } from '../.
 import { AppError, type SerializedError } from '../../foundation/app-error.ts'
 import { nanoFromUsd } from '../../foundation/money.ts'
 import { limits } from '../../limits.ts'
+import type { SignalSpec } from './signal-waits.ts'
 
 /** What a step's code gives back, and what it used. Absent usage is not recorded; it is not zero. */
 export interface StepResult {
@@ -15,9 +16,9 @@ export interface StepResult {
   readonly error?: SerializedError
 }
 
-/** One kind of step, ready to be executed: `step.do`, `step.tool`, `step.llm`, `step.sleep` and `step.record` are these. */
+/** One kind of step, ready to be executed: `step.do`, `step.tool`, `step.llm`, `step.sleep`, `step.waitFor` and `step.record` are these. */
 export interface StepSpec {
-  readonly kind: 'do' | 'tool' | 'llm' | 'user' | 'sleep'
+  readonly kind: 'do' | 'tool' | 'llm' | 'user' | 'sleep' | 'signal'
   readonly name: string
   readonly input: unknown
   /** True: its start is recorded first, so that a crash in between is known as such. */
@@ -26,6 +27,8 @@ export interface StepSpec {
   readonly timeoutMs?: number
   /** Only for a sleep. */
   readonly sleepMs?: number
+  /** Only for a wait. */
+  readonly signal?: SignalSpec
   /** A recorded error is returned as it was recorded, not thrown. */
   readonly keepsError?: boolean
   readonly execute: (context: SkillContext) => Promise<StepResult> | StepResult
@@ -66,6 +69,16 @@ export function specOptions({ sideEffects, retry, timeoutMs }: StepOptions = {},
     throw new AppError('INVALID_REQUEST', `a step's timeoutMs is 1 to ${limits.timerMsMax}, not ${timeoutMs}`)
   }
   return { sideEffects: sideEffects ?? sideEffectsByDefault, retry: retryOf(retry), ...(timeoutMs && { timeoutMs }) }
+}
+
+/** Fails with `INVALID_REQUEST` unless a wait may last that long. */
+export function waitTimeoutMs(name: string, timeout: number = limits.waitTimeoutMsDefault): number {
+  if (typeof timeout === 'number' && timeout > 0 && timeout <= limits.waitTimeoutMsMax) return timeout
+  const shown = JSON.stringify(name)
+  throw new AppError(
+    'INVALID_REQUEST',
+    `the timeout of ${shown} is 1 to ${limits.waitTimeoutMsMax} ms, not ${JSON.stringify(timeout)}`,
+  )
 }
 
 /** A step's usage as its row's columns. Latency is what the step says; what was measured is in its times. */

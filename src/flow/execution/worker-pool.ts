@@ -306,7 +306,7 @@ class Pool implements WorkerPool {
     const closed = () => Promise.all([...this.#active.values()].map((active) => active.closed))
     await this.#within(this.#options.drainTimeoutMs, closed())
     for (const { control } of this.#active.values())
-      control.interrupt({ kind: 'suspend', waiting: 'LEASE', dueAt: null })
+      control.interrupt({ kind: 'suspend', waiting: 'LEASE', dueAt: null, signalsSeen: null })
     await this.#within(RELEASE_MS, closed())
     for (const { control } of this.#active.values()) control.interrupt({ kind: 'lost' })
     await closed()

@@ -8,9 +8,18 @@ import { type Database, isRetryable } from '../../foundation/storage/storage.ts'
 import { limits } from '../../limits.ts'
 import { claimsUnknownTo } from './claim-store.ts'
 import { claimTransaction } from './claim-transaction.ts'
-import type { Claim, ClaimRequest, RecordStep, Release } from './messages.ts'
+import type { Claim, ClaimRequest, Lease, RecordStep, Release } from './messages.ts'
 import { encodePush, ORDERS_CHANNEL, type OrderPush, type Orders, readOrders, stopsDelivered } from './orders-store.ts'
 import { releaseRun } from './run-store.ts'
+import {
+  type AwaitedSignal,
+  type AwaitSignal,
+  awaitSignal,
+  receiveSignal,
+  refuseAwaited,
+  type SignalAnswer,
+  type SignalOrder,
+} from './signal-transactions.ts'
 import { recordSteps } from './step-store.ts'
 import { type DueEnd, requestStop, type Swept, seizePending, sweepDue } from './takeover-store.ts'
 import {
@@ -24,10 +33,12 @@ import {
   type WorkerIdentity,
 } from './worker-store.ts'
 
+export type { DeliveredSignal } from '../../domains/signals/signals.ts'
 export { type EagerSlot, insertAndStart } from './eager-start.ts'
 export type * from './messages.ts'
 export { decodePush, ORDERS_CHANNEL, type OrderPush, type Orders } from './orders-store.ts'
 export { blockRun, endedUnder, finishRuns, holdRuns } from './run-store.ts'
+export type { AwaitedSignal, AwaitSignal, SignalAnswer, SignalOrder } from './signal-transactions.ts'
 export { type EarlierRun, existingRuns, insertRuns, runsByIdempotencyKey } from './submit-store.ts'
 export type { DueEnd } from './takeover-store.ts'
 export { HEARTBEAT, type HeartbeatReply, removeDeadWorkers, type WorkerIdentity } from './worker-store.ts'
@@ -113,6 +124,21 @@ export class RunOrchestrationKernel {
   /** Gives the run's slot back until it is due. False when the lease is lost or a stop came first. */
   release(release: Release): Promise<boolean> {
     return releaseRun(this.#options.database, release)
+  }
+
+  /** Sends a signal to a run: to the step that waits for it, or to be kept for one that will. */
+  signal(order: SignalOrder): Promise<SignalAnswer> {
+    return this.#options.database.transaction((tx) => receiveSignal(tx, order))
+  }
+
+  /** Says that a step waits for a signal, and looks for it. Fails with `LEASE_LOST`. */
+  awaitSignal(wait: AwaitSignal): Promise<AwaitedSignal> {
+    return this.#options.database.transaction((tx) => awaitSignal(tx, wait))
+  }
+
+  /** Takes back from its step a signal that does not fit. Fails with `LEASE_LOST`. */
+  refuseSignal(lease: Lease, number: number, why: string): Promise<void> {
+    return this.#options.database.transaction((tx) => refuseAwaited(tx, lease, number, why))
   }
 
   /** Asks for a stop: pushed to the worker that executes the run, or, when nobody does, taken to be ended at once. */

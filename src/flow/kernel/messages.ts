@@ -124,6 +124,8 @@ export interface Release {
   readonly waiting: Waiting
   /** Null: ready at once. */
   readonly dueAt: Date | null
+  /** Ready at once if the run has got more signals than these; null where it waits for none. */
+  readonly signalsSeen: number | null
 }
 
 /** How a stop went: `requested → delivered → confirmed`, or `unconfirmed` when a step ignored it. */

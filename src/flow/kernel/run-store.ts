@@ -188,16 +188,17 @@ const LET_GO = `worker_id = null, active_since = null,
 const RELEASE = statement(
   'runs_release',
   `update concordat.runs
-      set ${LET_GO}, waiting = $5, due_at = $6,
-          ready_at = case when $6::timestamptz is null then clock_timestamp() end
+      set ${LET_GO}, waiting = $5, due_at = case when signal_count > $7::int then null else $6::timestamptz end,
+          ready_at = case when $6::timestamptz is null or signal_count > $7::int then clock_timestamp() end
     where tenant_id = $1 and run_id = $2 and worker_id = $3 and lease_token = $4 and stop is null
    returning run_id`,
 )
 
 /** Gives the slot back and waits. False when the lease is lost or a stop came first. */
-export async function releaseRun(tx: Tx, { lease, waiting, dueAt }: Release): Promise<boolean> {
+export async function releaseRun(tx: Tx, { lease, waiting, dueAt, signalsSeen }: Release): Promise<boolean> {
   const { tenantId, runId, workerId, leaseToken } = lease
-  const rows = await tx.query(RELEASE, [tenantId, runId, workerId, leaseToken, waiting, dueAt?.toISOString() ?? null])
+  const due = dueAt?.toISOString() ?? null
+  const rows = await tx.query(RELEASE, [tenantId, runId, workerId, leaseToken, waiting, due, signalsSeen])
   return rows.length > 0
 }
 

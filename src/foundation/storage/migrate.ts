@@ -4,12 +4,14 @@ import { AppError } from '../app-error.ts'
 import type { Database } from './database.ts'
 import { databaseError } from './errors.ts'
 import * as governedRun from './migrations/0001-governed-run.ts'
+import * as waitsAndApprovals from './migrations/0003-waits-and-approvals.ts'
 
 const SCHEMA = 'concordat'
 
 /** Every migration in order. A name, once released, is never changed. */
 const MIGRATIONS: Record<string, Migration> = {
   '0001-governed-run': governedRun,
+  '0003-waits-and-approvals': waitsAndApprovals,
 }
 
 export interface SchemaState {

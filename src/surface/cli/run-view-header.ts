@@ -17,6 +17,7 @@ export function headerLines(canvas: Canvas, { report, now, unclaimedBecause }: R
     ['created', `${timestamp(createdAt)}, ${age(now.getTime() - createdAt.getTime())} ago`],
     ['ended', endedAt && `${timestamp(endedAt)}, after ${duration(endedAt.getTime() - createdAt.getTime())}`],
     ['waits for', waitingFor(report, now, unclaimedBecause)],
+    ['goes on by', goesOnBy(report)],
     ['blocked', blockedBy(report, now)],
     ['stop', stopOf(report)],
     ['workers', report.workerLosses > 0 ? `${report.workerLosses} lost while they executed it` : null],
@@ -50,6 +51,8 @@ function waitingFor(report: RunReport, now: Date, unclaimedBecause: string | nul
       return `the next try of a step, ${due ?? 'as soon as a worker is free'}; since ${since}`
     case 'TIMER':
       return `the end of a sleep, ${due ?? 'which is over'}; since ${since}`
+    case 'SIGNAL':
+      return `${waitedFor(report, now)}; since ${since}`
     case 'LEASE':
       return `another worker, after its own was lost or ended${because(unclaimedBecause)}`
     case null:
@@ -62,6 +65,25 @@ function waitingFor(report: RunReport, now: Date, unclaimedBecause: string | nul
 
 function because(why: string | null): string {
   return why === null ? '' : `: ${why}`
+}
+
+/** The signal that it waits for; of several, the one whose time ends first. */
+function waitedFor({ waits }: RunReport, now: Date): string {
+  const [first] = waits
+  if (!first) return 'a signal'
+  const more = waits.length > 1 ? ` (and ${waits.length - 1} more)` : ''
+  return `signal ${JSON.stringify(printable(first.name))}${more} until ${timestamp(first.dueAt)}, ${fromNow(first.dueAt, now)}`
+}
+
+/** The command that lets a run go on which waits for somebody. */
+function goesOnBy({ runId, waits, waiting }: RunReport): string | null {
+  const [first] = waits
+  return waiting === 'SIGNAL' && first ? `concordat runs signal ${runId} ${shellWord(first.name)} --data JSON` : null
+}
+
+/** As one word for the shell. */
+function shellWord(text: string): string {
+  return /^[\w.:/@-]+$/.test(text) ? text : `'${printable(text).replaceAll("'", "'\\''")}'`
 }
 
 /** A run waits since its last step that waits was written. */

@@ -2,16 +2,18 @@ import { defineNoun } from './command.ts'
 import { runsFinalize } from './runs-finalize.ts'
 import { runsGet } from './runs-get.ts'
 import { runsList } from './runs-list.ts'
+import { runsSignal } from './runs-signal.ts'
 import { runsSteps } from './runs-steps.ts'
 import { runsStop } from './runs-stop.ts'
 import { runsSubmit } from './runs-submit.ts'
 import { runsTail } from './runs-tail.ts'
 
-export const runsCommands = defineNoun('runs', 'submit runs, look at them, stop them', [
+export const runsCommands = defineNoun('runs', 'submit runs, look at them, signal and stop them', [
   runsSubmit,
   runsList,
   runsGet,
   runsSteps,
+  runsSignal,
   runsStop,
   runsFinalize,
   runsTail,

@@ -10,6 +10,7 @@ import {
 import { type Incident, IncidentFacade } from '../../domains/incidents/incidents.ts'
 import { evaluationOfRun, type PolicyEvaluation } from '../../domains/policies/policies.ts'
 import { isTerminal, type RunRow, type StepWithTrace, stepsOfRun } from '../../domains/runs/runs.ts'
+import { type SignalWait, type StoredSignal, signalsOfRun, waitsOfRun } from '../../domains/signals/signals.ts'
 import { type Trace, TraceFacade } from '../../domains/traces/traces.ts'
 import type { Clock } from '../../foundation/clock.ts'
 import { eventsOfRun, type StoredEvent } from '../../foundation/events/events.ts'
@@ -30,6 +31,11 @@ export interface StepReport
   readonly tokensOut: number | null
 }
 
+/** A step that waits, and what a signal for it must fit: JSON Schema, or null. */
+export interface WaitReport extends Pick<SignalWait, 'stepKey' | 'name' | 'dueAt'> {
+  readonly schema: Json
+}
+
 /** Everything that is known of one run: the run itself and its whole footprint. */
 export interface RunReport extends Omit<RunRow, 'input' | 'output' | 'error' | 'metadata' | 'expectations'> {
   readonly input: Json
@@ -44,6 +50,9 @@ export interface RunReport extends Omit<RunRow, 'input' | 'output' | 'error' | '
   readonly acks: readonly StoredAck[]
   readonly reconciliation: StoredReconciliation | null
   readonly alerts: readonly StoredAlert[]
+  /** Steps that wait for a signal and have none. */
+  readonly waits: readonly WaitReport[]
+  readonly signals: readonly StoredSignal[]
   readonly events: readonly StoredEvent[]
 }
 
@@ -57,7 +66,7 @@ export interface ReportContext {
 export async function reportOf({ database, codec, clock }: ReportContext, run: RunRow): Promise<RunReport> {
   const decode = (text: string | null): Json => (text === null ? null : codec.decode(text))
   const { tenantId, runId } = run
-  const [steps, incident, evaluation, trace, acks, reconciliation, alerts, events] = await Promise.all([
+  const [steps, incident, evaluation, trace, acks, reconciliation, alerts, waits, signals, events] = await Promise.all([
     stepsOfRun(database, run),
     IncidentFacade.ofRun(database, run),
     evaluationOfRun(database, run),
@@ -65,6 +74,8 @@ export async function reportOf({ database, codec, clock }: ReportContext, run: R
     acksOfRuns(database, tenantId, [runId]),
     reconciliationOf(database, tenantId, runId),
     alertsOfRun(database, run),
+    isTerminal(run.phase) ? [] : waitsOfRun(database, run),
+    signalsOfRun(database, run),
     eventsOfRun(database, run),
   ])
   return {
@@ -81,6 +92,8 @@ export async function reportOf({ database, codec, clock }: ReportContext, run: R
     acks,
     reconciliation,
     alerts,
+    waits: waits.map(({ stepKey, name, dueAt, schema }) => ({ stepKey, name, dueAt, schema: parse(schema) })),
+    signals,
     events,
   }
 }

@@ -12,15 +12,16 @@ import {
   createGovernanceRecordsForRun,
 } from '../../flow/completion/completion.ts'
 import type { Denial, Intake, SubmitRequest } from '../../flow/intake/intake.ts'
-import type { DueEnd, RunOrchestrationKernel } from '../../flow/kernel/kernel.ts'
+import type { DueEnd } from '../../flow/kernel/kernel.ts'
 import { AppError, deserializeError, type SerializedError } from '../../foundation/app-error.ts'
 import type { Clock } from '../../foundation/clock.ts'
 import { isId } from '../../foundation/ids.ts'
 import type { Json } from '../../foundation/json.ts'
-import { type PayloadCodec, safeText } from '../../foundation/payload-codec.ts'
+import { safeText } from '../../foundation/payload-codec.ts'
 import type { Database } from '../../foundation/storage/storage.ts'
 import { type RunReport, reportOf } from './run-report.ts'
 import type { RunResults } from './run-results.ts'
+import { type SentSignal, type SignalInput, type SignalParts, sendSignal } from './send-signal.ts'
 
 /** A submitted run. `result()` resolves to its output, or rejects with the error that it ended with. */
 export interface RunHandle {
@@ -51,17 +52,23 @@ export interface RunsApi {
   list(filter: Partial<RunFilter>): Promise<RunSummary[]>
   /** Fails with `RUN_NOT_FOUND`, and with `RUN_ENDED` (and the final state) when the run is past stopping. */
   stop(tenantId: string, runId: string, input?: StopInput): Promise<StopResult>
+  /**
+   * Sends a signal to a step that waits for it (`step.waitFor`), or keeps it for one that will. Fails with `INVALID_INPUT`
+   * when it does not fit what the step waits for, `RUN_NOT_FOUND`, `RUN_ENDED`, `TOO_MANY_SIGNALS`, `INPUT_TOO_LARGE`, and
+   * `IDEMPOTENCY_CONFLICT` when the id was used for another signal.
+   *
+   * @example await concordat.runs.signal('default', runId, 'payment', { amount: 12 }, { by: 'shop', id: 'order-7' })
+   */
+  signal(tenantId: string, runId: string, name: string, payload?: Json, input?: SignalInput): Promise<SentSignal>
   /** Forces a try to complete a run that its domains had refused. Fails with `RUN_ENDED` when nothing is pending. */
   finalize(tenantId: string, runId: string): Promise<CompletionOutcome>
 }
 
-export interface RunsApiParts {
+export interface RunsApiParts extends SignalParts {
   readonly database: Database
   readonly intake: Intake
-  readonly kernel: RunOrchestrationKernel
   readonly completion: CompletionContext
   readonly results: RunResults
-  readonly codec: PayloadCodec
   readonly clock: Clock
 }
 
@@ -135,6 +142,10 @@ export function createRunsApi(parts: RunsApiParts): RunsApi {
       throw new AppError('RUN_ENDED', `run ${runId} can't be stopped any more: it is ${now.status} (${now.phase})`, {
         details: { runId, status: now.status, phase: now.phase },
       })
+    },
+
+    async signal(tenantId, runId, name, payload = null, input = {}) {
+      return sendSignal(parts, await known(tenantId, runId), name, payload, input)
     },
 
     async finalize(tenantId, runId) {

@@ -1,0 +1,17 @@
+export {
+  closeWait,
+  type DeliveredSignal,
+  earlierSignal,
+  insertSignal,
+  keptSignals,
+  type NewSignal,
+  nextWait,
+  openWait,
+  refuseSignal,
+  type SignalState,
+  type SignalWait,
+  type StoredSignal,
+  signalsOfRun,
+  takeSignal,
+  waitsOfRun,
+} from './signal-store.ts'

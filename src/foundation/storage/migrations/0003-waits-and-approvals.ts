@@ -1,0 +1,45 @@
+import { type Kysely, sql } from 'kysely'
+
+const UP = [
+  // Counts arrivals: who releases a run names the count that it has seen, so that no signal slips in between.
+  `alter table concordat.runs add column signal_count integer not null default 0`,
+
+  // What a step waits for. The schema is kept here because a step's input belongs to its trace, which may be missing.
+  `create table concordat.waits (
+    tenant_id  text collate "C" not null,
+    run_id     uuid not null,
+    step_key   text collate "C" not null,
+    name       text collate "C" not null,
+    occurrence integer not null,
+    schema     json,
+    due_at     timestamptz not null,
+    timed_out  boolean not null default false,
+    primary key (tenant_id, run_id, step_key)
+  )`,
+
+  // In the order in which they came. One that no step waits for yet is kept; one that a step got names its key.
+  `create table concordat.signals (
+    tenant_id      text collate "C" not null,
+    run_id         uuid not null,
+    number         integer not null,
+    signal_id      text collate "C" not null,
+    name           text collate "C" not null,
+    state          text not null check (state in ('kept', 'delivered', 'refused')),
+    step_key       text collate "C",
+    sent_by        text not null,
+    received_at    timestamptz not null,
+    refusal        text,
+    payload_digest text not null,
+    payload_size   integer not null,
+    payload        json not null,
+    primary key (tenant_id, run_id, number),
+    check (state = 'kept' or step_key is not null)
+  )`,
+  `create unique index signals_id on concordat.signals (tenant_id, run_id, signal_id)`,
+  // A signal answers one step, and a step gets one.
+  `create unique index signals_delivered on concordat.signals (tenant_id, run_id, step_key) where state = 'delivered'`,
+]
+
+export async function up(db: Kysely<unknown>): Promise<void> {
+  for (const statement of UP) await sql.raw(statement).execute(db)
+}
