@@ -59,8 +59,7 @@ export const variables: { readonly [Key in keyof Settings]: Variable<Settings[Ke
     variable: 'EVENT_REACTOR_ENABLED',
     kind: flag,
     default: false,
-    meaning: 'Handle events: audit reconciliation sooner, alerts, handlers of your own.',
-    notEnforced: true,
+    meaning: 'Handle events in this process: handlers of your own.',
   },
   midExecutionPolicyCheckEnabled: {
     variable: 'MID_EXECUTION_POLICY_CHECK_ENABLED',

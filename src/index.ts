@@ -47,6 +47,16 @@ export {
   scriptedModel,
 } from './flow/execution/execution.ts'
 export type { Authorize, SubmitRequest } from './flow/intake/intake.ts'
+export {
+  type EventHandler,
+  EventReactor,
+  type HandlerContext,
+  type HandlerDefinition,
+  type HandlerOptions,
+  ReactorState,
+  type TransactionalContext,
+  type TransactionalHandler,
+} from './flow/reactor/reactor.ts'
 export { AppError, type ErrorCode } from './foundation/app-error.ts'
 export { EventEnvelope, type EventType } from './foundation/events/events.ts'
 export type { Json } from './foundation/json.ts'

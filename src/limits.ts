@@ -70,6 +70,19 @@ export const limits = Object.freeze({
   sweepBatchMax: 500,
   reconcileBatchMax: 500,
 
+  // Reactor
+  handlersMax: 200,
+  handlerNameCharsMax: 200,
+  eventHandlerTimeoutMs: 30_000,
+  eventAttemptsMax: 5,
+  eventBackoffMsBase: 200,
+  eventBackoffMsCap: 30_000,
+  eventTransactionMax: 100, // events that a transactional handler gets in one transaction
+  heldEventsMax: 1_000, // of one handler and partition, set aside because of failures; no further event is taken then
+  reactorWindowEventsMax: 5_000, // of one partition in memory; some MB at the usual size
+  deadMessageCharsMax: 4_096,
+  malformedMessagesMax: 1_000, // that wait to be stored; those beyond are only counted
+
   // Takeovers
   takeoverMs: 30_000, // how long whoever takes a pending end has, before maintenance tries it again
 

@@ -31,6 +31,12 @@ import {
 import { type Authorize, Intake } from './flow/intake/intake.ts'
 import { RunOrchestrationKernel, removeDeadWorkers } from './flow/kernel/kernel.ts'
 import { createMaintenance } from './flow/maintenance/maintenance.ts'
+import {
+  type EventHandler,
+  EventReactor,
+  type EventReactorOptions,
+  type HandlerDefinition,
+} from './flow/reactor/reactor.ts'
 import { createRelay } from './flow/relay/relay.ts'
 import { AppError } from './foundation/app-error.ts'
 import { type Bus, createBus } from './foundation/bus/bus.ts'
@@ -58,6 +64,8 @@ export interface ConcordatDefinition {
   readonly agents?: readonly Agent[]
   readonly skills?: readonly Skill[]
   readonly participants?: readonly Participant[]
+  /** Called for events, by the reactor. */
+  readonly handlers?: readonly HandlerDefinition[]
   /** The models that plans name in `llm_invoke`. */
   readonly models?: Readonly<Record<string, LanguageModelV4>>
   /** By the provider's model name; these win over the shipped ones. */
@@ -98,6 +106,8 @@ export interface Concordat extends Service {
   readonly agents: AgentDirectory
   readonly metrics: Metrics
   readonly bus: Bus
+  /** Calls handlers for events; runs with `start()` where EVENT_REACTOR_ENABLED says so. */
+  readonly reactor: EventReactor
   readonly database: Database
   readonly coordinator: RunCompletionTransaction
   readonly worker: WorkerPool
@@ -234,10 +244,15 @@ function compose({ options, config, log, directory, prices, database }: Foundati
     onSubmitted: () => worker.nudge(),
   })
 
-  const parts: Service[] = [bus, relay, maintenance, worker]
+  const reactor = createReactor(options, config, {
+    ...ground,
+    bus,
+    onDatabaseTime: (...time) => clock.correct(...time),
+  })
+  const parts: Service[] = partsOf(config, options.processKind, { bus, reactor, relay, maintenance, worker })
   const service = defineService('concordat', {
     start: async () => {
-      await registerAgents(database, directory.all())
+      if (options.processKind !== 'reactor') await registerAgents(database, directory.all())
       await startAll(parts)
     },
     stop: () => stopAll(parts),
@@ -275,6 +290,7 @@ function compose({ options, config, log, directory, prices, database }: Foundati
     agents: directory,
     metrics,
     bus,
+    reactor,
     database,
     coordinator: completion.transaction,
     worker,
@@ -282,6 +298,38 @@ function compose({ options, config, log, directory, prices, database }: Foundati
     blame: (error) => scope.blame(error),
   }
   return concordat
+}
+
+type ReactorGround = Omit<EventReactorOptions, 'process' | 'leaseMs' | 'drainTimeoutMs'>
+
+function createReactor(options: ConcordatOptions, config: Config, ground: ReactorGround): EventReactor {
+  const { leaseMs, drainTimeoutMs } = config
+  const reactor = new EventReactor({ ...ground, leaseMs, drainTimeoutMs, process: `${hostname()}:${process.pid}` })
+  for (const { type, handle, ...handler } of options.handlers ?? []) reactor.on(type, handle as EventHandler, handler)
+  return reactor
+}
+
+interface Parts {
+  readonly bus: Service
+  readonly reactor: EventReactor
+  readonly relay: Service
+  readonly maintenance: Service
+  readonly worker: Service
+}
+
+/** What runs in this process, in the order of its start. What the relay still publishes in the end is handled. */
+function partsOf(config: Config, kind: ProcessKind | undefined, parts: Parts): Service[] {
+  const { bus, reactor, relay, maintenance, worker } = parts
+  const handling: Service = {
+    name: 'event reactor',
+    get state() {
+      return reactor.state
+    },
+    start: () => reactor.startBackground(),
+    stop: () => reactor.stop(),
+  }
+  if (kind === 'reactor') return [bus, handling]
+  return config.eventReactorEnabled ? [bus, handling, relay, maintenance, worker] : [bus, relay, maintenance, worker]
 }
 
 function createEventBus({ eventTransport, redisUrl }: Config, database: Database, log: Logger): Bus {

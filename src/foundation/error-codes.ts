@@ -212,6 +212,11 @@ export const errorCodes = Object.freeze({
     meaning: 'This worker lost its lease on the run and may not write to it any more; another worker goes on.',
     hint: 'Nothing to do if it is rare; otherwise raise LEASE_SECONDS or look for a stalled machine.',
   },
+  HANDLER_TIMEOUT: {
+    kind: 'retryable',
+    meaning: 'An event handler has not ended within 30 s; the event is delivered to it again.',
+    hint: 'Look for what the handler waits for; let it start long work elsewhere and return.',
+  },
   MODEL_FAILED: {
     kind: 'retryable',
     meaning: 'A call to a language model failed.',

@@ -15,6 +15,22 @@ export const metricTable = Object.freeze({
     labels: ['type', 'handler'],
   },
   concordat_reactor_heartbeats_total: { type: 'counter', help: 'Heartbeats of the reactor', labels: [] },
+  concordat_reactor_lag_events: {
+    type: 'gauge',
+    help: 'Published events that a handler has not handled yet, in the partitions of this reactor',
+    labels: ['handler'],
+  },
+  concordat_events_malformed_total: { type: 'counter', help: 'Messages received that are no events', labels: [] },
+  concordat_events_missed_total: {
+    type: 'counter',
+    help: 'Events that a handler never got because the outbox no longer has them',
+    labels: ['handler'],
+  },
+  concordat_event_dead_letters_total: {
+    type: 'counter',
+    help: 'Events that were given up after several failures',
+    labels: ['handler'],
+  },
   concordat_runs_ended_total: { type: 'counter', help: 'Runs that ended', labels: ['status'] },
   concordat_completion_rollbacks_total: {
     type: 'counter',

@@ -5,7 +5,7 @@ import type { Bus } from './port.ts'
 import { createPostgresBus } from './postgres.ts'
 import { createRedisPubSubBus } from './redis-pubsub.ts'
 
-export type { Bus, BusLosses, Hear, SubscribeOptions, Subscription } from './port.ts'
+export type { Bus, BusLosses, Feed, FeedOptions, Hear, SubscribeOptions, Subscription } from './port.ts'
 
 export type BusOptions = { readonly log: Logger } & (
   | { readonly transport: 'memory' }

@@ -2,19 +2,22 @@ import { AppError } from '../app-error.ts'
 import { withTimeout } from '../backoff.ts'
 import type { Logger } from '../log.ts'
 import { defineService } from '../service.ts'
+import { createFeed, SAFETY_POLL_MS } from './feed.ts'
 import { MAILBOX_EVENTS_MAX, Mailbox } from './mailbox.ts'
-import type { Bus } from './port.ts'
+import type { Bus, FeedOptions } from './port.ts'
 
 const PUBLISH_TIMEOUT_MS = 5_000
 
 /** Within this process. Loses nothing: the publisher waits for a subscriber that is too slow, and in the end fails. */
 export function createMemoryBus({ log }: { readonly log: Logger }): Bus {
   const mailboxes = new Set<Mailbox>()
+  const feeds = new Set<FeedOptions>()
   const service = defineService('memory bus', {
     start: async () => {},
     stop: async () => {
       await Promise.all([...mailboxes].map((mailbox) => mailbox.close()))
       mailboxes.clear()
+      feeds.clear()
     },
   })
 
@@ -47,6 +50,7 @@ export function createMemoryBus({ log }: { readonly log: Logger }): Bus {
       if (service.state !== 'RUNNING') throw new AppError('BUS_UNREACHABLE', 'The memory bus is not running')
       await room()
       for (const mailbox of mailboxes) mailbox.put(events)
+      for (const feed of feeds) feed.hear(events)
     },
     subscribe: async (hear) => {
       const mailbox = new Mailbox(hear, log)
@@ -57,6 +61,10 @@ export function createMemoryBus({ log }: { readonly log: Logger }): Bus {
           await mailbox.close()
         },
       }
+    },
+    feed: async (options) => {
+      feeds.add(options)
+      return createFeed(SAFETY_POLL_MS, () => feeds.delete(options))
     },
   }
 }

@@ -14,6 +14,34 @@ export interface Subscription {
   close(): Promise<void>
 }
 
+/** Who wants events as they come, in batches: a reactor. None of its functions may throw or take long. */
+export interface FeedOptions {
+  /** Reactors of one group share the events; each group gets them all. */
+  readonly group: string
+  /** An id of this reader alone. */
+  readonly reader: string
+  /** Events in the order of their positions, as far as the transport can: some may be missing, early, or there twice. */
+  hear(events: readonly EventEnvelope[]): void
+  /** A message that is no event, cut. */
+  malformed(message: string, error: unknown): void
+  /** Something was published that is to be read from the outbox. */
+  look(): void
+}
+
+/**
+ * A reader's connection to a transport. It is quick, not complete: the reader sees by the positions what is missing and
+ * takes it from the outbox, where it also looks by itself.
+ */
+export interface Feed {
+  /** How often the reader should look into the outbox by itself, in ms. */
+  readonly pollMs: number
+  /** The partitions whose events the reader wants now. */
+  want(partitions: ReadonlySet<number>): void
+  /** The reader has room again for events of these partitions, and has durably dealt with all up to the position. */
+  handled(partition: number, position: number): void
+  close(): Promise<void>
+}
+
 /** What a transport had to leave out since it was made. */
 export interface BusLosses {
   /** Messages that are no events, from a foreign publisher. */
@@ -39,4 +67,6 @@ export interface Bus extends Service {
   nudge(): void
   /** Hears what is published from now on. */
   subscribe(hear: Hear, options?: SubscribeOptions): Promise<Subscription>
+  /** Feeds a reader with what is published from now on. */
+  feed(options: FeedOptions): Promise<Feed>
 }

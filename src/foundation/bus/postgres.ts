@@ -2,8 +2,9 @@ import { type Positions, positionsNow, readPublished } from '../events/events.ts
 import type { Logger } from '../log.ts'
 import { createTicker, defineService, type Ticker } from '../service.ts'
 import type { Database } from '../storage/storage.ts'
+import { createFeed } from './feed.ts'
 import { hearSafely } from './mailbox.ts'
-import type { Bus, Hear } from './port.ts'
+import type { Bus, FeedOptions, Hear } from './port.ts'
 
 /** How late an event from another process is at the most; one of this process comes with the nudge. */
 const POLL_MS = 100
@@ -18,11 +19,13 @@ export interface PostgresBusOptions {
 /** The outbox itself is the transport: subscribers read what the relay has marked, at their own pace. Drops nothing. */
 export function createPostgresBus({ database, log }: PostgresBusOptions): Bus {
   const readers = new Set<Ticker>()
+  const feeds = new Set<FeedOptions>()
   const service = defineService('postgres bus', {
     start: async () => {},
     stop: async () => {
       await Promise.all([...readers].map((reader) => reader.stop()))
       readers.clear()
+      feeds.clear()
     },
   })
   return {
@@ -39,6 +42,7 @@ export function createPostgresBus({ database, log }: PostgresBusOptions): Bus {
     publish: async () => {},
     nudge: () => {
       for (const reader of readers) reader.nudge()
+      for (const feed of feeds) feed.look()
     },
     subscribe: async (hear, { after } = {}) => {
       const reader = createReader({ database, log }, hear, after ?? (await positionsNow(database)))
@@ -50,6 +54,10 @@ export function createPostgresBus({ database, log }: PostgresBusOptions): Bus {
           await reader.stop()
         },
       }
+    },
+    feed: async (options) => {
+      feeds.add(options)
+      return createFeed(POLL_MS, () => feeds.delete(options))
     },
   }
 }

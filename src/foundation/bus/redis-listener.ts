@@ -1,8 +1,9 @@
 import { withTimeout } from '../backoff.ts'
 import { EventEnvelope } from '../events/events.ts'
 import type { Logger } from '../log.ts'
+import { createFeed, SAFETY_POLL_MS } from './feed.ts'
 import { Mailbox } from './mailbox.ts'
-import type { Hear, Subscription } from './port.ts'
+import type { Feed, FeedOptions, Hear, Subscription } from './port.ts'
 import { RedisLink, unreachable } from './redis-link.ts'
 
 /** Nobody waits longer for a Redis that is away: its absence delays events and nothing else. */
@@ -16,6 +17,8 @@ const LOGGED_CHARS_MAX = 200
 export class RedisListener {
   readonly losses = { malformed: 0, dropped: 0 }
   readonly #mailboxes = new Set<Mailbox>()
+  readonly #feeds = new Set<FeedOptions>()
+  #gathered: EventEnvelope[] = []
   readonly #link: RedisLink
   readonly #log: Logger
   #opened: Promise<void> | undefined
@@ -34,7 +37,7 @@ export class RedisListener {
 
   /** Whether all subscribers hear what is published now. */
   get isReady(): boolean {
-    return this.#mailboxes.size === 0 || this.#link.isReady
+    return this.#isAlone || this.#link.isReady
   }
 
   async add(hear: Hear): Promise<Subscription> {
@@ -45,7 +48,7 @@ export class RedisListener {
     return {
       close: async () => {
         this.#mailboxes.delete(mailbox)
-        if (this.#mailboxes.size === 0) this.#closeLink()
+        if (this.#isAlone) this.#closeLink()
         await mailbox.close()
       },
     }
@@ -55,6 +58,21 @@ export class RedisListener {
     this.#closeLink()
     await Promise.all([...this.#mailboxes].map((mailbox) => mailbox.close()))
     this.#mailboxes.clear()
+    this.#feeds.clear()
+  }
+
+  async feed(options: FeedOptions): Promise<Feed> {
+    this.#feeds.add(options)
+    this.#opened ??= waitForLink(this.#link, this.#log)
+    await this.#opened
+    return createFeed(SAFETY_POLL_MS, () => {
+      this.#feeds.delete(options)
+      if (this.#isAlone) this.#closeLink()
+    })
+  }
+
+  get #isAlone(): boolean {
+    return this.#mailboxes.size === 0 && this.#feeds.size === 0
   }
 
   #closeLink(): void {
@@ -73,14 +91,26 @@ export class RedisListener {
         { error, message: message.slice(0, LOGGED_CHARS_MAX) },
         'A message on the event channel is no event',
       )
+      for (const feed of this.#feeds) feed.malformed(message, error)
       return
     }
+    if (this.#feeds.size > 0) this.#gather(event)
     for (const mailbox of this.#mailboxes) {
       if (!mailbox.full) mailbox.put([event])
       else if (this.losses.dropped++ % 1_000 === 0) {
         this.#log.warn({ dropped: this.losses.dropped }, 'A subscriber is too slow, events are dropped')
       }
     }
+  }
+
+  /** What comes in one piece from the network is handed on in one piece. */
+  #gather(event: EventEnvelope): void {
+    if (this.#gathered.push(event) > 1) return
+    queueMicrotask(() => {
+      const events = this.#gathered
+      this.#gathered = []
+      for (const feed of this.#feeds) feed.hear(events)
+    })
   }
 }
 

@@ -53,6 +53,7 @@ export function createRedisPubSubBus({ url, channel = CHANNEL, log }: RedisPubSu
       }
     },
     subscribe: (hear) => listener.add(hear),
+    feed: (options) => listener.feed(options),
   }
 }
 

@@ -5,6 +5,7 @@ import type { Database } from './database.ts'
 import { databaseError } from './errors.ts'
 import * as governedRun from './migrations/0001-governed-run.ts'
 import * as waitsAndApprovals from './migrations/0003-waits-and-approvals.ts'
+import * as reactor from './migrations/0006-reactor.ts'
 
 const SCHEMA = 'concordat'
 
@@ -12,6 +13,7 @@ const SCHEMA = 'concordat'
 const MIGRATIONS: Record<string, Migration> = {
   '0001-governed-run': governedRun,
   '0003-waits-and-approvals': waitsAndApprovals,
+  '0006-reactor': reactor,
 }
 
 export interface SchemaState {

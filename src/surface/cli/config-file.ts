@@ -18,6 +18,7 @@ const definition = z.strictObject({
   agents: listOf('what defineAgent returns'),
   skills: listOf('what defineSkill returns'),
   participants: listOf('a participant with a name'),
+  handlers: listOf('a handler with a name'),
   models: z.record(z.string(), anything).optional(),
   prices: z.record(z.string(), anything).optional(),
   authorize: z.custom<unknown>((value) => typeof value === 'function', { error: 'is not a function' }).optional(),

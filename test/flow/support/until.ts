@@ -5,7 +5,7 @@ const PATIENCE_MS = 20_000
 
 /** Looks until it sees what it waits for, and returns that. Fails with what it saw last after 20 s. */
 export async function until<T>(
-  look: () => Promise<T>,
+  look: () => T | Promise<T>,
   isIt: (seen: T) => boolean,
   patienceMs = PATIENCE_MS,
 ): Promise<T> {

@@ -1,0 +1,33 @@
+import type { EventEnvelope } from '../../foundation/events/events.ts'
+import { safeText } from '../../foundation/payload-codec.ts'
+import { statement, type Tx } from '../../foundation/storage/storage.ts'
+import { limits } from '../../limits.ts'
+
+const INSERT = statement(
+  'dead_letters_insert',
+  `insert into concordat.dead_letters
+     (tenant_id, run_id, reactor_group, handler, partition, position, attempts, cause, envelope)
+   values ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
+)
+
+export interface DeadEvent {
+  readonly handler: string
+  readonly event: EventEnvelope
+  readonly attempts: number
+  /** JSON of the last failure. */
+  readonly cause: string
+}
+
+/** Keeps an event that a handler has failed on for good. */
+export async function insertDeadEvent(tx: Tx, group: string, dead: DeadEvent): Promise<void> {
+  const { handler, event, attempts, cause } = dead
+  const { tenantId, runId, partition, position } = event
+  const envelope = JSON.stringify(event)
+  await tx.query(INSERT, [tenantId, runId, group, handler, partition, position, attempts, cause, envelope])
+}
+
+/** Keeps a message that is no event, cut. */
+export async function insertDeadMessage(tx: Tx, group: string, message: string, cause: string): Promise<void> {
+  const envelope = safeText(message, limits.deadMessageCharsMax)
+  await tx.query(INSERT, [null, null, group, null, null, null, 0, cause, envelope])
+}

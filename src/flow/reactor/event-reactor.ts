@@ -1,0 +1,151 @@
+import type { Bus } from '../../foundation/bus/bus.ts'
+import type { Clock } from '../../foundation/clock.ts'
+import type { Logger } from '../../foundation/log.ts'
+import type { Metrics } from '../../foundation/metrics.ts'
+import { createTicker, defineService, type Service } from '../../foundation/service.ts'
+import type { Database } from '../../foundation/storage/storage.ts'
+import { Deliveries, ReactorStopped } from './deliveries.ts'
+import {
+  type EventHandler,
+  type HandlerDecorator,
+  type HandlerOptions,
+  Handlers,
+  type TransactionalHandler,
+} from './handlers.ts'
+import { reactorMetrics } from './reactor-metrics.ts'
+import { ReactorWork } from './reactor-work.ts'
+
+export const ReactorState = Object.freeze({
+  STOPPED: 'STOPPED',
+  STARTING: 'STARTING',
+  RUNNING: 'RUNNING',
+  STOPPING: 'STOPPING',
+})
+export type ReactorState = keyof typeof ReactorState
+
+/** The group of reactors that share the partitions, unless another is named. */
+const DEFAULT_GROUP = 'concordat'
+const TICK_MS = 50
+
+export interface EventReactorOptions {
+  readonly database: Database
+  readonly bus: Bus
+  readonly clock: Clock
+  readonly log: Logger
+  readonly metrics: Metrics
+  readonly newId: () => string
+  readonly random: () => number
+  /** Reactors of one group share the events; `concordat` unless given. */
+  readonly group?: string
+  /** Names the process for people. */
+  readonly process: string
+  /** How long a reactor that died keeps its partitions from others. */
+  readonly leaseMs: number
+  /** How long `stop` waits for handlers. */
+  readonly drainTimeoutMs: number
+  readonly onDatabaseTime?: (nowMs: number, roundTripMs: number) => void
+}
+
+/**
+ * Brings every published event to the handlers that want it: in order per run, at least once, exactly once for what a
+ * transactional handler writes. Reactors of a group share the 16 partitions and take over those of one that died. What
+ * the transport loses is read from the outbox, so that events may be late, never left out.
+ */
+export class EventReactor {
+  readonly #options: EventReactorOptions
+  readonly #handlers = new Handlers()
+  readonly #service: Service
+  #stopped = Promise.withResolvers<void>()
+
+  constructor(options: EventReactorOptions) {
+    this.#options = options
+    let stop = async () => {}
+    this.#service = defineService('event reactor', {
+      start: async () => {
+        stop = await this.#run()
+      },
+      stop: () => stop(),
+    })
+  }
+
+  get state(): ReactorState {
+    return this.#service.state
+  }
+
+  /**
+   * Calls `handler` for every event of the type: an exact one, a prefix as in `audit.*`, or `*`. Without a handler it
+   * returns a decorator for methods of classes, which registers the method of each instance. Fails with
+   * `INVALID_REQUEST` when the type or the name can't be used.
+   *
+   * @example
+   * reactor.on('run.failed', async (event) => notify(event.runId), { name: 'notify' })
+   * reactor.on('run.*', (event, { tx }) => tx.query('insert into …', [event.id]), { name: 'copy', transactional: true })
+   */
+  on(type: string, handler: TransactionalHandler, options: HandlerOptions & { readonly transactional: true }): void
+  on(type: string, handler: EventHandler, options?: HandlerOptions): void
+  on(type: string, options?: HandlerOptions): HandlerDecorator
+  on(
+    type: string,
+    handler?: EventHandler | TransactionalHandler | HandlerOptions,
+    options?: HandlerOptions,
+  ): HandlerDecorator | undefined {
+    if (typeof handler === 'function') {
+      this.#handlers.add(type, handler, options)
+      return undefined
+    }
+    return (method, context) => {
+      const { add } = {
+        add: (bound: EventHandler, name: string) => this.#handlers.add(type, bound, { name, ...handler }),
+      }
+      context.addInitializer(function (this: unknown) {
+        const { name } = (this as object).constructor
+        add(method.bind(this) as EventHandler, `${type}:${name}.${String(context.name)}`)
+      })
+    }
+  }
+
+  /** Runs until it is stopped. */
+  async start(): Promise<void> {
+    await this.startBackground()
+    await this.#stopped.promise
+  }
+
+  /** Resolves once it is RUNNING. Fails with `DATABASE_UNREACHABLE`; without its transport it starts, events are late. */
+  startBackground(): Promise<void> {
+    return this.#service.start()
+  }
+
+  /** Takes no new event, lets handlers finish for a bounded time, gives the partitions up. May be called twice. */
+  async stop(): Promise<void> {
+    await this.#service.stop()
+    this.#stopped.resolve()
+    this.#stopped = Promise.withResolvers<void>()
+  }
+
+  async #run(): Promise<() => Promise<void>> {
+    const { group = DEFAULT_GROUP, metrics, drainTimeoutMs, onDatabaseTime = () => {}, ...options } = this.#options
+    const deliveries = new Deliveries()
+    const ticker = createTicker({
+      name: 'event reactor',
+      intervalMs: TICK_MS,
+      tick: () => work.tick(),
+      onError: (error) => options.log.warn({ error }, 'The reactor has trouble with the database, trying again'),
+    })
+    const work: ReactorWork = new ReactorWork({
+      ...options,
+      ground: { ...options, group, metrics: reactorMetrics(metrics), deliveries },
+      handlers: this.#handlers,
+      memberId: options.newId(),
+      onDatabaseTime,
+      nudge: () => ticker.nudge(),
+    })
+    await work.open()
+    await ticker.start()
+    return async () => {
+      await ticker.stop()
+      const patience = setTimeout(() => deliveries.abort(new ReactorStopped()), drainTimeoutMs)
+      await work.close()
+      clearTimeout(patience)
+    }
+  }
+}
