@@ -16,6 +16,7 @@ describeOnPostgres('workers that are killed', (server) => {
     await annotate(`SEED=${seed}: ${report.runs} runs, ${report.resumed} resumed, ${report.observations} looks`)
     expect(wrong, `SEED=${seed}`).toEqual([])
     expect(report.resumed).toBeGreaterThan(0)
+    expect(report.eager).toBeGreaterThan(0)
     expect(report.observations).toBeGreaterThan(KILLS)
   })
 })

@@ -22,6 +22,8 @@ export interface KillReport {
   readonly runs: number
   readonly observations: number
   readonly resumed: number
+  /** Runs that were started with their submission. */
+  readonly eager: number
   readonly trajectories: ReadonlyMap<string, GeneratedTrajectory>
   /** What an observer saw that must never be seen, and what was wrong at the end. Empty: all promises hold. */
   readonly wrong: readonly string[]
@@ -32,6 +34,8 @@ const OUTSTANDING_RUNS = 60
 const ALIVE_MS = [10, 900] as const
 const SUBMIT_BATCH = 15
 const OBSERVE_MS = 15
+/** Of each worker: enough for as long as most of them live, few enough to come to an end. */
+const OWN_RUNS = { OWN_RUNS: '30' }
 const SETTLE_MS = 90_000
 
 /** Kills workers at random moments while they execute runs, looks on all the while, and checks everything at the end. */
@@ -61,8 +65,10 @@ export async function killWorkers({ databaseUrl, kills, seed, workers = 3, onKil
       ...(await checkAtTheEnd(database)),
       ...(await checkReplays(submitter, load.trajectories, random)),
     ]
-    const { rows } = await database.query<{ resumed: number }>(
-      'select count(*)::int as resumed from concordat.runs where worker_losses > 0',
+    const { rows } = await database.query<{ resumed: number; eager: number }>(
+      `select (count(*) filter (where worker_losses > 0))::int as resumed,
+              (count(*) filter (where transitions @> '[{"why": "started by the worker beside its submission"}]'))::int as eager
+         from concordat.runs`,
     )
     const { looks: observations } = observer
     return {
@@ -70,6 +76,7 @@ export async function killWorkers({ databaseUrl, kills, seed, workers = 3, onKil
       runs: load.runs,
       observations,
       resumed: rows[0]?.resumed ?? 0,
+      eager: rows[0]?.eager ?? 0,
       trajectories: load.trajectories,
       wrong,
     }
@@ -90,7 +97,7 @@ class WorkerPool {
 
   constructor(databaseUrl: string, count: number) {
     this.#databaseUrl = databaseUrl
-    this.#workers = Array.from({ length: count }, () => startWorker(databaseUrl))
+    this.#workers = Array.from({ length: count }, () => startWorker(databaseUrl, OWN_RUNS))
   }
 
   async killOne(random: () => number): Promise<void> {
@@ -102,7 +109,7 @@ class WorkerPool {
     )
     victim.signal('SIGKILL')
     await victim.exited
-    this.#workers = [...this.#workers.filter((worker) => worker !== victim), startWorker(this.#databaseUrl)]
+    this.#workers = [...this.#workers.filter((worker) => worker !== victim), startWorker(this.#databaseUrl, OWN_RUNS)]
   }
 
   async stop(): Promise<void> {

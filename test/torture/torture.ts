@@ -30,7 +30,7 @@ async function round(
   const report = await killWorkers({ databaseUrl: url, kills: killsNow, seed: roundSeed, onKill })
   clearTimeout(tooLong)
   say(
-    `${report.runs} runs, ${report.resumed} resumed after a kill, ${report.observations} looks, ${report.wrong.length} wrong`,
+    `${report.runs} runs, ${report.resumed} resumed after a kill, ${report.eager} started with their submission, ${report.observations} looks, ${report.wrong.length} wrong`,
   )
   return report.wrong
 }
