@@ -12,7 +12,7 @@ export {
   type StepOptions,
   type WaitOptions,
 } from './domains/agents/agents.ts'
-export { AlertSeverity, AuditAlertType } from './domains/alerts/alerts.ts'
+export { AlertSeverity, AuditAlertType, type StoredAlert } from './domains/alerts/alerts.ts'
 export { type AuditExpectation, type DomainAck, reconcile } from './domains/audit/audit.ts'
 export { IncidentFacade } from './domains/incidents/incidents.ts'
 export type { PolicyChange, PolicyDefinition, PolicyInput, StoredPolicy } from './domains/policies/policies.ts'
@@ -71,6 +71,7 @@ export {
   getTransactionCoordinator,
 } from './runtime.ts'
 export type {
+  AlertsApi,
   AuditApi,
   AuditReport,
   PoliciesApi,

@@ -9,6 +9,7 @@ export const limits = Object.freeze({
   stepOutputBytesMax: 4_194_304, // the promised 2 MB, doubled by escapes
   metadataBytesMax: 65_536,
   stepNameCharsMax: 200,
+  personNameCharsMax: 1_000,
   idempotencyKeyCharsMax: 255,
   errorMessageCharsMax: 8_192,
   errorStackCharsMax: 8_192,
@@ -108,4 +109,10 @@ export const limits = Object.freeze({
   // Audit contract
   expectationDeadlineMs: 5_000,
   finalizeGraceMs: 5_000,
+  reconcileCompletedMs: 2_000, // after the end of a run, so that what comes late is there
+  reconcileFailedMs: 5_000,
+  reconcileSweepMs: 500,
+  reconcileRetryMsMin: 5_000,
+  reconcileRetryMsMax: 300_000,
+  staleLookMs: 15_000, // how often an overdue run is looked at whose worker is alive: a lease and a half
 })

@@ -37,6 +37,7 @@ import {
   type EventReactorOptions,
   type HandlerDefinition,
 } from './flow/reactor/reactor.ts'
+import { createReconciliationSweep } from './flow/reconciliation/reconciliation.ts'
 import { createRelay } from './flow/relay/relay.ts'
 import { AppError } from './foundation/app-error.ts'
 import { type Bus, createBus } from './foundation/bus/bus.ts'
@@ -48,7 +49,9 @@ import { identityCodec, type PayloadCodec } from './foundation/payload-codec.ts'
 import { defineService, type Service, startAll, stopAll } from './foundation/service.ts'
 import { type Database, migrate, openDatabase } from './foundation/storage/storage.ts'
 import {
+  type AlertsApi,
   type AuditApi,
+  createAlertsApi,
   createAuditApi,
   createPoliciesApi,
   createRunsApi,
@@ -97,6 +100,7 @@ export interface Concordat extends Service {
   readonly config: Config
   readonly runs: RunsApi
   readonly audit: AuditApi
+  readonly alerts: AlertsApi
   readonly policies: PoliciesApi
   readonly tenants: {
     put(tenant: TenantInput): Promise<void>
@@ -211,6 +215,7 @@ function compose({ options, config, log, directory, prices, database }: Foundati
     outboxRetentionMs: config.outboxRetentionMs,
     onWoken: () => worker.nudge(),
   })
+  const reconciliation = createReconciliationSweep(ground, onCommitted)
   const scope = new RunScope(log)
   const workerOptions: WorkerPoolOptions = {
     ...ground,
@@ -249,7 +254,8 @@ function compose({ options, config, log, directory, prices, database }: Foundati
     bus,
     onDatabaseTime: (...time) => clock.correct(...time),
   })
-  const parts: Service[] = partsOf(config, options.processKind, { bus, reactor, relay, maintenance, worker })
+  const beside = [relay, maintenance, reconciliation, worker]
+  const parts: Service[] = partsOf(config, options.processKind, { bus, reactor, beside })
   const service = defineService('concordat', {
     start: async () => {
       if (options.processKind !== 'reactor') await registerAgents(database, directory.all())
@@ -280,7 +286,8 @@ function compose({ options, config, log, directory, prices, database }: Foundati
       schemas,
       onWoken: () => worker.nudge(),
     }),
-    audit: createAuditApi({ database, clock, newId, metrics }),
+    audit: createAuditApi(ground),
+    alerts: createAlertsApi(database),
     policies: createPoliciesApi({ database, expressions }),
     tenants: {
       put: (tenant) => putTenant(database, tenant),
@@ -312,14 +319,13 @@ function createReactor(options: ConcordatOptions, config: Config, ground: Reacto
 interface Parts {
   readonly bus: Service
   readonly reactor: EventReactor
-  readonly relay: Service
-  readonly maintenance: Service
-  readonly worker: Service
+  /** What runs beside, in every process but one that only handles events. */
+  readonly beside: readonly Service[]
 }
 
 /** What runs in this process, in the order of its start. What the relay still publishes in the end is handled. */
 function partsOf(config: Config, kind: ProcessKind | undefined, parts: Parts): Service[] {
-  const { bus, reactor, relay, maintenance, worker } = parts
+  const { bus, reactor, beside } = parts
   const handling: Service = {
     name: 'event reactor',
     get state() {
@@ -329,7 +335,7 @@ function partsOf(config: Config, kind: ProcessKind | undefined, parts: Parts): S
     stop: () => reactor.stop(),
   }
   if (kind === 'reactor') return [bus, handling]
-  return config.eventReactorEnabled ? [bus, handling, relay, maintenance, worker] : [bus, relay, maintenance, worker]
+  return config.eventReactorEnabled ? [bus, handling, ...beside] : [bus, ...beside]
 }
 
 function createEventBus({ eventTransport, redisUrl }: Config, database: Database, log: Logger): Bus {

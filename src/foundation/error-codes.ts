@@ -104,6 +104,11 @@ export const errorCodes = Object.freeze({
     meaning: 'There is no run of that id for this tenant.',
     hint: 'Check the id and the tenant with `concordat runs list`.',
   },
+  ALERT_NOT_FOUND: {
+    kind: 'terminal',
+    meaning: 'There is no alert of that id, or it does not fire any more.',
+    hint: 'Look for its id with `concordat alerts list --state all`.',
+  },
   RUN_ENDED: {
     kind: 'terminal',
     meaning: 'The run has ended, or is past the point where it can still be changed.',
@@ -191,6 +196,11 @@ export const errorCodes = Object.freeze({
     kind: 'terminal',
     meaning: 'The run reached its deadline.',
     hint: 'Make the run shorter or raise RUN_TIMEOUT_SECONDS.',
+  },
+  RUN_STALE: {
+    kind: 'terminal',
+    meaning: 'The run was past its deadline, and no living worker had it.',
+    hint: 'See that workers are alive with `concordat doctor`, then submit it again.',
   },
   RUN_DIVERGED: {
     kind: 'terminal',

@@ -35,6 +35,12 @@ export function isId(text: string): boolean {
   return ID.test(text)
 }
 
+/** The lowest id that could have been made at this moment: ids after it are of that time or later. */
+export function firstIdAt(at: Date): string {
+  const hex = Math.max(0, at.getTime()).toString(16).padStart(12, '0')
+  return `${hex.slice(0, 8)}-${hex.slice(8)}-7000-8000-000000000000`
+}
+
 /**
  * The partition of a run's events, 0 to 15: the last hex digit of its id. Those bits of a UUIDv7 are random, so runs
  * spread evenly whenever they were made, and SQL can compute the same. Fails with `INVALID_INPUT` if there is no digit.

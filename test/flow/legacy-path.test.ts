@@ -106,7 +106,7 @@ describeOnDatabases('a domain that refuses, with the fallback to the legacy path
         ])
         const { events, reconciliation } = await runtime.runs.get('default', run.runId)
         expect(reconciliation?.result).toBe('INCOMPLETE')
-        expect(events.at(-1)?.type).toBe('audit.reconciliation.missing')
+        expect(events.slice(-2).map(({ type }) => type)).toEqual(['audit.reconciliation.missing', 'alert.raised'])
       }
     },
   )

@@ -42,13 +42,23 @@ export interface StoredAck extends DomainAck {
   readonly ackedAt: Date
 }
 
+interface RunKeys {
+  readonly tenantId: string
+  readonly runId: string
+}
+
+const KEYS = rowSet<RunKeys>({ tenant_id: ['text', (run) => run.tenantId], run_id: ['uuid', (run) => run.runId] })
+
 const SELECT_ACKS = statement(
   'audit_acks_of_runs',
-  `select run_id as "runId", domain, action, attempt, status, result_id as "resultId", error, acked_at as "ackedAt"
-     from concordat.audit_acks where tenant_id = $1 and run_id = any($2::uuid[]) order by ack_id`,
+  `select acks.*
+     from ${KEYS.from(1)} as x
+    cross join lateral (
+      select run_id as "runId", domain, action, attempt, status, result_id as "resultId", error, acked_at as "ackedAt"
+        from concordat.audit_acks a where a.tenant_id = x.tenant_id and a.run_id = x.run_id order by a.ack_id) acks`,
 )
 
-/** The acks of some of a tenant's runs, oldest first. */
-export async function acksOfRuns(tx: Tx, tenantId: string, runIds: readonly string[]): Promise<StoredAck[]> {
-  return tx.query<StoredAck>(SELECT_ACKS, [tenantId, runIds])
+/** The acks of runs, of each the oldest first. */
+export async function acksOfRuns(tx: Tx, runs: readonly RunKeys[]): Promise<StoredAck[]> {
+  return tx.query<StoredAck>(SELECT_ACKS, KEYS.values(runs))
 }

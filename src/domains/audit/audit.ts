@@ -10,7 +10,7 @@ export {
   declareExpectations,
   sameAction,
 } from './contract.ts'
-export { type Anchors, type ExpectationState, expectationStates } from './expectation-states.ts'
+export { type Anchors, type ExpectationState, expectationStates, nextDueAt } from './expectation-states.ts'
 export {
   type ContractFacts,
   type Finding,

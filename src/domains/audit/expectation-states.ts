@@ -41,12 +41,24 @@ export function dueAtOf({ action, anchor, deadlineMs }: AuditExpectation, anchor
 }
 
 /**
- * Waiting time does not count, so while a run waits it is not due at all. A parked run does not wait: it has nothing
- * left but to be finalised, so its time goes on from the end of its execution.
+ * Waiting time does not count, so while a run waits it is not due at all, unless it had used up its time before: then it
+ * has been due at the latest since its start would have allowed. A parked run does not wait: it has nothing left but to
+ * be finalised, so its time goes on from the end of its execution.
  */
-function finalizeDueAt(deadlineMs: number, { executionEndedAt, activeSince, activeMs }: Anchors): Date | null {
+function finalizeDueAt(deadlineMs: number, anchors: Anchors): Date | null {
+  const { executionStartedAt, executionEndedAt, activeSince, activeMs } = anchors
+  const usedUp = activeMs > deadlineMs && executionStartedAt
+  if (usedUp) return new Date(usedUp.getTime() + deadlineMs)
   const from = executionEndedAt ?? activeSince
   return from && new Date(from.getTime() + deadlineMs - activeMs)
+}
+
+/** When the next of a run's unmet expectations will be due; null when none will, as things stand. */
+export function nextDueAt(states: readonly ExpectationState[], now: Date): Date | null {
+  const times = states.flatMap(({ status, dueAt }) => {
+    return status === 'PENDING' && dueAt !== null && dueAt >= now ? [dueAt.getTime()] : []
+  })
+  return times.length > 0 ? new Date(Math.min(...times)) : null
 }
 
 function statusOf(

@@ -1,4 +1,4 @@
-import { type AuditExpectation, type DomainAck, sameAction } from './contract.ts'
+import { type Action, type AuditExpectation, type DomainAck, sameAction } from './contract.ts'
 import { type Anchors, dueAtOf } from './expectation-states.ts'
 
 export type ReconciliationResult = 'COMPLETE' | 'INCOMPLETE' | 'STALE'
@@ -15,6 +15,8 @@ export interface ContractFacts {
   readonly expected: readonly AuditExpectation[]
   readonly acks: readonly DomainAck[]
   readonly anchors: Anchors
+  /** Acknowledged actions of an ended run whose record is not there (any more). */
+  readonly unrecorded?: readonly Action[]
 }
 
 export interface Reconciliation {
@@ -23,11 +25,11 @@ export interface Reconciliation {
 }
 
 /**
- * Compares the contract with what is stored, and nothing else: expected without a SUCCESS ack is `missing`; a SUCCESS
- * ack that nobody expected, or a second one, is `drift`; a run past its time without `finalize_run` is `stale`. FAILED
+ * Compares the contract with what is stored, and nothing else: expected without a SUCCESS ack is `missing`, and so is what
+ * was acknowledged and is not there; a SUCCESS ack that nobody expected, or a second one, is `drift`; a run past its time without `finalize_run` is `stale`. FAILED
  * and ROLLED_BACK acks are history. A run that has not ended misses nothing yet: what is past its time is `overdue`.
  */
-export function reconcile({ expected, acks, anchors }: ContractFacts, now: Date): Reconciliation {
+export function reconcile({ expected, acks, anchors, unrecorded = [] }: ContractFacts, now: Date): Reconciliation {
   const findings: Finding[] = []
   const done = acks.filter((ack) => ack.status === 'SUCCESS')
   for (const expectation of expected) {
@@ -35,7 +37,12 @@ export function reconcile({ expected, acks, anchors }: ContractFacts, now: Date)
     if (expectation.deadlineMs === null || !(expectation.deadlineMs > 0)) {
       findings.push({ kind: 'invalid_contract', domain, action, detail: 'the expectation has no deadline' })
     }
-    if (done.some((ack) => sameAction(ack, expectation))) continue
+    if (done.some((ack) => sameAction(ack, expectation))) {
+      if (anchors.ended && unrecorded.some((each) => sameAction(each, expectation))) {
+        findings.push({ kind: 'missing', domain, action, detail: 'acknowledged, but its record is not there' })
+      }
+      continue
+    }
     if (anchors.ended) findings.push({ kind: 'missing', domain, action, detail: missingDetail(expectation, acks) })
     else {
       const dueAt = dueAtOf(expectation, anchors)

@@ -99,26 +99,43 @@ export async function endedAmong(tx: Tx, runs: readonly RunKey[]): Promise<Ended
 }
 
 /** What a run's audit contract is held against: the contract, and what its deadlines count from. */
-export interface ContractRow {
-  readonly runId: string
+export interface ContractRow extends RunKey {
   readonly phase: RunPhase
   readonly expectations: readonly StoredExpectation[]
   readonly executionStartedAt: Date | null
   readonly executionEndedAt: Date | null
   readonly activeSince: Date | null
   readonly activeMs: number
+  /** The domain that refuses its end, and why; null unless it is parked. */
+  readonly blockedBy: string | null
+  readonly blockedBecause: string | null
 }
 
 const CONTRACTS = statement(
   'runs_contracts',
-  `select run_id as "runId", phase, expectations, execution_started_at as "executionStartedAt",
-          execution_ended_at as "executionEndedAt", active_since as "activeSince", active_ms::float8 as "activeMs"
-     from concordat.runs where tenant_id = $1 and run_id = any($2::uuid[])`,
+  `select r.*
+     from ${KEYS.from(1)} as x
+    cross join lateral (
+      select tenant_id as "tenantId", run_id as "runId", phase, expectations, execution_started_at as "executionStartedAt",
+             execution_ended_at as "executionEndedAt", active_since as "activeSince", active_ms::float8 as "activeMs",
+             pending->>'blockedBy' as "blockedBy", pending->>'error' as "blockedBecause"
+        from concordat.runs a where a.tenant_id = x.tenant_id and a.run_id = x.run_id limit 1) r`,
 )
 
-/** The contracts of some of a tenant's runs. */
-export async function contractsOf(tx: Tx, tenantId: string, runIds: readonly string[]): Promise<ContractRow[]> {
-  return tx.query<ContractRow>(CONTRACTS, [tenantId, runIds])
+/** The contracts of runs; those that are not there are left out. */
+export async function contractsOf(tx: Tx, runs: readonly RunKey[]): Promise<ContractRow[]> {
+  return tx.query<ContractRow>(CONTRACTS, KEYS.values(runs))
+}
+
+const ENDED_SINCE = statement(
+  'runs_ended_after',
+  `select tenant_id as "tenantId", run_id as "runId" from concordat.runs
+    where tenant_id = $1 and run_id > $2::uuid and phase in ('COMPLETED', 'FAILED') order by run_id limit $3`,
+)
+
+/** A page of a tenant's ended runs in the order of their submission, those after one id. */
+export async function endedAfter(tx: Tx, tenantId: string, runId: string, limit: number): Promise<RunKey[]> {
+  return tx.query<RunKey>(ENDED_SINCE, [tenantId, runId, limit])
 }
 
 export interface RunFilter {

@@ -17,6 +17,7 @@ export {
   type ContractRow,
   contractsOf,
   type EndedStatus,
+  endedAfter,
   endedAmong,
   findRun,
   listRuns,

@@ -1,8 +1,9 @@
-import { raiseAlert } from '../../domains/alerts/alerts.ts'
-import { type DomainAck, writeAcks } from '../../domains/audit/audit.ts'
-import { type PendingEnd, RunPhase, type Transition, walk } from '../../domains/runs/runs.ts'
+import { type Alert, raiseAlerts } from '../../domains/alerts/alerts.ts'
+import { ACTIONS, type DomainAck, writeAcks } from '../../domains/audit/audit.ts'
+import { type PendingEnd, type RunKey, RunPhase, type Transition, walk } from '../../domains/runs/runs.ts'
 import { AppError } from '../../foundation/app-error.ts'
 import { backoffMs } from '../../foundation/backoff.ts'
+import { appendEvents } from '../../foundation/events/events.ts'
 import { safeText } from '../../foundation/payload-codec.ts'
 import type { Tx } from '../../foundation/storage/storage.ts'
 import { limits } from '../../limits.ts'
@@ -99,13 +100,33 @@ function walkToParking(phase: RunPhase, contractMet: boolean, at: Date): Transit
   return walk(phase, contractMet ? path : path.filter((step) => step === checked), at)
 }
 
-/** After the run is parked, not with it: an alert that can't be stored must not keep the run from being tried again. */
+/** What an alert about a contract that can't be met is about, whoever finds it. */
+export const CONTRACT_SUBJECT = 'contract'
+
+/** The alert that stands for as long as a domain refuses a run's end: one, whichever domain it is. */
+export function blockedAlert({ tenantId, runId }: RunKey, blockedBy: string, error: string): Alert {
+  const subject = blockedBy === 'audit' ? CONTRACT_SUBJECT : ACTIONS.finalizeRun.action
+  const message = `the run can't be finalised: ${error}`
+  return { tenantId, runId, type: 'RECONCILIATION_FAILED', subject, domain: 'audit', message }
+}
+
+/**
+ * After the run is parked, not with it: an alert that can't be stored must not keep the run from being tried again. The
+ * next reconciliation of the run stores what this could not.
+ */
 async function alertOnce(options: CompletionOptions, { lease }: CompletionRequest, pending: PendingEnd): Promise<void> {
+  const { database, newId, clock, log } = options
   const { tenantId, runId } = lease
-  const subject = `finalize_run/${pending.blockedBy}`
-  const message = `the run can't be finalised: ${pending.error}`
-  const alert = { tenantId, runId, type: 'RECONCILIATION_FAILED' as const, subject, message }
-  await raiseAlert(options.database, alert, options.newId()).catch((error) => {
-    options.log.error({ error, tenantId, runId }, 'the alert of a blocked completion could not be stored')
+  const alert = blockedAlert(lease, pending.blockedBy ?? '', pending.error ?? '')
+  const at = clock.now()
+  const raise = async (tx: Tx) => {
+    const raised = await raiseAlerts(tx, [alert], { at, newId })
+    if (raised.length === 0) return
+    const data = { result: 'INCOMPLETE', findings: [{ ...ACTIONS.finalizeRun, detail: alert.message }] }
+    const event = { id: newId(), type: 'audit.reconciliation.failed', time: at.toISOString(), data } as const
+    await appendEvents(tx, [{ tenantId, runId, events: [event] }])
+  }
+  await database.transaction(raise).catch((error) => {
+    log.error({ error, tenantId, runId }, 'the alert of a blocked completion could not be stored')
   })
 }

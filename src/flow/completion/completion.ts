@@ -2,6 +2,7 @@ import type { CompletionOptions } from './completion-context.ts'
 import type { CompletionContext } from './dispatch.ts'
 import { RunCompletionTransaction } from './run-completion-transaction.ts'
 
+export { blockedAlert, CONTRACT_SUBJECT } from './blocked-completion.ts'
 export type { CompletionOptions } from './completion-context.ts'
 export type { CompletionOutcome, CompletionRequest } from './completion-request.ts'
 export {

@@ -1,4 +1,3 @@
-import { resolveAlerts } from '../../domains/alerts/alerts.ts'
 import { backoffMs, sleep } from '../../foundation/backoff.ts'
 import { limits } from '../../limits.ts'
 import { block, recordRollback } from './blocked-completion.ts'
@@ -23,7 +22,7 @@ export async function createGovernanceRecordsForRun(
   const outcome = context.coordinatorEnabled
     ? await createGovernanceRecordsAtomic(context, request)
     : await createGovernanceRecordsLegacy(context, request)
-  if (outcome.kind === 'ended') await ended(context, request, outcome.status)
+  if (outcome.kind === 'ended') context.metrics.counter('concordat_runs_ended_total').inc({ status: outcome.status })
   return outcome
 }
 
@@ -70,16 +69,4 @@ export async function createGovernanceRecordsLegacy(
         : new TransactionFailed(runId, TransactionPhase.TRACE_COMPLETED, [], error)
     return block(context, request, failure)
   }
-}
-
-async function ended(context: CompletionContext, request: CompletionRequest, status: string): Promise<void> {
-  context.metrics.counter('concordat_runs_ended_total').inc({ status })
-  if (request.earlierAttempts === 0) return
-  const { tenantId, runId } = request.lease
-  await resolveAlerts(context.database, { tenantId, runId, type: 'RECONCILIATION_FAILED' }).catch((error) => {
-    context.log.error(
-      { error, tenantId, runId },
-      'the alert of a completion that is no longer blocked could not be resolved',
-    )
-  })
 }

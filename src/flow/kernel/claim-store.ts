@@ -1,7 +1,9 @@
 import type { AuditExpectation } from '../../domains/audit/audit.ts'
 import { RunPhase, transition } from '../../domains/runs/runs.ts'
 import { rowSet, type Statement, statement, type Tx } from '../../foundation/storage/storage.ts'
+import { limits } from '../../limits.ts'
 import type { Claim, ClaimRequest, Lane } from './messages.ts'
+import { FIRST_LOOK } from './reconcile-due-store.ts'
 import { startWrites } from './start-writes.ts'
 
 /*
@@ -89,6 +91,9 @@ const CLAIMED = `
       set phase = 'EXECUTING', worker_id = alive.worker_id, lease_token = r.lease_token + 1,
           ready_at = null, due_at = null, waiting = null, active_since = statement_timestamp(),
           execution_started_at = coalesce(r.execution_started_at, statement_timestamp()),
+          reconcile_due_at = statement_timestamp() + case when r.execution_started_at is null
+            then ${FIRST_LOOK}
+            else (r.timeout_ms - r.active_ms + ${limits.finalizeGraceMs}) * interval '1 ms' end,
           transitions = case when r.phase = 'AUTHORIZED' then r.transitions || $8::jsonb else r.transitions end
      from held, alive
     where r.ctid = held.ctid

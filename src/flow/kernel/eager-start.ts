@@ -1,6 +1,7 @@
 import { RunPhase, transition } from '../../domains/runs/runs.ts'
 import { statement, type Tx } from '../../foundation/storage/storage.ts'
 import type { Claim, NewRun } from './messages.ts'
+import { FIRST_LOOK } from './reconcile-due-store.ts'
 import { startWrites } from './start-writes.ts'
 import { ADMITTED, NEW_RUNS } from './submit-store.ts'
 
@@ -38,8 +39,8 @@ const INSERT_AND_START = statement(
      select worker_id from concordat.workers where worker_id = $1 and expires_at > clock_timestamp() for key share
    ),
    claimed as (
-   insert into concordat.runs (${NEW_RUNS.names}, worker_id, lease_token, active_since, execution_started_at)
-   select ${COLUMNS.join(', ')}, s.worker_id, (s.worker_id is not null)::int, s.at, s.at
+   insert into concordat.runs (${NEW_RUNS.names}, worker_id, lease_token, active_since, execution_started_at, reconcile_due_at)
+   select ${COLUMNS.join(', ')}, s.worker_id, (s.worker_id is not null)::int, s.at, s.at, s.at + ${FIRST_LOOK}
      from ${NEW_RUNS.from(4)} as x
      join concordat.tenants t on t.tenant_id = x.tenant_id
      left join lateral (select worker_id, statement_timestamp() as at from alive where t.max_running is null) s on true

@@ -1,4 +1,4 @@
-import { pendingEnd, type RunEnd, type RunKey } from '../../domains/runs/runs.ts'
+import { type PendingEnd, pendingEnd, type RunEnd, type RunKey } from '../../domains/runs/runs.ts'
 import { AppError } from '../../foundation/app-error.ts'
 import type { Clock } from '../../foundation/clock.ts'
 import { appendEvents } from '../../foundation/events/events.ts'
@@ -20,6 +20,7 @@ import {
   type SignalAnswer,
   type SignalOrder,
 } from './signal-transactions.ts'
+import { tellStale } from './stale-runs.ts'
 import { recordSteps } from './step-store.ts'
 import { type DueEnd, requestStop, type Swept, seizePending, sweepDue } from './takeover-store.ts'
 import {
@@ -37,6 +38,7 @@ export type { DeliveredSignal } from '../../domains/signals/signals.ts'
 export { type EagerSlot, insertAndStart } from './eager-start.ts'
 export type * from './messages.ts'
 export { decodePush, ORDERS_CHANNEL, type OrderPush, type Orders } from './orders-store.ts'
+export { deferReconcile, endStale, type NextLook, scheduleReconcile, takeReconcileDue } from './reconcile-due-store.ts'
 export { blockRun, endedUnder, finishRuns, holdRuns } from './run-store.ts'
 export type { AwaitedSignal, AwaitSignal, SignalAnswer, SignalOrder } from './signal-transactions.ts'
 export { type EarlierRun, existingRuns, insertRuns, runsByIdempotencyKey } from './submit-store.ts'
@@ -189,10 +191,16 @@ export class RunOrchestrationKernel {
     return seizePending(this.#options.database, run, limits.takeoverMs)
   }
 
-  /** Releases the runs of workers whose lease ran out. */
+  /** Releases the runs of workers whose lease ran out. Those that have lost too many get an end, and an alert tells of it. */
   reap(): Promise<Reaped> {
-    const lost = JSON.stringify(pendingEnd(workerLostEnd()))
-    return this.#options.database.transaction((tx) => reapWorkers(tx, limits.workerLossesMax, lost))
+    const { database, clock, newId } = this.#options
+    const end = workerLostEnd()
+    return database.transaction(async (tx) => {
+      const reaped = await reapWorkers(tx, limits.workerLossesMax, JSON.stringify(pendingEnd(end)))
+      const lost = reaped.runs.filter((run) => run.lost)
+      await tellStale(tx, lost, `${end.message}; it is failed`, { at: clock.now(), newId })
+      return reaped
+    })
   }
 }
 
@@ -200,6 +208,13 @@ export class RunOrchestrationKernel {
 export function stoppedEnd({ by, why }: { readonly by: string; readonly why: string }): RunEnd {
   const message = `stopped by ${by}: ${why}`
   return { outcome: 'cancelled', reason: 'RUN_STOPPED', message, error: null, output: null, lastStepRecorded: false }
+}
+
+/** How a run ends that is past its time and that nobody executes. */
+export function staleEnd(): PendingEnd {
+  const message = 'it was past its deadline, and no living worker had it'
+  const error = { name: 'AppError', code: 'RUN_STALE', message }
+  return pendingEnd({ outcome: 'failed', reason: 'RUN_STALE', message, error, output: null, lastStepRecorded: false })
 }
 
 function workerLostEnd(): RunEnd {

@@ -1,7 +1,9 @@
 import type { AuditExpectation } from '../../domains/audit/audit.ts'
 import { COUNTED_STEPS, type PendingEnd, type RunKey, type RunPhase, type Transition } from '../../domains/runs/runs.ts'
 import { rowSet, statement, type Tx } from '../../foundation/storage/storage.ts'
+import { limits } from '../../limits.ts'
 import type { FinishedRun, HeldRun, Lease, Release } from './messages.ts'
+import { FIRST_LOOK } from './reconcile-due-store.ts'
 
 const LEASES = rowSet<Lease>({
   tenant_id: ['text', (lease) => lease.tenantId],
@@ -162,7 +164,9 @@ const FINISH = statement(
           stop = case when x.stop is null then r.stop else coalesce(r.stop, '{}') || x.stop end,
           active_ms = r.active_ms + coalesce(extract(epoch from x.ended_at - r.active_since) * 1000, 0)::bigint,
           active_since = null, worker_id = null, waiting = null, ready_at = null, due_at = null, pending = null,
-          paused = false, execution_ended_at = coalesce(r.execution_ended_at, x.ended_at), ended_at = x.ended_at
+          paused = false, execution_ended_at = coalesce(r.execution_ended_at, x.ended_at), ended_at = x.ended_at,
+          reconcile_due_at = x.ended_at + case when x.phase = 'COMPLETED'
+            then interval '${limits.reconcileCompletedMs} ms' else interval '${limits.reconcileFailedMs} ms' end
      from ${ENDS.from(3)} as x
     cross join lateral (
       select a.ctid as address from concordat.runs a where a.tenant_id = x.tenant_id and a.run_id = x.run_id limit 1) a
@@ -206,7 +210,9 @@ const BLOCK = statement(
   'runs_block',
   `update concordat.runs
       set ${LET_GO}, phase = $4, pending = $5, due_at = clock_timestamp() + $6::int * interval '1 ms', ready_at = null,
-          execution_ended_at = coalesce(execution_ended_at, clock_timestamp()), transitions = transitions || $7::jsonb
+          execution_ended_at = coalesce(execution_ended_at, clock_timestamp()), transitions = transitions || $7::jsonb,
+          reconcile_due_at = case when execution_ended_at is null
+            then clock_timestamp() + ${FIRST_LOOK} else reconcile_due_at end
     where tenant_id = $1 and run_id = $2 and lease_token = $3 and phase not in ('COMPLETED', 'FAILED')
    returning run_id`,
 )

@@ -1,3 +1,4 @@
+import type { RunKey } from '../../domains/runs/runs.ts'
 import { statement, type Tx } from '../../foundation/storage/storage.ts'
 import { type Orders, ordersSql } from './orders-store.ts'
 
@@ -92,20 +93,28 @@ const RELEASE_ORPHANS = statement(
           due_at = case when worker_losses >= $1 then clock_timestamp() end,
           pending = case when worker_losses >= $1 then coalesce(pending, $2::json) else pending end
     where worker_id is not null and not exists (select from concordat.workers w where w.worker_id = r.worker_id)
-   returning run_id, tenant_id`,
+   returning run_id, tenant_id, worker_losses > $1 as lost`,
 )
+
+export interface ReapedRun extends RunKey {
+  /** It has lost too many workers and is given an end. */
+  readonly lost: boolean
+}
 
 export interface Reaped {
   readonly workers: readonly string[]
-  readonly runs: readonly { readonly tenantId: string; readonly runId: string }[]
+  readonly runs: readonly ReapedRun[]
 }
 
 /** Releases the runs of dead workers; one that has lost too many workers gets `lostEnd` as how it ends. */
 export async function reapWorkers(tx: Tx, lossesMax: number, lostEnd: string): Promise<Reaped> {
   const workers = await tx.query<{ worker_id: string }>(REMOVE_EXPIRED)
-  const runs = await tx.query<{ run_id: string; tenant_id: string }>(RELEASE_ORPHANS, [lossesMax, lostEnd])
+  const runs = await tx.query<{ run_id: string; tenant_id: string; lost: boolean }>(RELEASE_ORPHANS, [
+    lossesMax,
+    lostEnd,
+  ])
   return {
     workers: workers.map((row) => row.worker_id),
-    runs: runs.map((row) => ({ tenantId: row.tenant_id, runId: row.run_id })),
+    runs: runs.map((row) => ({ tenantId: row.tenant_id, runId: row.run_id, lost: row.lost })),
   }
 }

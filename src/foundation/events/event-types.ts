@@ -15,6 +15,16 @@ const RUN_END = {
   costUsd: 'cost in US dollars; null when it is unknown',
 }
 
+const ALERT = {
+  alertId: 'id of the alert, the same each time it fires',
+  type: 'MISSING_ACK, DRIFT, STALE_RUN, RECONCILIATION_FAILED or EXPECTATION_TIMEOUT',
+  subject: 'what of the run it is about, as in incidents/create_incident',
+  domain: 'whose it is: incidents, policies, logs, orchestrator or audit',
+  severity: 'warning, error or critical',
+  message: 'what was found',
+  times: 'how often it has begun to fire',
+}
+
 /** Every event type: the single source of the type `EventType` and of docs/reference/events.md. */
 export const eventTypes = Object.freeze({
   'run.created': {
@@ -79,9 +89,11 @@ export const eventTypes = Object.freeze({
     data: { result: 'COMPLETE, INCOMPLETE or STALE', findings: 'what was found, each with domain and action' },
   },
   'audit.reconciliation.failed': {
-    when: 'A run could not be held against its contract, because the contract itself is not valid.',
+    when: 'A run could not be held against its contract, its contract is not valid, or a domain refuses its end.',
     data: { result: 'COMPLETE, INCOMPLETE or STALE', findings: 'what was found, each with domain and action' },
   },
+  'alert.raised': { when: 'An alert began to fire.', data: ALERT },
+  'alert.resolved': { when: 'What an alert told of is over.', data: ALERT },
 } as const satisfies Record<string, EventTypeEntry>)
 
 export type EventType = keyof typeof eventTypes

@@ -6,6 +6,7 @@ import { databaseError } from './errors.ts'
 import * as governedRun from './migrations/0001-governed-run.ts'
 import * as waitsAndApprovals from './migrations/0003-waits-and-approvals.ts'
 import * as reactor from './migrations/0006-reactor.ts'
+import * as auditAndAlerts from './migrations/0007-audit-and-alerts.ts'
 
 const SCHEMA = 'concordat'
 
@@ -14,6 +15,7 @@ const MIGRATIONS: Record<string, Migration> = {
   '0001-governed-run': governedRun,
   '0003-waits-and-approvals': waitsAndApprovals,
   '0006-reactor': reactor,
+  '0007-audit-and-alerts': auditAndAlerts,
 }
 
 export interface SchemaState {

@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { Command } from 'commander'
+import { alertsCommands } from './alerts-commands.ts'
 import { auditCommands } from './audit-commands.ts'
 import { commonOptions, type Shell, setUp } from './command.ts'
 import { demoCommand } from './demo-command.ts'
@@ -32,6 +33,7 @@ export function createProgram(shell: Shell): Command {
     runsCommands,
     policiesCommands,
     auditCommands,
+    alertsCommands,
   ]
   for (const add of commands) add(program, shell)
   return program

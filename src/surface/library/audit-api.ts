@@ -11,6 +11,7 @@ import { findRun, isTerminal } from '../../domains/runs/runs.ts'
 import { type ReconciliationContext, reconcileRuns } from '../../flow/reconciliation/reconciliation.ts'
 import { AppError } from '../../foundation/app-error.ts'
 import { isId } from '../../foundation/ids.ts'
+import { type AuditSweep, sweepAudit } from './audit-sweep.ts'
 
 /** A run's contract as it stands: what is expected, what is acknowledged, what the last reconciliation found. */
 export interface AuditReport {
@@ -22,10 +23,15 @@ export interface AuditReport {
   readonly reconciliation: StoredReconciliation | null
 }
 
-/** The audit contract, as programs use it. Both fail with `RUN_NOT_FOUND`. */
+/** The audit contract, as programs use it. `get` and `reconcile` fail with `RUN_NOT_FOUND`. */
 export interface AuditApi {
   get(tenantId: string | null, runId: string): Promise<AuditReport>
   reconcile(tenantId: string | null, runId: string): Promise<RunReconciliation>
+  /**
+   * Holds all runs that are due against their contracts, of every tenant, and once more those that were submitted since
+   * `since` and have ended: also what was changed by hand after they were last looked at is found then.
+   */
+  sweep(options?: { readonly since?: Date }): Promise<AuditSweep>
   /** Many of a tenant's runs in batches. Ids that are not its runs are left out. */
   reconcileMany(tenantId: string, runIds: readonly string[]): Promise<RunReconciliation[]>
 }
@@ -41,7 +47,7 @@ export function createAuditApi(context: ReconciliationContext): AuditApi {
     async get(tenantId, runId) {
       const run = await known(tenantId, runId)
       const [acks, reconciliation] = await Promise.all([
-        acksOfRuns(database, run.tenantId, [runId]),
+        acksOfRuns(database, [run]),
         reconciliationOf(database, run.tenantId, runId),
       ])
       const anchors = { ...run, ended: isTerminal(run.phase) }
@@ -50,10 +56,18 @@ export function createAuditApi(context: ReconciliationContext): AuditApi {
     },
     async reconcile(tenantId, runId) {
       const run = await known(tenantId, runId)
-      const [reconciled] = await reconcileRuns(context, run.tenantId, [runId])
+      const { results, failures } = await reconcileRuns(context, [run])
+      const [reconciled] = results
+      if (failures.length > 0) throw failures[0]
       if (!reconciled) throw new AppError('RUN_NOT_FOUND', `there is no run ${JSON.stringify(runId)}`)
       return reconciled
     },
-    reconcileMany: (tenantId, runIds) => reconcileRuns(context, tenantId, runIds),
+    sweep: ({ since } = {}) => sweepAudit(context, since),
+    async reconcileMany(tenantId, runIds) {
+      const runs = runIds.map((runId) => ({ tenantId, runId }))
+      const { results, failures } = await reconcileRuns(context, runs)
+      if (failures.length > 0) throw failures[0]
+      return [...results]
+    },
   }
 }

@@ -1,3 +1,4 @@
+export { type AlertsApi, createAlertsApi } from './alerts-api.ts'
 export { type AuditApi, type AuditReport, createAuditApi } from './audit-api.ts'
 export { createPoliciesApi, type PoliciesApi } from './policies-api.ts'
 export type { RunReport, StepReport } from './run-report.ts'

@@ -71,7 +71,7 @@ export async function reportOf({ database, codec, clock }: ReportContext, run: R
     IncidentFacade.ofRun(database, run),
     evaluationOfRun(database, run),
     TraceFacade.ofRun(database, run),
-    acksOfRuns(database, tenantId, [runId]),
+    acksOfRuns(database, [run]),
     reconciliationOf(database, tenantId, runId),
     alertsOfRun(database, run),
     isTerminal(run.phase) ? [] : waitsOfRun(database, run),

@@ -9,7 +9,7 @@ export function endingOf(run: RunReport) {
     incident: run.incident?.outcome ?? null,
     evaluation: run.evaluation?.verdict.outcome ?? null,
     trace: run.trace?.ending ?? null,
-    event: run.events.at(-1)?.type ?? null,
+    event: ownEvents(run).at(-1)?.type ?? null,
   }
 }
 
@@ -45,10 +45,15 @@ export const WALK_TO_COMPLETED = [
 
 export const WALK_TO_FAILED = ['→CREATED', 'CREATED→AUTHORIZED', 'AUTHORIZED→EXECUTING', 'EXECUTING→FAILED']
 
-/** How often each type of event is in the run's outbox rows. */
+/** The run's events without those of its audit, which come when it is due. */
+export function ownEvents(run: RunReport): RunReport['events'] {
+  return run.events.filter(({ type }) => !/^(audit|alert)\./.test(type))
+}
+
+/** How often each type of event is in the run's outbox rows, but for those of its audit. */
 export function eventCounts(run: RunReport): Record<string, number> {
   const counts: Record<string, number> = {}
-  for (const { type } of run.events) counts[type] = (counts[type] ?? 0) + 1
+  for (const { type } of ownEvents(run)) counts[type] = (counts[type] ?? 0) + 1
   return counts
 }
 

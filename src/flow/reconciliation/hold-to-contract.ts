@@ -1,0 +1,110 @@
+import { settleAlerts } from '../../domains/alerts/alerts.ts'
+import {
+  acksOfRuns,
+  expectationStates,
+  type Finding,
+  nextDueAt,
+  type RunReconciliation,
+  reconcile,
+  type StoredAck,
+  writeReconciliations,
+} from '../../domains/audit/audit.ts'
+import { type ContractRow, contractsOf, isTerminal, type RunKey } from '../../domains/runs/runs.ts'
+import type { Clock } from '../../foundation/clock.ts'
+import { appendEvents, type EventType, type RunEvent } from '../../foundation/events/events.ts'
+import type { IdSource } from '../../foundation/ids.ts'
+import type { Logger } from '../../foundation/log.ts'
+import type { Metrics } from '../../foundation/metrics.ts'
+import type { Database, Tx } from '../../foundation/storage/storage.ts'
+import { limits } from '../../limits.ts'
+import { endStale, staleEnd } from '../kernel/kernel.ts'
+import { standingAlerts } from './standing-alerts.ts'
+import { unrecordedOf } from './unrecorded.ts'
+
+export interface ReconciliationContext {
+  readonly database: Database
+  readonly clock: Clock
+  readonly newId: IdSource
+  readonly metrics: Metrics
+  readonly log: Logger
+}
+
+/** A run held against its contract, and when it is to be looked at next; null: it has ended, or nothing can be overdue. */
+export interface HeldToContract extends RunReconciliation {
+  readonly nextLookAt: Date | null
+}
+
+/**
+ * Holds what is stored of each run against its contract, and stores the result, what it means as alerts, and both as
+ * events: all in the caller's transaction. It reads only what is stored, so it also finds what the legacy path, a crash
+ * or a hand-edited row left behind. A result that has not changed is not published again. A run that is past its time
+ * and that nobody executes is given an end.
+ */
+export async function holdToContract(
+  tx: Tx,
+  { clock, newId }: ReconciliationContext,
+  keys: readonly RunKey[],
+): Promise<HeldToContract[]> {
+  const runs = keys.toSorted((a, b) => (a.runId < b.runId ? -1 : 1))
+  const [contracts, acks, unrecorded] = await Promise.all([
+    contractsOf(tx, runs),
+    acksOfRuns(tx, runs),
+    unrecordedOf(tx, runs),
+  ])
+  const acksByRun = Map.groupBy(acks, (ack) => ack.runId)
+  const at = clock.now()
+  const held = contracts.map((contract) => {
+    const own = acksByRun.get(contract.runId) ?? []
+    const anchors = { ...contract, ended: isTerminal(contract.phase) }
+    const facts = {
+      expected: contract.expectations,
+      acks: own,
+      anchors,
+      unrecorded: unrecorded.get(contract.runId) ?? [],
+    }
+    const { tenantId, runId } = contract
+    return { tenantId, runId, at, ...reconcile(facts, at), nextLookAt: nextLookAt(contract, own, at) }
+  })
+  const changed = await writeReconciliations(tx, held)
+  await appendEvents(
+    tx,
+    eventsOf(
+      held.filter((run) => changed.has(run.runId) && run.findings.length > 0),
+      newId,
+    ),
+  )
+  const standing = held.flatMap((run, i) =>
+    standingAlerts({ ...(contracts[i] as ContractRow), findings: run.findings }),
+  )
+  await settleAlerts(tx, held, standing, { at, newId })
+  for (const run of held) if (run.result === 'STALE') await endStale(tx, run, staleEnd())
+  return held
+}
+
+/** A run that is overdue while a worker has it is looked at again soon: the worker may die. */
+function nextLookAt(contract: ContractRow, acks: readonly StoredAck[], at: Date): Date | null {
+  if (isTerminal(contract.phase)) return null
+  const states = expectationStates(contract.expectations, acks, { ...contract, ended: false }, at)
+  const isStale = states.some(({ action, overdue }) => action === 'finalize_run' && overdue)
+  return isStale ? new Date(at.getTime() + limits.staleLookMs) : nextDueAt(states, at)
+}
+
+const EVENT_OF = {
+  missing: 'audit.reconciliation.missing',
+  overdue: 'audit.expectation.timeout',
+  drift: 'audit.reconciliation.drift',
+  stale: 'audit.reconciliation.stale',
+  invalid_contract: 'audit.reconciliation.failed',
+} as const satisfies Record<Finding['kind'], EventType>
+
+function eventsOf(runs: readonly RunReconciliation[], newId: IdSource) {
+  return runs.map(({ tenantId, runId, findings, at, result }) => {
+    const events = Object.entries(EVENT_OF).flatMap(([kind, type]): RunEvent[] => {
+      const own = findings.filter((finding) => finding.kind === kind)
+      if (own.length === 0) return []
+      const data = { result, findings: own.map(({ domain, action, detail }) => ({ domain, action, detail })) }
+      return [{ id: newId(), type, time: at.toISOString(), data }]
+    })
+    return { tenantId, runId, events }
+  })
+}

@@ -1,0 +1,61 @@
+import { Option } from 'commander'
+import type { AlertFilter, StoredAlert } from '../../domains/alerts/alerts.ts'
+import { defineCommand, integer } from './command.ts'
+import { age } from './format.ts'
+import { toJson } from './json.ts'
+import { withSession } from './session.ts'
+import { tableLines } from './table.ts'
+import { printable, type Style, type Terminal } from './terminal.ts'
+
+const STATES = ['open', 'firing', 'acknowledged', 'resolved', 'all'] as const satisfies readonly AlertFilter['state'][]
+
+export const alertsList = defineCommand<{ state: AlertFilter['state']; limit: number }>({
+  usage: 'list',
+  description: 'alerts, the latest first; of every tenant unless one is named',
+  options: [
+    new Option('--state <state>', 'open: firing or acknowledged').choices(STATES).default('open'),
+    new Option('--limit <n>', 'how many at most').argParser(integer(1, 1_000)).default(100),
+  ],
+  run: async (context) => {
+    const { terminal, options } = context
+    const { state, limit, tenant = null, json } = options
+    const alerts = await withSession(context, (concordat) => concordat.alerts.list({ state, limit, tenantId: tenant }))
+    if (json) terminal.out(toJson({ alerts }))
+    else show(terminal, alerts, state)
+    return 0
+  },
+})
+
+const SEVERITY_STYLES: { readonly [severity: string]: Style } = { warning: 'yellow', error: 'red', critical: 'magenta' }
+const STATE_STYLES: { readonly [state: string]: Style } = { firing: 'red', acknowledged: 'yellow', resolved: 'green' }
+
+function show(terminal: Terminal, alerts: readonly StoredAlert[], state: AlertFilter['state']): void {
+  if (alerts.length === 0) {
+    terminal.out(state === 'open' ? 'No alert is open.' : 'There is no such alert.')
+    return
+  }
+  const columns = [
+    { head: 'ALERT' },
+    { head: 'SEVERITY' },
+    { head: 'STATE' },
+    { head: 'TYPE' },
+    { head: 'TENANT', optional: true },
+    { head: 'RUN' },
+    { head: 'AGE', align: 'right' },
+    { head: 'MESSAGE', flexible: true, optional: true },
+  ] as const
+  const now = Date.now()
+  const rows = alerts.map((alert) => {
+    return [
+      alert.alertId,
+      terminal.style(SEVERITY_STYLES[alert.severity] ?? 'dim', alert.severity),
+      terminal.style(STATE_STYLES[alert.state] ?? 'dim', alert.state),
+      alert.type,
+      alert.tenantId,
+      alert.runId,
+      age(now - alert.raisedAt.getTime()),
+      printable(alert.message, 200),
+    ]
+  })
+  for (const line of tableLines(terminal, columns, rows)) terminal.out(line)
+}
