@@ -52,7 +52,7 @@ decisions: they are made and recorded, not acted upon.
 ${table(['variable', 'unset', ...governanceProfiles.map((profile) => `\`${profile}\``), 'tighter'], profileRows)}
 ## Combinations that are refused
 
-- \`EVENT_TRANSPORT=redis-pubsub\` without \`REDIS_URL\`, and \`EVENT_TRANSPORT=postgres\` without \`DATABASE_URL\`.
+- \`EVENT_TRANSPORT=redis-pubsub\` or \`redis-streams\` without \`REDIS_URL\`, and \`EVENT_TRANSPORT=postgres\` without \`DATABASE_URL\`.
 - A reactor process on the embedded database, or with \`EVENT_TRANSPORT=memory\`.
 - A variable and its \`_FILE\` variant together.
 `

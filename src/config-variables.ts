@@ -3,7 +3,7 @@ import { choice, duration, flag, integer, serverUrl, text, type ValueKind } from
 import type { LogLevel } from './foundation/log.ts'
 import { limits } from './limits.ts'
 
-export type EventTransport = 'memory' | 'postgres' | 'redis-pubsub'
+export type EventTransport = 'memory' | 'postgres' | 'redis-pubsub' | 'redis-streams'
 export type PauseTimeoutBehavior = 'TERMINATE' | 'CONTINUE' | 'ESCALATE'
 
 /** What environment variables and options set; times in ms. */
@@ -144,9 +144,9 @@ export const variables: { readonly [Key in keyof Settings]: Variable<Settings[Ke
   },
   eventTransport: {
     variable: 'EVENT_TRANSPORT',
-    kind: choice(['memory', 'postgres', 'redis-pubsub']),
+    kind: choice(['memory', 'postgres', 'redis-pubsub', 'redis-streams']),
     default: 'memory',
-    defaultText: '`redis-pubsub` with `REDIS_URL`, else `postgres` with `DATABASE_URL`, else `memory`',
+    defaultText: '`redis-streams` with `REDIS_URL`, else `postgres` with `DATABASE_URL`, else `memory`',
     meaning: 'How events travel from the outbox to those who listen.',
   },
   workerConcurrency: {

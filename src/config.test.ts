@@ -70,7 +70,7 @@ describe('the configuration', () => {
   it.each([
     [{}, 'memory'],
     [{ DATABASE_URL: 'postgres://db/x' }, 'postgres'],
-    [{ DATABASE_URL: 'postgresql://db/x', REDIS_URL: 'redis://r' }, 'redis-pubsub'],
+    [{ DATABASE_URL: 'postgresql://db/x', REDIS_URL: 'redis://r' }, 'redis-streams'],
     [{ DATABASE_URL: 'postgres://db/x', REDIS_URL: 'rediss://r', EVENT_TRANSPORT: 'postgres' }, 'postgres'],
   ])('with %o carries events by %s', (env, transport) => {
     expect(loadConfig(env).eventTransport).toBe(transport)
@@ -89,7 +89,8 @@ describe('the configuration', () => {
   })
 
   it.each<[Environment, ProcessKind, RegExp]>([
-    [{ EVENT_TRANSPORT: 'redis-streams' }, 'single', /"redis-streams" is not one of memory, postgres, redis-pubsub/],
+    [{ EVENT_TRANSPORT: 'kafka' }, 'single', /"kafka" is not one of memory, postgres, redis-pubsub, redis-streams/],
+    [{ EVENT_TRANSPORT: 'redis-streams' }, 'single', /needs REDIS_URL/],
     [{ EVENT_TRANSPORT: 'redis-pubsub' }, 'single', /needs REDIS_URL/],
     [{ EVENT_TRANSPORT: 'postgres' }, 'single', /needs DATABASE_URL/],
     [{}, 'reactor', /embedded database belongs to a single process/],
@@ -176,6 +177,6 @@ describe('the effective configuration', () => {
       note: 'embedded database in .concordat',
     })
     expect(rows.find((row) => row.variable === 'AUDIT_ALERTS_ENABLED')?.note).toContain('no alert is sent')
-    expect(rows.find((row) => row.variable === 'EVENT_REACTOR_ENABLED')?.note).toBe('not enforced by this version')
+    expect(rows.find((row) => row.variable === 'RETENTION_DAYS')?.note).toBe('not enforced by this version')
   })
 })

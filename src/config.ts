@@ -146,7 +146,7 @@ function readVariable(entry: Variable<unknown>, env: Environment, problems: stri
 
 function derive(settings: Settings, sources: Config['sources']): Config {
   const { databaseUrl, redisUrl, leaseMs } = settings
-  const defaultTransport = redisUrl ? 'redis-pubsub' : databaseUrl ? 'postgres' : 'memory'
+  const defaultTransport = redisUrl ? 'redis-streams' : databaseUrl ? 'postgres' : 'memory'
   return {
     ...settings,
     eventTransport: sources.eventTransport === 'default' ? defaultTransport : settings.eventTransport,
@@ -170,8 +170,8 @@ function loosenings(config: Config): string[] {
 
 function contradictions({ storage, eventTransport, redisUrl }: Config, processKind: ProcessKind): string[] {
   const problems: string[] = []
-  if (eventTransport === 'redis-pubsub' && !redisUrl) {
-    problems.push('EVENT_TRANSPORT=redis-pubsub needs REDIS_URL: set it, or use another transport')
+  if (eventTransport.startsWith('redis-') && !redisUrl) {
+    problems.push(`EVENT_TRANSPORT=${eventTransport} needs REDIS_URL: set it, or use another transport`)
   }
   if (eventTransport === 'postgres' && storage === 'embedded') {
     problems.push('EVENT_TRANSPORT=postgres needs DATABASE_URL: set it, or use memory')

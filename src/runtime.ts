@@ -339,7 +339,9 @@ function partsOf(config: Config, kind: ProcessKind | undefined, parts: Parts): S
 }
 
 function createEventBus({ eventTransport, redisUrl }: Config, database: Database, log: Logger): Bus {
-  if (eventTransport === 'redis-pubsub') return createBus({ transport: eventTransport, url: redisUrl ?? '', log })
+  if (eventTransport === 'redis-pubsub' || eventTransport === 'redis-streams') {
+    return createBus({ transport: eventTransport, url: redisUrl ?? '', log })
+  }
   return eventTransport === 'postgres'
     ? createBus({ transport: 'postgres', database, log })
     : createBus({ transport: 'memory', log })

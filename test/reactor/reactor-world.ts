@@ -23,6 +23,14 @@ export const transports: Readonly<Record<string, (redisUrl: string, prefix: stri
   postgres: () => (database) => createBus({ transport: 'postgres', database, log: silentLogger }),
   'redis-pubsub': (url, prefix) => () =>
     createBus({ transport: 'redis-pubsub', url, channel: `${prefix}.events`, log: silentLogger }),
+  'redis-streams': (url, prefix) => () =>
+    createBus({
+      transport: 'redis-streams',
+      url,
+      channel: `${prefix}.events`,
+      streamPrefix: `${prefix}:events:`,
+      log: silentLogger,
+    }),
 }
 
 /** A database with a relay on it, and reactors, each with connections of its own as a process has. */

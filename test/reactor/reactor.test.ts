@@ -7,5 +7,6 @@ describeOnPostgres('on', (server) => {
   describeReactor(server, 'memory')
   describeOnRedis('and', ({ url }) => {
     describeReactor(server, 'redis-pubsub', url)
+    describeReactor(server, 'redis-streams', url)
   })
 })

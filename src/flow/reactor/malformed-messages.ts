@@ -13,9 +13,9 @@ export class MalformedMessages {
     this.#ground = ground
   }
 
-  /** Where every reactor hears a message, only the one that holds the partition which it hashes to keeps it. */
-  put(message: string, error: unknown, holds: (partition: number) => boolean): void {
-    if (!holds(hash32(message) % limits.partitions)) return
+  /** What every reactor of the group hears, only the one that holds the partition which it hashes to keeps. */
+  put(message: string, error: unknown, heardBy: 'one' | 'all', holds: (partition: number) => boolean): void {
+    if (heardBy === 'all' && !holds(hash32(message) % limits.partitions)) return
     this.#ground.metrics.malformed.inc({})
     if (this.#waiting.length >= limits.malformedMessagesMax) return
     const cut = message.slice(0, limits.deadMessageCharsMax)

@@ -38,6 +38,11 @@ export class ReactorPartition implements LaneSource {
     this.window = new EventWindow(Math.max(0, ...lanes.map(({ position }) => position)))
   }
 
+  /** Every handler has durably dealt with all events up to this position. */
+  get stored(): number {
+    return Math.min(this.window.end, ...this.lanes.map((lane) => lane.stored))
+  }
+
   get isActive(): boolean {
     return this.#isActive
   }

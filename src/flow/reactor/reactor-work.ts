@@ -76,7 +76,7 @@ export class ReactorWork {
       group: ground.group,
       reader: memberId,
       hear: (events) => this.#hear(events),
-      malformed: (message, error) => this.#malformed.put(message, error, (partition) => this.#held.has(partition)),
+      malformed: (...message) => this.#malformed.put(...message, (partition) => this.#held.has(partition)),
       look: () => {
         this.#pollAtMs = 0
         nudge()
@@ -95,6 +95,7 @@ export class ReactorWork {
     if (nowMs >= this.#flushAtMs) {
       this.#flushAtMs = nowMs + FLUSH_MS
       await this.#flush([...this.#partitions.values()])
+      for (const { partition, stored } of this.#partitions.values()) this.#feed?.handled(partition, stored)
       await this.#malformed.store()
     }
     await this.#tellProgress(nowMs)
@@ -260,9 +261,6 @@ export class ReactorWork {
       )
     }
     await moved
-    for (const { partition, lanes } of partitions) {
-      this.#feed?.handled(partition, Math.min(...lanes.map((lane) => lane.stored)))
-    }
   }
 
   async #tellProgress(nowMs: number): Promise<void> {

@@ -4,6 +4,7 @@ import { createMemoryBus } from './memory.ts'
 import type { Bus } from './port.ts'
 import { createPostgresBus } from './postgres.ts'
 import { createRedisPubSubBus } from './redis-pubsub.ts'
+import { createRedisStreamsBus } from './redis-streams.ts'
 
 export type { Bus, BusLosses, Feed, FeedOptions, Hear, SubscribeOptions, Subscription } from './port.ts'
 
@@ -11,6 +12,12 @@ export type BusOptions = { readonly log: Logger } & (
   | { readonly transport: 'memory' }
   | { readonly transport: 'postgres'; readonly database: Database }
   | { readonly transport: 'redis-pubsub'; readonly url: string; readonly channel?: string }
+  | {
+      readonly transport: 'redis-streams'
+      readonly url: string
+      readonly channel?: string
+      readonly streamPrefix?: string
+    }
 )
 
 /** The transport by its name. */
@@ -22,5 +29,7 @@ export function createBus(options: BusOptions): Bus {
       return createPostgresBus(options)
     case 'redis-pubsub':
       return createRedisPubSubBus(options)
+    case 'redis-streams':
+      return createRedisStreamsBus(options)
   }
 }

@@ -22,8 +22,8 @@ export interface FeedOptions {
   readonly reader: string
   /** Events in the order of their positions, as far as the transport can: some may be missing, early, or there twice. */
   hear(events: readonly EventEnvelope[]): void
-  /** A message that is no event, cut. */
-  malformed(message: string, error: unknown): void
+  /** A message that is no event; heard by this reader alone, or by all readers. */
+  malformed(message: string, error: unknown, heardBy: 'one' | 'all'): void
   /** Something was published that is to be read from the outbox. */
   look(): void
 }

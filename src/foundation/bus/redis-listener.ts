@@ -91,7 +91,7 @@ export class RedisListener {
         { error, message: message.slice(0, LOGGED_CHARS_MAX) },
         'A message on the event channel is no event',
       )
-      for (const feed of this.#feeds) feed.malformed(message, error)
+      for (const feed of this.#feeds) feed.malformed(message, error, 'all')
       return
     }
     if (this.#feeds.size > 0) this.#gather(event)

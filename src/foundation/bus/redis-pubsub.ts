@@ -1,13 +1,12 @@
-import type { EventEnvelope } from '../events/events.ts'
 import type { Logger } from '../log.ts'
 import { defineService } from '../service.ts'
 import type { Bus } from './port.ts'
+import { callsOf } from './redis-calls.ts'
 import { RedisLink } from './redis-link.ts'
 import { RedisListener, waitForLink } from './redis-listener.ts'
 
-const CHANNEL = 'concordat.events'
-/** Redis runs a script without interruption: a few MB at a time keep it responsive. */
-const CALL_CHARS_MAX = 2_097_152
+/** Where plain subscribers hear all events. */
+export const CHANNEL = 'concordat.events'
 
 /*
  * A batch is one call: all of it or none is published, in order, and it costs a third of the CPU of a PUBLISH each
@@ -49,27 +48,12 @@ export function createRedisPubSubBus({ url, channel = CHANNEL, log }: RedisPubSu
     nudge: () => {},
     publish: async (events) => {
       for (const messages of callsOf(events)) {
-        await publisher.call((client) => client.eval(PUBLISH_ALL, { keys: [channel], arguments: messages }))
+        await publisher.call((client) =>
+          client.eval(PUBLISH_ALL, { keys: [channel], arguments: messages.map(({ text }) => text) }),
+        )
       }
     },
     subscribe: (hear) => listener.add(hear),
     feed: (options) => listener.feed(options),
   }
-}
-
-/** The messages, parted into calls. */
-function* callsOf(events: readonly EventEnvelope[]): Generator<string[]> {
-  let call: string[] = []
-  let chars = 0
-  for (const event of events) {
-    const message = JSON.stringify(event)
-    if (call.length > 0 && chars + message.length > CALL_CHARS_MAX) {
-      yield call
-      call = []
-      chars = 0
-    }
-    call.push(message)
-    chars += message.length
-  }
-  if (call.length > 0) yield call
 }

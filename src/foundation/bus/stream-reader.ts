@@ -1,0 +1,201 @@
+import { sleep } from '../backoff.ts'
+import { EventEnvelope } from '../events/events.ts'
+import type { Logger } from '../log.ts'
+import { SAFETY_POLL_MS } from './feed.ts'
+import { PendingEntries } from './pending-entries.ts'
+import type { Feed, FeedOptions } from './port.ts'
+import { RedisLink } from './redis-link.ts'
+import { waitForLink } from './redis-listener.ts'
+
+const READ_ENTRIES_MAX = 500
+/** How late a partition that was just taken over is read at the most; the outbox is read meanwhile. */
+const BLOCK_MS = 250
+const RETRY_MS = 250
+/** Entries that somebody took and did not acknowledge in this time are ours, if the partition is. */
+const STALLED_MS = 30_000
+const CLAIM_ENTRIES_MAX = 500
+/** A consumer that is gone and has nothing pending is forgotten after this time. */
+const FORGET_MS = 3_600_000
+
+/*
+ * Only consumers without pending entries: those of others would be lost to the group. (They could still be read from the
+ * outbox; but what the group tells about itself would be wrong.)
+ */
+const FORGET_CONSUMERS = `for _, consumer in ipairs(redis.call('XINFO', 'CONSUMERS', KEYS[1], ARGV[1])) do
+  local field = {}
+  for i = 1, #consumer, 2 do field[consumer[i]] = consumer[i + 1] end
+  if field.pending == 0 and (field.name == ARGV[2] or field.idle > tonumber(ARGV[3])) then
+    redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], field.name)
+  end
+end`
+
+type Entry = readonly [id: string, fields: readonly string[] | null]
+
+export interface StreamReaderOptions {
+  readonly url: string
+  readonly log: Logger
+  readonly streamPrefix: string
+  readonly feed: FeedOptions
+  readonly onClose: () => void
+}
+
+/** One reactor's share of the streams: reads the partitions that it holds, and acknowledges what is dealt with. */
+export class StreamReader implements Feed {
+  readonly pollMs = SAFETY_POLL_MS
+  readonly #options: StreamReaderOptions
+  /** Waits for entries; everything else goes over the other one. */
+  readonly #reading: RedisLink
+  readonly #asking: RedisLink
+  readonly #pending = new PendingEntries()
+  #wanted: ReadonlySet<number> = new Set()
+  /** Partitions whose group exists and whose stalled entries are claimed. */
+  readonly #ready = new Set<number>()
+  readonly #stop = new AbortController()
+  #loop: Promise<void> = Promise.resolve()
+  #claimAtMs = 0
+
+  constructor(options: StreamReaderOptions) {
+    const { url, log } = options
+    this.#options = options
+    this.#asking = new RedisLink({ url, log, onReady: async () => this.#ready.clear() })
+    this.#reading = new RedisLink({ url, log })
+  }
+
+  get isReady(): boolean {
+    return this.#reading.isReady && this.#asking.isReady
+  }
+
+  async open(): Promise<void> {
+    await Promise.all([waitForLink(this.#asking, this.#options.log), waitForLink(this.#reading, this.#options.log)])
+    this.#loop = this.#run(this.#stop.signal)
+  }
+
+  want(partitions: ReadonlySet<number>): void {
+    for (const partition of this.#ready) if (!partitions.has(partition)) this.#ready.delete(partition)
+    this.#pending.keep(partitions)
+    this.#wanted = new Set(partitions)
+  }
+
+  handled(partition: number, position: number): void {
+    const ids = this.#pending.handled(partition, position)
+    if (ids.length > 0) void this.#acknowledge(partition, ids)
+  }
+
+  async close(): Promise<void> {
+    this.#stop.abort()
+    await this.#loop
+    const { feed, onClose } = this.#options
+    const limits = [feed.group, feed.reader, String(FORGET_MS)]
+    for (const partition of this.#ready) {
+      await this.#asking
+        .call((client) => client.eval(FORGET_CONSUMERS, { keys: [this.#stream(partition)], arguments: limits }))
+        .catch(() => {})
+    }
+    this.#reading.close()
+    this.#asking.close()
+    onClose()
+  }
+
+  async #run(signal: AbortSignal): Promise<void> {
+    let failures = 0
+    while (!signal.aborted) {
+      try {
+        await this.#prepare()
+        if (this.#ready.size === 0) await sleep(BLOCK_MS, signal)
+        else await this.#read()
+        failures = 0
+      } catch (error) {
+        if (signal.aborted) return
+        this.#ready.clear() // the groups may be gone too
+        const { log } = this.#options
+        if (failures++ === 0) log.debug({ error }, 'The streams can’t be read, the outbox is')
+        await sleep(RETRY_MS, signal).catch(() => {})
+      }
+    }
+  }
+
+  /** Makes sure of the groups, and takes over what others have left. */
+  async #prepare(): Promise<void> {
+    const nowMs = performance.now()
+    const isDue = nowMs >= this.#claimAtMs
+    if (isDue) this.#claimAtMs = nowMs + STALLED_MS
+    for (const partition of this.#wanted) {
+      const isNew = !this.#ready.has(partition)
+      if (isNew) await this.#createGroup(partition)
+      // Who had the partition before has no lease any more, so that nothing of it needs to be waited for.
+      if (isNew || isDue) await this.#claim(partition, isNew ? 0 : STALLED_MS)
+      this.#ready.add(partition)
+    }
+  }
+
+  async #createGroup(partition: number): Promise<void> {
+    const create = ['XGROUP', 'CREATE', this.#stream(partition), this.#options.feed.group, '0', 'MKSTREAM']
+    await this.#asking
+      .call((client) => client.sendCommand(create))
+      .catch((error: Error) => {
+        if (!String(error.cause ?? error).includes('BUSYGROUP')) throw error
+      })
+  }
+
+  async #claim(partition: number, idleMs: number): Promise<void> {
+    const { feed } = this.#options
+    const stream = this.#stream(partition)
+    for (let from = '0-0'; ; ) {
+      const command = [
+        'XAUTOCLAIM',
+        stream,
+        feed.group,
+        feed.reader,
+        String(idleMs),
+        from,
+        'COUNT',
+        String(CLAIM_ENTRIES_MAX),
+      ]
+      const [next, entries] = (await this.#asking.call((client) => client.sendCommand(command))) as [string, Entry[]]
+      this.#take(partition, entries)
+      if (next === '0-0') return
+      from = next
+    }
+  }
+
+  async #read(): Promise<void> {
+    const { feed, streamPrefix } = this.#options
+    const partitions = [...this.#ready]
+    const command = ['XREADGROUP', 'GROUP', feed.group, feed.reader, 'COUNT', String(READ_ENTRIES_MAX)]
+    command.push('BLOCK', String(BLOCK_MS), 'STREAMS')
+    for (const partition of partitions) command.push(this.#stream(partition))
+    for (const _ of partitions) command.push('>')
+    const streams = (await this.#reading.call((client) => client.sendCommand(command))) as [string, Entry[]][] | null
+    for (const [key, entries] of streams ?? []) this.#take(Number(key.slice(streamPrefix.length)), entries)
+  }
+
+  #take(partition: number, entries: readonly Entry[]): void {
+    const { feed } = this.#options
+    const events: EventEnvelope[] = []
+    const done: string[] = []
+    for (const [id, fields] of entries) {
+      const message = fields?.[0] === 'event' ? fields[1] : undefined
+      try {
+        const event = EventEnvelope.parse(message ?? '')
+        events.push(event)
+        if (!this.#pending.add(partition, id, event.position)) done.push(id)
+      } catch (error) {
+        done.push(id)
+        // Null: trimmed while it was pending.
+        if (fields !== null) feed.malformed(message ?? JSON.stringify(fields), error, 'one')
+      }
+    }
+    if (events.length > 0) feed.hear(events)
+    if (done.length > 0) void this.#acknowledge(partition, done)
+  }
+
+  /** An acknowledgement that is lost leaves an entry that is claimed and found to be known later. */
+  async #acknowledge(partition: number, ids: readonly string[]): Promise<void> {
+    const command = ['XACK', this.#stream(partition), this.#options.feed.group, ...ids]
+    await this.#asking.call((client) => client.sendCommand(command)).catch(() => {})
+  }
+
+  #stream(partition: number): string {
+    return `${this.#options.streamPrefix}${partition}`
+  }
+}
