@@ -80,7 +80,7 @@ export class ReactorWorld {
       bus,
       newId,
       process: 'test',
-      leaseMs: 1_000,
+      leaseMs: 5_000,
       drainTimeoutMs: 2_000,
       ...options,
     })
