@@ -44,6 +44,13 @@ describe('the configuration', () => {
     expect(config.racRollbackAuditEnabled).toBe(false)
   })
 
+  it('warns of a pause in time also where only the pause is shortened', () => {
+    const notifyMs = (env: Environment) => loadConfig(env).pauseNotifyBeforeTimeoutMs
+    expect(notifyMs({})).toBe(300_000)
+    expect(notifyMs({ PAUSE_SLA_SECONDS: '60' })).toBe(30_000)
+    expect(notifyMs({ PAUSE_SLA_SECONDS: '60', PAUSE_NOTIFY_BEFORE_TIMEOUT_SECONDS: '0' })).toBe(0)
+  })
+
   it('lets an option win over the environment, that over the profile, that over the default', () => {
     const env = { GOVERNANCE_PROFILE: 'STANDARD', OBSERVABILITY_MODE: 'PERMISSIVE', WORKER_CONCURRENCY: '7' }
     const config = loadConfig(env, { workerConcurrency: 9, leaseMs: undefined })
@@ -93,6 +100,10 @@ describe('the configuration', () => {
     [{ EVENT_TRANSPORT: 'redis-streams' }, 'single', /needs REDIS_URL/],
     [{ EVENT_TRANSPORT: 'redis-pubsub' }, 'single', /needs REDIS_URL/],
     [{ EVENT_TRANSPORT: 'postgres' }, 'single', /needs DATABASE_URL/],
+    [{ PAUSE_NOTIFY_BEFORE_TIMEOUT_SECONDS: '3600' }, 'single', /=3600 warns of a pause before it begins/],
+    [{ PAUSE_SLA_SECONDS: '9', PAUSE_NOTIFY_BEFORE_TIMEOUT_SECONDS: '10' }, 'single', /with PAUSE_SLA_SECONDS=9/],
+    [{ PAUSE_SLA_SECONDS: '0' }, 'single', /"0" is not 1 to/],
+    [{ PAUSE_TIMEOUT_BEHAVIOR: 'FORGET' }, 'single', /not one of TERMINATE, CONTINUE, ESCALATE/],
     [{}, 'reactor', /embedded database belongs to a single process/],
     [{ DATABASE_URL: 'postgres://db/x', EVENT_TRANSPORT: 'memory' }, 'reactor', /would hear nothing/],
   ])('refuses %o in a %s process', (env, processKind, message) => {

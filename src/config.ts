@@ -145,13 +145,16 @@ function readVariable(entry: Variable<unknown>, env: Environment, problems: stri
 }
 
 function derive(settings: Settings, sources: Config['sources']): Config {
-  const { databaseUrl, redisUrl, leaseMs } = settings
+  const { databaseUrl, redisUrl, leaseMs, pauseSlaMs, pauseNotifyBeforeTimeoutMs: notifyMs } = settings
   const defaultTransport = redisUrl ? 'redis-streams' : databaseUrl ? 'postgres' : 'memory'
   return {
     ...settings,
     eventTransport: sources.eventTransport === 'default' ? defaultTransport : settings.eventTransport,
     storage: databaseUrl ? 'postgres' : 'embedded',
     heartbeatMs: Math.min(limits.heartbeatMs, Math.floor(leaseMs / limits.heartbeatsPerLease)),
+    // Whoever shortens only the pause is still warned in time.
+    pauseNotifyBeforeTimeoutMs:
+      sources.pauseNotifyBeforeTimeoutMs === 'default' ? Math.min(notifyMs, Math.floor(pauseSlaMs / 2)) : notifyMs,
     policyDecisionsMuted: settings.governanceProfile === 'OBSERVE_ONLY',
     sources: Object.freeze(sources),
   }
@@ -168,8 +171,14 @@ function loosenings(config: Config): string[] {
     })
 }
 
-function contradictions({ storage, eventTransport, redisUrl }: Config, processKind: ProcessKind): string[] {
+function contradictions(config: Config, processKind: ProcessKind): string[] {
+  const { storage, eventTransport, redisUrl, pauseSlaMs, pauseNotifyBeforeTimeoutMs } = config
   const problems: string[] = []
+  if (pauseNotifyBeforeTimeoutMs >= pauseSlaMs) {
+    const sla = `PAUSE_SLA_SECONDS=${show('pauseSlaMs', pauseSlaMs)}`
+    const notify = `PAUSE_NOTIFY_BEFORE_TIMEOUT_SECONDS=${show('pauseNotifyBeforeTimeoutMs', pauseNotifyBeforeTimeoutMs)}`
+    problems.push(`${notify} warns of a pause before it begins, with ${sla}: make it shorter`)
+  }
   if (eventTransport.startsWith('redis-') && !redisUrl) {
     problems.push(`EVENT_TRANSPORT=${eventTransport} needs REDIS_URL: set it, or use another transport`)
   }

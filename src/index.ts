@@ -15,6 +15,7 @@ export {
 export { AlertSeverity, AuditAlertType, type StoredAlert } from './domains/alerts/alerts.ts'
 export { type AuditExpectation, type DomainAck, reconcile } from './domains/audit/audit.ts'
 export { IncidentFacade } from './domains/incidents/incidents.ts'
+export { Authority, mayResume, PauseReason } from './domains/pauses/pauses.ts'
 export type { PolicyChange, PolicyDefinition, PolicyInput, StoredPolicy } from './domains/policies/policies.ts'
 export { PhaseTransitionError, type RunOutcome, RunPhase, type RunStatus } from './domains/runs/runs.ts'
 export { TraceFacade } from './domains/traces/traces.ts'
@@ -38,7 +39,6 @@ export {
   MidExecutionPolicyChecker,
   ObservabilityGuard,
   ObservabilityMode,
-  PauseReason,
   type PolicyCheckerOptions,
   PolicyCheckResult,
   PolicyDecision,
@@ -74,7 +74,12 @@ export type {
   AlertsApi,
   AuditApi,
   AuditReport,
+  PauseInput,
+  PauseReport,
+  PauseResult,
   PoliciesApi,
+  ResumeInput,
+  ResumeResult,
   RunHandle,
   RunReport,
   RunsApi,

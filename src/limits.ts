@@ -12,6 +12,7 @@ export const limits = Object.freeze({
   personNameCharsMax: 1_000,
   idempotencyKeyCharsMax: 255,
   errorMessageCharsMax: 8_192,
+  noteCharsMax: 1_000, // what people say with a stop, a pause, a resume
   errorStackCharsMax: 8_192,
   logDepthMax: 8,
   usdMax: 1_000_000_000, // as nano-dollars 10^18, which still fits a PostgreSQL bigint
@@ -86,6 +87,10 @@ export const limits = Object.freeze({
 
   // Takeovers
   takeoverMs: 30_000, // how long whoever takes a pending end has, before maintenance tries it again
+
+  // Pauses
+  pauseDetailCharsMax: 65_536,
+  pauseRefusalsMax: 20, // the latest refused attempts to resume that a pause's row keeps
 
   // Retries
   stepAttemptsMax: 3,

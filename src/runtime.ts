@@ -205,6 +205,11 @@ function compose({ options, config, log, directory, prices, database }: Foundati
   })
   const kernel: RunOrchestrationKernel = new RunOrchestrationKernel({
     ...ground,
+    pauseSla: {
+      slaMs: config.pauseSlaMs,
+      notifyBeforeMs: config.pauseNotifyBeforeTimeoutMs,
+      onTimeout: config.pauseTimeoutBehavior,
+    },
     mayTrace: () => guard.mayTrace(),
     onTraceError: (error, runId) => guard.traceFailed(error, runId),
   })

@@ -3,14 +3,14 @@ import { eventsOfRun, eventTypes, type StoredEvent } from '../src/foundation/eve
 import { defineAgent } from '../src/index.ts'
 import { createTestRuntime, type TestRuntime } from '../src/testing/testing.ts'
 import { sharedSnapshot } from './flow/support/databases.ts'
+import { until } from './flow/support/until.ts'
 
 const agents = [
   defineAgent({ name: 'works', version: '1', run: () => 'done' }),
+  defineAgent({ name: 'sleeps', version: '1', run: ({ step }) => step.sleep('long', 86_400_000) }),
   defineAgent({ name: 'fails', version: '1', run: () => Promise.reject(new Error('no')) }),
 ]
 const tenant = 'default'
-/** A day: the run is stopped long before. */
-const runAt = new Date(Date.now() + 86_400_000)
 
 let runtime: TestRuntime
 let published: StoredEvent[]
@@ -19,7 +19,13 @@ beforeAll(async () => {
   const { runs, concordat } = runtime
   const works = await runs.submit({ tenant, agent: 'works' })
   const fails = await runs.submit({ tenant, agent: 'fails' })
-  const stopped = await runs.submit({ tenant, agent: 'works', runAt })
+  const stopped = await runs.submit({ tenant, agent: 'sleeps' })
+  await until(
+    () => runs.get(tenant, stopped.runId),
+    ({ waiting }) => waiting === 'TIMER',
+  )
+  await runs.pause(tenant, stopped.runId, { by: 'ada', as: 'OPERATOR' })
+  await runs.resume(tenant, stopped.runId, { by: 'ada', as: 'OPERATOR' })
   await runs.stop(tenant, stopped.runId)
   for (const run of [works, fails, stopped]) await runtime.ended(run)
   await leaveFindings(works.runId)

@@ -120,6 +120,21 @@ export const errorCodes = Object.freeze({
     meaning: 'More signals came for a run than are kept for steps that do not wait for them yet.',
     hint: 'See with `concordat runs get` what the run waits for; send what it does not wait for later.',
   },
+  RUN_PAUSED: {
+    kind: 'terminal',
+    meaning: 'The run is paused already, or about to be.',
+    hint: 'Resume it with `concordat runs resume`.',
+  },
+  RUN_NOT_PAUSED: {
+    kind: 'terminal',
+    meaning: 'The run is not paused: nobody paused it, or somebody else has resumed it before.',
+    hint: 'Look at its pauses with `concordat runs get`.',
+  },
+  RESUME_FORBIDDEN: {
+    kind: 'terminal',
+    meaning: 'The pause may not be resumed by this authority; the attempt is recorded.',
+    hint: 'Ask one of those whom the message names.',
+  },
 
   // How it is set up
   INVALID_CONFIGURATION: {
@@ -263,6 +278,11 @@ export const errorCodes = Object.freeze({
     kind: 'terminal',
     meaning: 'The run broke a policy.',
     hint: "See the violations in the run's policy evaluation.",
+  },
+  PAUSE_TIMEOUT: {
+    kind: 'terminal',
+    meaning: 'The run was paused, and nobody resumed it within PAUSE_SLA_SECONDS.',
+    hint: 'Submit it again, and resume it in time; or change PAUSE_SLA_SECONDS or PAUSE_TIMEOUT_BEHAVIOR.',
   },
   OBSERVABILITY: {
     kind: 'terminal',

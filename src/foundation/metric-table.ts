@@ -55,6 +55,11 @@ export const metricTable = Object.freeze({
     help: 'Time from the request of a stop to its confirmation',
     labels: [],
   },
+  concordat_pauses_swept_total: {
+    type: 'counter',
+    help: 'Pauses of which something was due: RESUME, WARN, TERMINATE, CONTINUE, ESCALATE',
+    labels: ['action'],
+  },
   concordat_outbox_backlog: { type: 'gauge', help: 'Events not yet published', labels: [] },
   concordat_outbox_oldest_seconds: { type: 'gauge', help: 'Age of the oldest event not yet published', labels: [] },
   concordat_reconciliations_total: { type: 'counter', help: 'Reconciliations', labels: ['result'] },

@@ -42,6 +42,7 @@ describeOnDatabases('any queue', (open) => {
       newId,
       random: Math.random,
       retryForMs: 0,
+      pauseSla: { slaMs: 3_600_000, notifyBeforeMs: 0, onTimeout: 'TERMINATE' },
       mayTrace,
       onTraceError,
     })

@@ -13,7 +13,13 @@ const queued: Anchors = {
   ended: false,
 }
 const executing: Anchors = { ...queued, executionStartedAt: start, activeSince: start }
-const ended: Anchors = { ...queued, executionStartedAt: start, executionEndedAt: later(1_000), ended: true }
+const ended: Anchors = {
+  ...queued,
+  executionStartedAt: start,
+  executionEndedAt: later(1_000),
+  activeMs: 1_000,
+  ended: true,
+}
 const parked: Anchors = { ...queued, executionStartedAt: start, executionEndedAt: later(90_000), activeMs: 20_000 }
 const statesOf = (anchors: Anchors, now = start) => expectationStates(expected, [], anchors, now)
 const dueOf = (anchors: Anchors) => statesOf(anchors).map(({ action, dueAt }) => [action, dueAt])
@@ -44,10 +50,14 @@ describe('expectations', () => {
     ['resumed', { ...executing, activeSince: later(100_000), activeMs: 40_000 }, later(125_000)],
     ['waiting', { ...executing, activeSince: null, activeMs: 40_000 }, null],
     ['parked', parked, later(90_000 + 45_000)],
-  ])('of finalize_run count no waiting time, but the time that a run is parked: %s', (_state, anchors, dueAt) => {
-    const finalize = { ...ACTIONS.finalizeRun, deadlineMs: 65_000, anchor: 'EXECUTION_START' } as const
-    expect(dueAtOf(finalize, anchors)).toEqual(dueAt)
-  })
+    ['ended after a long pause', { ...ended, executionEndedAt: later(900_000), activeMs: 40_000 }, later(925_000)],
+  ])(
+    'of finalize_run count no paused or waiting time, but the time that a run is parked: %s',
+    (_state, anchors, dueAt) => {
+      const finalize = { ...ACTIONS.finalizeRun, deadlineMs: 65_000, anchor: 'EXECUTION_START' } as const
+      expect(dueAtOf(finalize, anchors)).toEqual(dueAt)
+    },
+  )
 
   it.each([
     ['parked, within their deadlines', parked, later(95_000), ['start_trace']],

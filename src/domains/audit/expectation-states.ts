@@ -35,21 +35,22 @@ export function expectationStates(
 /** When an expectation is due; null while that is open: its anchor is not set, or it has no deadline. */
 export function dueAtOf({ action, anchor, deadlineMs }: AuditExpectation, anchors: Anchors): Date | null {
   if (deadlineMs === null) return null
-  if (action === 'finalize_run' && !anchors.ended) return finalizeDueAt(deadlineMs, anchors)
+  if (action === 'finalize_run') return finalizeDueAt(deadlineMs, anchors)
   const from = anchor === 'EXECUTION_START' ? anchors.executionStartedAt : anchors.executionEndedAt
   return from && new Date(from.getTime() + deadlineMs)
 }
 
 /**
- * Waiting time does not count, so while a run waits it is not due at all, unless it had used up its time before: then it
- * has been due at the latest since its start would have allowed. A parked run does not wait: it has nothing left but to
- * be finalised, so its time goes on from the end of its execution.
+ * Paused and waiting time do not count, so while a run is paused or waits it is not due at all, unless it had used up its
+ * time before: then it has been due at the latest since its start would have allowed. A parked run does not wait: it has
+ * nothing left but to be finalised, so its time goes on from the end of its execution. Of a run that has ended,
+ * `activeMs` holds all that it executed.
  */
 function finalizeDueAt(deadlineMs: number, anchors: Anchors): Date | null {
   const { executionStartedAt, executionEndedAt, activeSince, activeMs } = anchors
   const usedUp = activeMs > deadlineMs && executionStartedAt
   if (usedUp) return new Date(usedUp.getTime() + deadlineMs)
-  const from = executionEndedAt ?? activeSince
+  const from = executionStartedAt && (executionEndedAt ?? activeSince)
   return from && new Date(from.getTime() + deadlineMs - activeMs)
 }
 

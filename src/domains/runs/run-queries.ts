@@ -30,6 +30,11 @@ export interface RunRow extends RunKey {
     deliveredAt?: string
     confirmedAt?: string | null
   } | null
+  readonly paused: boolean
+  /** A pause that a person asked for and that has not begun. */
+  readonly pauseRequest: { pauseId: string; requestedAt: string; by: string; as: string; why: string } | null
+  /** Since when it goes by other policies than those of its start: a person resumed it then. */
+  readonly policiesAsOf: Date | null
   readonly pending: PendingEnd | null
   readonly transitions: readonly Transition[]
   readonly expectations: readonly StoredExpectation[]
@@ -57,7 +62,7 @@ const FIND = statement(
           reason, priority, ready_at as "readyAt", due_at as "dueAt", worker_id as "workerId", lease_token as "leaseToken",
           worker_losses as "workerLosses", timeout_ms::float8 as "timeoutMs", active_ms::float8 as "activeMs", active_since as "activeSince",
           execution_started_at as "executionStartedAt", execution_ended_at as "executionEndedAt", stop,
-          pending, transitions, expectations, observability, idempotency_key as "idempotencyKey",
+          paused, pause_request as "pauseRequest", policies_as_of as "policiesAsOf", pending, transitions, expectations, observability, idempotency_key as "idempotencyKey",
           created_at as "createdAt", ended_at as "endedAt", input, output, error, metadata
      from concordat.runs
     where tenant_id = any(case when $1::text is null then array(select tenant_id from concordat.tenants) else array[$1] end)

@@ -6,7 +6,6 @@ export {
 export { ObservabilityGuard, ObservabilityMode } from './observability-guard.ts'
 export {
   type CheckFacts,
-  PauseReason,
   PolicyDecision,
   type PolicyViolation,
   PolicyViolationType,

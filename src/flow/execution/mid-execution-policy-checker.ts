@@ -1,15 +1,9 @@
+import type { PauseReason } from '../../domains/pauses/pauses.ts'
 import type { StepFacts } from '../../domains/policies/policies.ts'
 import type { Clock } from '../../foundation/clock.ts'
 import type { Logger } from '../../foundation/log.ts'
 import type { Metrics } from '../../foundation/metrics.ts'
-import {
-  type CheckFacts,
-  type PauseReason,
-  PolicyDecision,
-  type PolicyViolation,
-  violationsBefore,
-  worstOf,
-} from './policy-check.ts'
+import { type CheckFacts, PolicyDecision, type PolicyViolation, violationsBefore, worstOf } from './policy-check.ts'
 
 /** What a check before a step came to. */
 export class PolicyCheckResult {

@@ -1,3 +1,4 @@
+import type { PauseReason } from '../../domains/pauses/pauses.ts'
 import {
   type ActivePolicy,
   brokenBy,
@@ -25,17 +26,6 @@ export const PolicyViolationType = Object.freeze({
   MANUAL_STOP: 'MANUAL_STOP',
 })
 export type PolicyViolationType = (typeof PolicyViolationType)[keyof typeof PolicyViolationType]
-
-/** Why a run is paused; who may resume it follows from that. */
-export const PauseReason = Object.freeze({
-  POLICY_CHANGE: 'POLICY_CHANGE',
-  BUDGET_WARNING: 'BUDGET_WARNING',
-  APPROVAL_REQUIRED: 'APPROVAL_REQUIRED',
-  INPUT_REQUIRED: 'INPUT_REQUIRED',
-  RATE_LIMIT_SOFT: 'RATE_LIMIT_SOFT',
-  MANUAL_PAUSE: 'MANUAL_PAUSE',
-})
-export type PauseReason = (typeof PauseReason)[keyof typeof PauseReason]
 
 /** What stands against the next step. `policyId` is the policy's name, null where no policy is broken. */
 export interface PolicyViolation {

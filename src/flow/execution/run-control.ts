@@ -1,5 +1,5 @@
 import type { RunEnd, Waiting } from '../../domains/runs/runs.ts'
-import type { Claim } from '../kernel/kernel.ts'
+import type { Claim, PauseOrder } from '../kernel/kernel.ts'
 
 /** Why a run stops executing here before its agent's code has returned. */
 export type Interruption =
@@ -12,6 +12,8 @@ export type Interruption =
       /** How many signals the run had got when the first of its waits was looked at; null: it waits for none. */
       readonly signalsSeen: number | null
     }
+  /** Null: as a person has asked for it; the run's row says who and why. */
+  | { readonly kind: 'pause'; readonly pause: PauseOrder | null }
   /** The lease is lost: nothing may be written any more. */
   | { readonly kind: 'lost' }
 
@@ -29,6 +31,7 @@ export class RunControl {
   #abort: AbortController | undefined
   #interruption: Interruption | undefined
   #lost = false
+  #pauseRequested = false
   #interrupt: (interruption: Interruption) => void = () => {}
 
   constructor(claim: Claim) {
@@ -52,6 +55,15 @@ export class RunControl {
 
   get interruption(): Interruption | undefined {
     return this.#interruption
+  }
+
+  /** True once a person has asked for a pause: the step in flight ends, the next one does not begin. */
+  get pauseRequested(): boolean {
+    return this.#pauseRequested
+  }
+
+  requestPause(): void {
+    this.#pauseRequested = true
   }
 
   interrupt(interruption: Interruption): void {

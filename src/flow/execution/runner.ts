@@ -148,7 +148,7 @@ interface Settled {
   readonly confirmed: boolean
 }
 
-/** Ends or releases the run. While the database refuses even that, it is tried again: the lease decides how long. */
+/** Ends, pauses or releases the run. While the database refuses even that, it is tried again: the lease decides how long. */
 async function closeRun(
   options: RunnerOptions,
   control: RunControl,
@@ -162,8 +162,8 @@ async function closeRun(
       const { runId, tenantId } = control.claim
       options.log.error({ error, runId, tenantId, attempt }, 'a run could not be closed and will be tried again')
       if (control.lost) return { kind: 'lease_lost' }
-      // What can't be suspended even though the database answers will not be by trying again: it ends.
-      if (interruption.kind === 'suspend' && !isRetryable(error)) {
+      // What can't be given back even though the database answers will not be by trying again: it ends.
+      if ((interruption.kind === 'suspend' || interruption.kind === 'pause') && !isRetryable(error)) {
         return closeRun(options, control, { kind: 'end', end: failedEnd(error, false) }, settled)
       }
       await sleep(
@@ -179,6 +179,7 @@ async function closeOnce(
   interruption: Interruption,
   { executor, confirmed }: Settled,
 ): Promise<RunClosing> {
+  const { kernel } = options
   const { claim } = control
   const stopped = (deliveredAt: Date): Promise<CompletionOutcome> => {
     const stop = { deliveredAt, confirmedAt: confirmed ? options.clock.now() : null }
@@ -191,9 +192,18 @@ async function closeOnce(
       return stopped(interruption.deliveredAt)
     case 'suspend': {
       const { waiting, dueAt, signalsSeen } = interruption
-      if (await options.kernel.release({ lease: claim, waiting, dueAt, signalsSeen }))
-        return { kind: 'released', dueAt }
+      if (await kernel.release({ lease: claim, waiting, dueAt, signalsSeen })) return { kind: 'released', dueAt }
+      if (await kernel.pauseAsRequested(claim)) return { kind: 'released', dueAt: null }
       return stopped(options.clock.now()) // a stop came first, or the lease is lost: the completion tells
+    }
+    case 'pause': {
+      const { pause } = interruption
+      const paused = pause ? await kernel.pause(claim, pause) : await kernel.pauseAsRequested(claim)
+      if (paused) return { kind: 'released', dueAt: null }
+      // Where the request of it was withdrawn meanwhile, the run goes on from its recorded steps.
+      const release = { lease: claim, waiting: 'LEASE', dueAt: null, signalsSeen: null } as const
+      if (pause === null && (await kernel.release(release))) return { kind: 'released', dueAt: null }
+      return stopped(options.clock.now()) // as above
     }
     case 'end': {
       const known = confirmed ? knownRun(claim, executor.totals) : null

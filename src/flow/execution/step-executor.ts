@@ -6,7 +6,7 @@ import type { Clock } from '../../foundation/clock.ts'
 import type { Json } from '../../foundation/json.ts'
 import type { EncodedPayload, PayloadCodec } from '../../foundation/payload-codec.ts'
 import { limits } from '../../limits.ts'
-import type { RunOrchestrationKernel, StepRow, StepStatus } from '../kernel/kernel.ts'
+import type { PauseOrder, RunOrchestrationKernel, StepRow, StepStatus } from '../kernel/kernel.ts'
 import type { ObservabilityGuard } from './observability-guard.ts'
 import type { Interruption, RunControl } from './run-control.ts'
 import { failedEnd } from './run-end.ts'
@@ -57,6 +57,8 @@ export class StepExecutor {
   #inFlight = 0
   readonly #waits: SignalWaits
   #suspension: Suspension | undefined
+  /** Set when the run pauses as soon as the steps in flight are recorded; until then no new one begins. */
+  #pausing: Extract<Interruption, { kind: 'pause' }> | undefined
   #onIdle: (() => void) | undefined
 
   constructor(options: StepExecutorOptions) {
@@ -86,8 +88,9 @@ export class StepExecutor {
 
   async run(spec: StepSpec): Promise<Json> {
     const { control } = this.#options
-    if (control.interruption) return NEVER
+    if (control.interruption || this.#pausing) return NEVER
     this.#inFlight++
+    if (control.pauseRequested) return this.#pause(null)
     try {
       const output = await this.#run(spec)
       this.#leave()
@@ -103,11 +106,16 @@ export class StepExecutor {
     this.#inFlight--
     if (!this.settled) return
     this.#onIdle?.()
-    if (!this.#suspension) return
+    if (!this.#held) return
     // A turn later, because code that just got a result may go on to its next step.
     setImmediate(() => {
-      if (this.settled && this.#suspension) this.#options.control.interrupt({ kind: 'suspend', ...this.#suspension })
+      if (this.settled && this.#held) this.#options.control.interrupt(this.#held)
     })
+  }
+
+  /** What interrupts the run once no step is in flight: a pause before a wait, because it lasts until it is ended. */
+  get #held(): Interruption | undefined {
+    return this.#pausing ?? (this.#suspension && { kind: 'suspend', ...this.#suspension })
   }
 
   #never(): Promise<never> {
@@ -247,6 +255,12 @@ export class StepExecutor {
   #suspend({ spec }: PlannedStep, dueAt: Date, signalsSeen: number | null = null): Promise<never> {
     const waiting = spec.signal ? 'SIGNAL' : spec.sleepMs === undefined ? 'RETRY' : 'TIMER'
     this.#suspension = sooner(this.#suspension, { waiting, dueAt, signalsSeen })
+    return this.#never()
+  }
+
+  /** Pauses the run instead of going on with a step, once the steps beside it are recorded. Null: as a person asked. */
+  #pause(pause: PauseOrder | null): Promise<never> {
+    this.#pausing ??= { kind: 'pause', pause }
     return this.#never()
   }
 

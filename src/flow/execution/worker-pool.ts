@@ -231,7 +231,8 @@ class Pool implements WorkerPool {
     return [...this.#active.values()].some(({ control }) => control.claim.tenantId === tenantId)
   }
 
-  #obey({ stops = [] }: Partial<Orders>): void {
+  #obey({ stops = [], pauses = [] }: Partial<Orders>): void {
+    for (const runId of pauses) this.#active.get(runId)?.control.requestPause()
     const { clock, kernel, log } = this.#options
     const deliveredAt = clock.now()
     const heard = stops.flatMap((runId) => this.#active.get(runId)?.control ?? []).filter((run) => !run.interruption)
@@ -279,6 +280,7 @@ class Pool implements WorkerPool {
     const deadlineAt = Date.now() + Math.max(claim.timeoutMs - claim.activeMs, 0)
     this.#active.set(claim.runId, { control, deadlineAt, closed })
     if (claim.stopped) this.#obey({ stops: [claim.runId] })
+    if (claim.pauseRequested) control.interrupt({ kind: 'pause', pause: null })
   }
 
   async #runAndClose(control: RunControl): Promise<void> {

@@ -98,7 +98,8 @@ const CLAIMED = `
      from held, alive
     where r.ctid = held.ctid
    returning r.tenant_id, r.run_id, r.worker_id, r.agent, r.agent_version, r.agent_digest, r.phase, r.lease_token, r.input, r.metadata,
-             r.timeout_ms, r.active_ms, r.worker_losses, r.stop is not null as stopped, r.execution_started_at = r.active_since as fresh,
+             r.timeout_ms, r.active_ms, r.worker_losses, r.stop is not null as stopped, r.pause_request is not null as pause_requested,
+             r.execution_started_at = r.active_since as fresh,
              r.execution_started_at, r.expectations, held.policies_version)`
 
 const CLAIM = statement('runs_claim', `with recursive ${CLAIMED} select * from claimed`)
@@ -130,6 +131,7 @@ interface ClaimRow {
   active_ms: bigint
   worker_losses: number
   stopped: boolean
+  pause_requested: boolean
   fresh: boolean
   execution_started_at: Date
   expectations: AuditExpectation[]
@@ -182,7 +184,7 @@ export async function lockLimitedClaims(tx: Tx, { lanes }: ClaimRequest): Promis
 const HELD_BY = statement(
   'runs_held_by_worker',
   `select tenant_id, run_id, agent, agent_version, agent_digest, phase, lease_token, input, metadata, timeout_ms, active_ms,
-          worker_losses, stop is not null as stopped, false as fresh, execution_started_at, expectations,
+          worker_losses, stop is not null as stopped, pause_request is not null as pause_requested, false as fresh, execution_started_at, expectations,
           policies_version
      from concordat.runs join concordat.tenants using (tenant_id) where worker_id = $1 and not (run_id = any($2::uuid[]))`,
 )
@@ -209,6 +211,7 @@ function toClaim(row: ClaimRow, workerId: string): Claim {
     activeMs: Number(row.active_ms),
     workerLosses: row.worker_losses,
     stopped: row.stopped,
+    pauseRequested: row.pause_requested,
     fresh: row.fresh,
     traceGap: null,
     executionStartedAt: row.execution_started_at,

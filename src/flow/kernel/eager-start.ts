@@ -100,6 +100,7 @@ function claimOf(run: NewRun, workerId: string, row: InsertedRow): Claim {
     activeMs: 0,
     workerLosses: 0,
     stopped: false,
+    pauseRequested: false,
     fresh: true,
     traceGap: null,
     expectations,

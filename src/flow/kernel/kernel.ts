@@ -1,3 +1,4 @@
+import type { PauseSla } from '../../domains/pauses/pauses.ts'
 import { type PendingEnd, pendingEnd, type RunEnd, type RunKey } from '../../domains/runs/runs.ts'
 import { AppError } from '../../foundation/app-error.ts'
 import type { Clock } from '../../foundation/clock.ts'
@@ -8,8 +9,17 @@ import { type Database, isRetryable } from '../../foundation/storage/storage.ts'
 import { limits } from '../../limits.ts'
 import { claimsUnknownTo } from './claim-store.ts'
 import { claimTransaction } from './claim-transaction.ts'
-import type { Claim, ClaimRequest, Lease, RecordStep, Release } from './messages.ts'
+import type { Claim, ClaimRequest, Lease, PauseOrder, RecordStep, Release } from './messages.ts'
 import { encodePush, ORDERS_CHANNEL, type OrderPush, type Orders, readOrders, stopsDelivered } from './orders-store.ts'
+import { askForPause, type PauseAnswer, type PauseAsk, pauseAsRequested, pauseRun } from './pausing.ts'
+import {
+  endPausesOf,
+  type ResumeAnswer,
+  type ResumeOrder,
+  resumeRun,
+  type SweptPauses,
+  sweepPauses,
+} from './resuming.ts'
 import { releaseRun } from './run-store.ts'
 import {
   type AwaitedSignal,
@@ -38,7 +48,9 @@ export type { DeliveredSignal } from '../../domains/signals/signals.ts'
 export { type EagerSlot, insertAndStart } from './eager-start.ts'
 export type * from './messages.ts'
 export { decodePush, ORDERS_CHANNEL, type OrderPush, type Orders } from './orders-store.ts'
+export type { PauseAnswer } from './pausing.ts'
 export { deferReconcile, endStale, type NextLook, scheduleReconcile, takeReconcileDue } from './reconcile-due-store.ts'
+export type { ResumeAnswer, SweptPause } from './resuming.ts'
 export { blockRun, endedUnder, finishRuns, holdRuns } from './run-store.ts'
 export type { AwaitedSignal, AwaitSignal, SignalAnswer, SignalOrder } from './signal-transactions.ts'
 export { type EarlierRun, existingRuns, insertRuns, runsByIdempotencyKey } from './submit-store.ts'
@@ -52,6 +64,8 @@ export interface KernelOptions {
   readonly random: () => number
   /** How long a write waits for a database that is away: no longer than a lease lasts anyway. */
   readonly retryForMs: number
+  /** How long a run may stay paused, when people are warned, and what follows. */
+  readonly pauseSla: PauseSla
   readonly mayTrace: () => boolean
   readonly onTraceError: (error: unknown, runId: string) => void
 }
@@ -155,6 +169,7 @@ export class RunOrchestrationKernel {
         const data = { by: order.by, why: order.why }
         const event = { id: newId(), type: 'run.stop_requested' as const, time: at.toISOString(), data }
         await appendEvents(tx, [{ tenantId: order.tenantId, runId: order.runId, events: [event] }])
+        await endPausesOf(tx, [order], 'STOPPED', at)
       }
       return row
     })
@@ -165,6 +180,33 @@ export class RunOrchestrationKernel {
     }
     await this.push({ tenantId: order.tenantId, runId: order.runId, stop: true })
     return { kind: 'executing' }
+  }
+
+  /** Pauses a run for the worker that executes it. False when the lease is lost or a stop came first. */
+  pause(lease: Lease, order: PauseOrder): Promise<boolean> {
+    return pauseRun(this.#options, lease, order)
+  }
+
+  /** The same as a person has asked for it. False also when that was withdrawn. */
+  pauseAsRequested(lease: Lease): Promise<boolean> {
+    return pauseAsRequested(this.#options, lease)
+  }
+
+  /** Asks for a pause: of a run that nobody executes at once, else before its next step. */
+  async requestPause(ask: PauseAsk): Promise<PauseAnswer> {
+    const { answer, workerId } = await askForPause(this.#options, ask)
+    if (workerId !== null) await this.push({ tenantId: ask.tenantId, runId: ask.runId })
+    return answer
+  }
+
+  /** Ends the pause of a run, once. */
+  resume(order: ResumeOrder): Promise<ResumeAnswer> {
+    return resumeRun(this.#options, order)
+  }
+
+  /** What is due of pauses though nobody asks: warnings, timeouts, rate limits that have room again. */
+  sweepPauses(): Promise<SweptPauses> {
+    return sweepPauses(this.#options)
   }
 
   /** Nudges the workers that it concerns to read their orders. Losing it costs a heartbeat's time. */

@@ -1,4 +1,5 @@
 import type { AuditExpectation } from '../../domains/audit/audit.ts'
+import type { Authority, PauseReason } from '../../domains/pauses/pauses.ts'
 import type {
   PendingEnd,
   RunKey,
@@ -9,6 +10,7 @@ import type {
   Waiting,
 } from '../../domains/runs/runs.ts'
 import type { SerializedError } from '../../foundation/app-error.ts'
+import type { Json } from '../../foundation/json.ts'
 import type { EncodedPayload } from '../../foundation/payload-codec.ts'
 
 /*
@@ -76,6 +78,8 @@ export interface Claim extends Lease {
   readonly workerLosses: number
   /** True when a stop was requested of a worker that was lost before it could end the run. */
   readonly stopped: boolean
+  /** True when a person asked for a pause that has not begun: it begins before the next step. */
+  readonly pauseRequested: boolean
   /** True when no worker has executed it before: it has no steps to resume from. */
   readonly fresh: boolean
   /** Why its trace could not be started; null when it was. */
@@ -126,6 +130,28 @@ export interface Release {
   readonly dueAt: Date | null
   /** Ready at once if the run has got more signals than these; null where it waits for none. */
   readonly signalsSeen: number | null
+}
+
+/** Why a run is paused by whoever executes it, before its next step. */
+export interface PauseOrder {
+  readonly reason: PauseReason
+  /** For people: what stands against the next step. */
+  readonly message: string
+  /** What led to it, as violations, policy and versions, the approval's id. */
+  readonly detail?: Json
+  /** Of `APPROVAL_REQUIRED`: who may decide, and so resume; TENANT_ADMIN where it is left out. */
+  readonly approvers?: readonly Authority[]
+  /** Of `RATE_LIMIT_SOFT`: when the window has room, and Concordat resumes the run by itself. */
+  readonly resumeAt?: Date
+}
+
+/** A pause that a person asked for and that has not begun: kept in the run's row until its next step, or its claim. */
+export interface PauseRequest {
+  readonly pauseId: string
+  readonly requestedAt: string
+  readonly by: string
+  readonly as: Authority
+  readonly why: string
 }
 
 /** How a stop went: `requested → delivered → confirmed`, or `unconfirmed` when a step ignored it. */

@@ -34,12 +34,15 @@ export function decodePush(payload: string): OrderPush | null {
 export interface Orders {
   /** Runs that were asked to stop. */
   readonly stops: readonly string[]
+  /** Runs that are to pause before their next step. */
+  readonly pauses: readonly string[]
 }
 
 /** An SQL expression that gives `Orders` as `jsonb`; `worker` is one for the worker's id. A kind of order is one field. */
 export function ordersSql(worker: string): string {
   return `jsonb_build_object(
-            'stops', array(select r.run_id from concordat.runs r where r.worker_id = ${worker} and r.stop is not null))`
+            'stops', array(select r.run_id from concordat.runs r where r.worker_id = ${worker} and r.stop is not null),
+            'pauses', array(select r.run_id from concordat.runs r where r.worker_id = ${worker} and r.pause_request is not null))`
 }
 
 const READ = statement('workers_orders', `select ${ordersSql('$1::uuid')} as orders`)
@@ -47,7 +50,7 @@ const READ = statement('workers_orders', `select ${ordersSql('$1::uuid')} as ord
 /** The orders of one worker; its heartbeats' replies bring the same. */
 export async function readOrders(tx: Tx, workerId: string): Promise<Orders> {
   const [row] = await tx.query<{ orders: Orders }>(READ, [workerId])
-  return row?.orders ?? { stops: [] }
+  return row?.orders ?? { stops: [], pauses: [] }
 }
 
 const RUNS = rowSet<RunKey>({

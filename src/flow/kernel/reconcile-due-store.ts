@@ -64,14 +64,14 @@ const END_STALE = statement(
       set worker_id = null, lease_token = lease_token + 1, pending = $3::json, ready_at = null, due_at = clock_timestamp(),
           active_ms = active_ms + coalesce(extract(epoch from clock_timestamp() - active_since) * 1000, 0)::bigint,
           active_since = null
-    where tenant_id = $1 and run_id = $2 and phase = 'EXECUTING' and pending is null
+    where tenant_id = $1 and run_id = $2 and phase = 'EXECUTING' and pending is null and not paused
       and not exists (select from concordat.workers w where w.worker_id = r.worker_id and w.expires_at > clock_timestamp())
    returning run_id`,
 )
 
 /**
  * Gives an end to a run that is past its time and that no living worker holds; maintenance completes it at once. False
- * when a worker holds it, or its end is known already.
+ * when a worker holds it, it is paused, or its end is known already.
  */
 export async function endStale(tx: Tx, { tenantId, runId }: RunKey, end: PendingEnd): Promise<boolean> {
   const rows = await tx.query(END_STALE, [tenantId, runId, JSON.stringify(end)])

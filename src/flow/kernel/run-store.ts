@@ -186,7 +186,7 @@ export async function finishRuns(tx: Tx, runs: readonly FinishedRun[]): Promise<
 }
 
 /** SET clauses that take a run off its worker and bank the time that it executed. */
-const LET_GO = `worker_id = null, active_since = null,
+export const LET_GO = `worker_id = null, active_since = null,
           active_ms = active_ms + coalesce(extract(epoch from clock_timestamp() - active_since) * 1000, 0)::bigint`
 
 const RELEASE = statement(
@@ -194,11 +194,11 @@ const RELEASE = statement(
   `update concordat.runs
       set ${LET_GO}, waiting = $5, due_at = case when signal_count > $7::int then null else $6::timestamptz end,
           ready_at = case when $6::timestamptz is null or signal_count > $7::int then clock_timestamp() end
-    where tenant_id = $1 and run_id = $2 and worker_id = $3 and lease_token = $4 and stop is null
+    where tenant_id = $1 and run_id = $2 and worker_id = $3 and lease_token = $4 and stop is null and pause_request is null
    returning run_id`,
 )
 
-/** Gives the slot back and waits. False when the lease is lost or a stop came first. */
+/** Gives the slot back and waits. False when the lease is lost, or a stop or the request of a pause came first. */
 export async function releaseRun(tx: Tx, { lease, waiting, dueAt, signalsSeen }: Release): Promise<boolean> {
   const { tenantId, runId, workerId, leaseToken } = lease
   const due = dueAt?.toISOString() ?? null

@@ -12,6 +12,7 @@ const REQUEST_STOP = statement(
           lease_token = case when worker_id is null then lease_token + 1 else lease_token end,
           pending = case when worker_id is null then $4::json end,
           ready_at = null,
+          paused = false,
           due_at = case when worker_id is null then clock_timestamp() + $5::int * interval '1 ms' end
     where tenant_id = $1 and run_id = $2 and stop is null and pending is null
       and phase in ('CREATED', 'AUTHORIZED', 'EXECUTING')
@@ -52,7 +53,7 @@ const SWEEP_DUE = statement(
           lease_token = case when r.pending is null then r.lease_token else r.lease_token + 1 end,
           waiting = case when r.pending is null and r.phase = 'EXECUTING' then 'LEASE' else r.waiting end
      from (select ctid from concordat.runs
-            where due_at <= clock_timestamp() order by due_at limit $1 for update skip locked) due
+            where due_at <= clock_timestamp() and not paused order by due_at limit $1 for update skip locked) due
     where r.ctid = due.ctid
    returning r.tenant_id, r.run_id, r.lease_token, r.pending`,
 )

@@ -1,9 +1,10 @@
 import { pruneOutbox } from '../../foundation/events/events.ts'
 import type { Logger } from '../../foundation/log.ts'
+import type { Metrics } from '../../foundation/metrics.ts'
 import { createTicker, defineService, type Service, startAll, stopAll } from '../../foundation/service.ts'
 import type { Database } from '../../foundation/storage/storage.ts'
 import { type CompletionContext, createGovernanceRecordsForRun, sweepIntents } from '../completion/completion.ts'
-import type { DueEnd, RunOrchestrationKernel } from '../kernel/kernel.ts'
+import type { DueEnd, RunOrchestrationKernel, SweptPause } from '../kernel/kernel.ts'
 
 /** How late a timer fires at the most. */
 const SWEEP_MS = 100
@@ -15,6 +16,7 @@ export interface MaintenanceOptions {
   readonly completion: CompletionContext
   readonly database: Database
   readonly log: Logger
+  readonly metrics: Metrics
   readonly outboxRetentionMs: number
   /** Called when runs became ready to be claimed. */
   readonly onWoken: () => void
@@ -39,6 +41,7 @@ export function createMaintenance(options: MaintenanceOptions): Maintenance {
   const sweep = part('sweep due runs', SWEEP_MS, () => sweepDueRuns(options))
   const parts = [
     sweep,
+    part('sweep pauses', SWEEP_MS, () => sweepPauses(options)),
     part('reap leases', REAP_MS, () => reapLeases(options)),
     part('sweep intents', REAP_MS, async () => void (await sweepIntents(completion))),
     part('prune outbox', PRUNE_MS, () => pruneAll(database, outboxRetentionMs)),
@@ -83,6 +86,27 @@ export function createMaintenance(options: MaintenanceOptions): Maintenance {
       onWoken()
     }
   }
+}
+
+/** Pauses that are near their end or past it, and rate limits that have room again. */
+async function sweepPauses({ kernel, completion, log, metrics, onWoken }: MaintenanceOptions): Promise<void> {
+  const { done, ends } = await kernel.sweepPauses()
+  for (const { action, pause } of done) {
+    const { tenantId, runId, pauseId, reason, timeoutAt } = pause
+    metrics.counter('concordat_pauses_swept_total').inc({ action })
+    const level = action === 'RESUME' ? 'info' : 'warn'
+    log[level]({ tenantId, runId, pauseId, reason, timeoutAt }, SWEPT[action])
+  }
+  if (done.some(({ action }) => action === 'RESUME' || action === 'CONTINUE')) onWoken()
+  await Promise.all(ends.map((due) => tryEnd(completion, due)))
+}
+
+const SWEPT: { readonly [Action in SweptPause['action']]: string } = {
+  RESUME: 'a paused run goes on: its rate limit has room again',
+  WARN: 'a paused run waits for somebody to resume it, and its time is nearly over',
+  TERMINATE: 'nobody resumed a paused run in time: it ends',
+  CONTINUE: 'nobody resumed a paused run in time: it goes on',
+  ESCALATE: 'nobody resumed a paused run in time: only an operator may resume it now',
 }
 
 /** In bounded bites until nothing old is left. */

@@ -47,6 +47,27 @@ export const eventTypes = Object.freeze({
     when: 'A person asked for the run to be stopped.',
     data: { by: 'who asked', why: 'the reason given' },
   },
+  'run.paused': {
+    when: 'A run was paused, and holds no worker until it is resumed.',
+    data: {
+      pauseId: 'id of the pause',
+      reason: 'POLICY_CHANGE, BUDGET_WARNING, APPROVAL_REQUIRED, INPUT_REQUIRED, RATE_LIMIT_SOFT or MANUAL_PAUSE',
+      message: 'what stands against its next step, or why a person paused it',
+      by: 'who paused it',
+      as: 'as what; SYSTEM_AUTO is Concordat itself',
+      timeoutAt: 'when the pause is over its time',
+    },
+  },
+  'run.resumed': {
+    when: 'A paused run was resumed: it goes on as soon as a worker is free.',
+    data: {
+      pauseId: 'id of the pause that ended',
+      reason: 'why it was paused',
+      by: 'who resumed it',
+      as: 'as what; SYSTEM_AUTO is Concordat itself',
+      note: 'what was noted with it; null where nothing was',
+    },
+  },
   'run.completed': { when: 'The run succeeded, and its whole footprint is committed.', data: RUN_END },
   'run.failed': {
     when: 'The run failed, was refused or was stopped, and its whole footprint is committed.',

@@ -4,6 +4,7 @@ import { AppError } from '../app-error.ts'
 import type { Database } from './database.ts'
 import { databaseError } from './errors.ts'
 import * as governedRun from './migrations/0001-governed-run.ts'
+import * as pauses from './migrations/0002-pauses.ts'
 import * as waitsAndApprovals from './migrations/0003-waits-and-approvals.ts'
 import * as reactor from './migrations/0006-reactor.ts'
 import * as auditAndAlerts from './migrations/0007-audit-and-alerts.ts'
@@ -13,6 +14,7 @@ const SCHEMA = 'concordat'
 /** Every migration in order. A name, once released, is never changed. */
 const MIGRATIONS: Record<string, Migration> = {
   '0001-governed-run': governedRun,
+  '0002-pauses': pauses,
   '0003-waits-and-approvals': waitsAndApprovals,
   '0006-reactor': reactor,
   '0007-audit-and-alerts': auditAndAlerts,

@@ -20,6 +20,9 @@ const NEXT_COMMANDS: { readonly [Code in ErrorCode]?: string } = {
 /** The same where the command takes the run that the error's details name. */
 const NEXT_COMMANDS_ON_RUN: { readonly [Code in ErrorCode]?: string } = {
   RUN_ENDED: 'concordat runs get',
+  RUN_PAUSED: 'concordat runs get',
+  RUN_NOT_PAUSED: 'concordat runs get',
+  RESUME_FORBIDDEN: 'concordat runs get',
   TRANSACTION_FAILED: 'concordat runs get',
 }
 

@@ -2,6 +2,7 @@ import { isTerminal } from '../../domains/runs/runs.ts'
 import type { RunReport } from '../library/library.ts'
 import type { Canvas, RunView } from './canvas.ts'
 import { age, duration, timestamp } from './format.ts'
+import { pauseRows } from './run-view-pauses.ts'
 import { styledStatus } from './status-style.ts'
 import { printable } from './terminal.ts'
 
@@ -19,6 +20,7 @@ export function headerLines(canvas: Canvas, { report, now, unclaimedBecause }: R
     ['waits for', waitingFor(report, now, unclaimedBecause)],
     ['goes on by', goesOnBy(report)],
     ['blocked', blockedBy(report, now)],
+    ...pauseRows(report, now),
     ['stop', stopOf(report)],
     ['workers', report.workerLosses > 0 ? `${report.workerLosses} lost while they executed it` : null],
     ['trace', report.observability === 'FULL' ? null : `observability ${report.observability}`],

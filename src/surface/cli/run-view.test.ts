@@ -70,6 +70,10 @@ function report(fields: Partial<RunReport>): RunReport {
     executionStartedAt: at(0),
     executionEndedAt: null,
     stop: null,
+    paused: false,
+    pauseRequest: null,
+    policiesAsOf: null,
+    pauses: [],
     pending: null,
     transitions: [
       { from: null, to: 'CREATED', at: at(0).toISOString(), why: 'submitted' },
@@ -91,6 +95,8 @@ function report(fields: Partial<RunReport>): RunReport {
     acks: [],
     reconciliation: null,
     alerts: [],
+    waits: [],
+    signals: [],
     events: [],
     ...fields,
   } as RunReport

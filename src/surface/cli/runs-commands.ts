@@ -2,19 +2,23 @@ import { defineNoun } from './command.ts'
 import { runsFinalize } from './runs-finalize.ts'
 import { runsGet } from './runs-get.ts'
 import { runsList } from './runs-list.ts'
+import { runsPause } from './runs-pause.ts'
+import { runsResume } from './runs-resume.ts'
 import { runsSignal } from './runs-signal.ts'
 import { runsSteps } from './runs-steps.ts'
 import { runsStop } from './runs-stop.ts'
 import { runsSubmit } from './runs-submit.ts'
 import { runsTail } from './runs-tail.ts'
 
-export const runsCommands = defineNoun('runs', 'submit runs, look at them, signal and stop them', [
+export const runsCommands = defineNoun('runs', 'submit runs, look at them, signal, pause and stop them', [
   runsSubmit,
   runsList,
   runsGet,
   runsSteps,
   runsSignal,
   runsStop,
+  runsPause,
+  runsResume,
   runsFinalize,
   runsTail,
 ])

@@ -8,6 +8,7 @@ import {
   type StoredReconciliation,
 } from '../../domains/audit/audit.ts'
 import { type Incident, IncidentFacade } from '../../domains/incidents/incidents.ts'
+import { authoritiesOf, type Pause, pausesOfRun } from '../../domains/pauses/pauses.ts'
 import { evaluationOfRun, type PolicyEvaluation } from '../../domains/policies/policies.ts'
 import { isTerminal, type RunRow, type StepWithTrace, stepsOfRun } from '../../domains/runs/runs.ts'
 import { type SignalWait, type StoredSignal, signalsOfRun, waitsOfRun } from '../../domains/signals/signals.ts'
@@ -36,6 +37,11 @@ export interface WaitReport extends Pick<SignalWait, 'stepKey' | 'name' | 'dueAt
   readonly schema: Json
 }
 
+/** A pause, with who may resume it while it lasts. */
+export interface PauseReport extends Omit<Pause, 'tenantId' | 'runId'> {
+  readonly resumableBy: readonly string[]
+}
+
 /** Everything that is known of one run: the run itself and its whole footprint. */
 export interface RunReport extends Omit<RunRow, 'input' | 'output' | 'error' | 'metadata' | 'expectations'> {
   readonly input: Json
@@ -43,6 +49,8 @@ export interface RunReport extends Omit<RunRow, 'input' | 'output' | 'error' | '
   readonly error: Json
   readonly metadata: Json
   readonly steps: readonly StepReport[]
+  /** The oldest first; the last one lasts where the run is paused. */
+  readonly pauses: readonly PauseReport[]
   readonly incident: Incident | null
   readonly evaluation: PolicyEvaluation | null
   readonly trace: Trace | null
@@ -66,18 +74,20 @@ export interface ReportContext {
 export async function reportOf({ database, codec, clock }: ReportContext, run: RunRow): Promise<RunReport> {
   const decode = (text: string | null): Json => (text === null ? null : codec.decode(text))
   const { tenantId, runId } = run
-  const [steps, incident, evaluation, trace, acks, reconciliation, alerts, waits, signals, events] = await Promise.all([
-    stepsOfRun(database, run),
-    IncidentFacade.ofRun(database, run),
-    evaluationOfRun(database, run),
-    TraceFacade.ofRun(database, run),
-    acksOfRuns(database, [run]),
-    reconciliationOf(database, tenantId, runId),
-    alertsOfRun(database, run),
-    isTerminal(run.phase) ? [] : waitsOfRun(database, run),
-    signalsOfRun(database, run),
-    eventsOfRun(database, run),
-  ])
+  const [steps, pauses, incident, evaluation, trace, acks, reconciliation, alerts, waits, signals, events] =
+    await Promise.all([
+      stepsOfRun(database, run),
+      pausesOfRun(database, run),
+      IncidentFacade.ofRun(database, run),
+      evaluationOfRun(database, run),
+      TraceFacade.ofRun(database, run),
+      acksOfRuns(database, [run]),
+      reconciliationOf(database, tenantId, runId),
+      alertsOfRun(database, run),
+      isTerminal(run.phase) ? [] : waitsOfRun(database, run),
+      signalsOfRun(database, run),
+      eventsOfRun(database, run),
+    ])
   return {
     ...run,
     input: decode(run.input),
@@ -85,6 +95,7 @@ export async function reportOf({ database, codec, clock }: ReportContext, run: R
     error: parse(run.error),
     metadata: decode(run.metadata),
     steps: steps.map((step) => stepReport(step, decode)),
+    pauses: pauses.map(pauseReport),
     incident,
     evaluation,
     trace,
@@ -96,6 +107,10 @@ export async function reportOf({ database, codec, clock }: ReportContext, run: R
     signals,
     events,
   }
+}
+
+function pauseReport({ tenantId: _tenant, runId: _run, ...pause }: Pause): PauseReport {
+  return { ...pause, resumableBy: pause.endedAt === null ? authoritiesOf(pause) : [] }
 }
 
 function stepReport(step: StepWithTrace, decode: (text: string | null) => Json): StepReport {

@@ -19,6 +19,15 @@ import { isId } from '../../foundation/ids.ts'
 import type { Json } from '../../foundation/json.ts'
 import { safeText } from '../../foundation/payload-codec.ts'
 import type { Database } from '../../foundation/storage/storage.ts'
+import { limits } from '../../limits.ts'
+import {
+  type PauseInput,
+  type PauseResult,
+  pauseRun,
+  type ResumeInput,
+  type ResumeResult,
+  resumeRun,
+} from './run-pauses.ts'
 import { type RunReport, reportOf } from './run-report.ts'
 import type { RunResults } from './run-results.ts'
 import { type SentSignal, type SignalInput, type SignalParts, sendSignal } from './send-signal.ts'
@@ -60,6 +69,16 @@ export interface RunsApi {
    * @example await concordat.runs.signal('default', runId, 'payment', { amount: 12 }, { by: 'shop', id: 'order-7' })
    */
   signal(tenantId: string, runId: string, name: string, payload?: Json, input?: SignalInput): Promise<SentSignal>
+  /**
+   * Pauses a run before its next step: at once where nobody executes it. Fails with `RUN_PAUSED` when it is paused or
+   * about to be, and with `RUN_ENDED` when it is past pausing.
+   */
+  pause(tenantId: string, runId: string, input: PauseInput): Promise<PauseResult>
+  /**
+   * Ends a run's pause, once. Fails with `RESUME_FORBIDDEN` when the authority may not, which is recorded, and with
+   * `RUN_NOT_PAUSED` (and the state) when there is no pause to end.
+   */
+  resume(tenantId: string, runId: string, input: ResumeInput): Promise<ResumeResult>
   /** Forces a try to complete a run that its domains had refused. Fails with `RUN_ENDED` when nothing is pending. */
   finalize(tenantId: string, runId: string): Promise<CompletionOutcome>
 }
@@ -74,7 +93,6 @@ export interface RunsApiParts extends SignalParts {
 
 const LIST_DEFAULT = 50
 const LIST_MAX = 1_000
-const NOTE_CHARS_MAX = 1_000
 
 export function createRunsApi(parts: RunsApiParts): RunsApi {
   const { database, intake, kernel, completion, results, codec } = parts
@@ -128,8 +146,8 @@ export function createRunsApi(parts: RunsApiParts): RunsApi {
       const order = {
         tenantId: run.tenantId,
         runId,
-        by: safeText(by, NOTE_CHARS_MAX),
-        why: safeText(why, NOTE_CHARS_MAX),
+        by: safeText(by, limits.noteCharsMax),
+        why: safeText(why, limits.noteCharsMax),
       }
       const answer = await kernel.requestStop(order)
       if (answer.kind === 'executing') return 'requested'
@@ -146,6 +164,16 @@ export function createRunsApi(parts: RunsApiParts): RunsApi {
 
     async signal(tenantId, runId, name, payload = null, input = {}) {
       return sendSignal(parts, await known(tenantId, runId), name, payload, input)
+    },
+
+    async pause(tenantId, runId, input) {
+      return pauseRun(kernel, await known(tenantId, runId), input, () => known(tenantId, runId))
+    },
+
+    async resume(tenantId, runId, input) {
+      const result = await resumeRun(kernel, await known(tenantId, runId), input)
+      parts.onWoken()
+      return result
     },
 
     async finalize(tenantId, runId) {

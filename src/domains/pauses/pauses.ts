@@ -1,0 +1,13 @@
+export { Authority, authoritiesOf, mayResume, PauseReason, whyRefused } from './pause-rules.ts'
+export { dueAction, nextMoment, type PauseAction, type PauseSla, scheduleOf } from './pause-schedule.ts'
+export {
+  endPauses,
+  insertPause,
+  markPauses,
+  type NewPause,
+  openPauses,
+  type Pause,
+  pausesOfRun,
+  type ResumeRefusal,
+  recordRefusal,
+} from './pause-store.ts'

@@ -1,0 +1,196 @@
+import {
+  Authority,
+  authoritiesOf,
+  dueAction,
+  endPauses,
+  markPauses,
+  nextMoment,
+  openPauses,
+  type Pause,
+  type PauseAction,
+  PauseReason,
+  pausesOfRun,
+  recordRefusal,
+  whyRefused,
+} from '../../domains/pauses/pauses.ts'
+import { pendingEnd, type RunEnd, type RunKey, type RunStatus } from '../../domains/runs/runs.ts'
+import { AppError } from '../../foundation/app-error.ts'
+import { invariant } from '../../foundation/assert.ts'
+import { appendEvents } from '../../foundation/events/events.ts'
+import type { Tx } from '../../foundation/storage/storage.ts'
+import { limits } from '../../limits.ts'
+import {
+  databaseNow,
+  isPausedDue,
+  lockDuePaused,
+  lockForResume,
+  movePausedDue,
+  seizePaused,
+  wakePaused,
+  withdrawPause,
+} from './paused-run-store.ts'
+import { type PausingContext, SYSTEM } from './pausing.ts'
+import type { DueEnd } from './takeover-store.ts'
+
+/** Who ends a pause, as what, and what is to be kept of why. */
+export interface ResumeOrder extends RunKey {
+  readonly by: string
+  readonly as: Authority
+  readonly note: string | null
+}
+
+/**
+ * `resumed`: it goes on as soon as a worker is free. `withdrawn`: the pause was requested and had not begun.
+ * `forbidden`: not by this authority, and that is recorded. `not_paused`: as when somebody else was first; `last` is the
+ * run's latest pause.
+ */
+export type ResumeAnswer =
+  | { readonly kind: 'resumed'; readonly pause: Pause }
+  | { readonly kind: 'withdrawn' }
+  | { readonly kind: 'forbidden'; readonly why: string; readonly may: readonly Authority[] }
+  | { readonly kind: 'not_paused'; readonly status: RunStatus; readonly phase: string; readonly last: Pause | null }
+
+/** Ends the pause of a run, once: the write names the paused run, and whoever comes second finds none. */
+export function resumeRun(context: PausingContext, order: ResumeOrder): Promise<ResumeAnswer> {
+  return context.database.transaction((tx) => resumeWithin(tx, context, order))
+}
+
+async function resumeWithin(tx: Tx, context: PausingContext, order: ResumeOrder): Promise<ResumeAnswer> {
+  const { by, as, note } = order
+  const run = await lockForResume(tx, order)
+  if (!run) throw new AppError('RUN_NOT_FOUND', `there is no run ${order.runId}`)
+  if (!run.paused && run.requested && as !== Authority.SYSTEM_AUTO) {
+    await withdrawPause(tx, order)
+    return { kind: 'withdrawn' }
+  }
+  if (!run.paused) {
+    const last = (await pausesOfRun(tx, order)).at(-1) ?? null
+    return { kind: 'not_paused', status: run.status, phase: run.phase, last }
+  }
+  const [pause] = await openPauses(tx, [order])
+  invariant(pause !== undefined, `run ${order.runId} is paused, and no pause of it is stored`)
+  const at = await databaseNow(tx)
+  const why = whyRefused(pause, as, at)
+  if (why !== null) {
+    await recordRefusal(tx, order, { at: at.toISOString(), by, as, why })
+    return { kind: 'forbidden', why, may: authoritiesOf(pause) }
+  }
+  await resumeAll(tx, context, [pause], { by, as, note, at })
+  return { kind: 'resumed', pause }
+}
+
+interface Resumption {
+  readonly by: string
+  readonly as: Authority
+  readonly note: string | null
+  readonly at: Date
+}
+
+/** Paused runs, locked by the caller, go on: ready to be claimed, their pauses ended, and that announced. */
+async function resumeAll(tx: Tx, { newId }: PausingContext, pauses: readonly Pause[], how: Resumption): Promise<void> {
+  if (pauses.length === 0) return
+  const { by, as, note, at } = how
+  const woken = pauses.map(({ tenantId, runId, reason }) => {
+    // A rate limit that has room again is no decision about the policies that the run goes by.
+    const asBefore = as === Authority.SYSTEM_AUTO && reason === PauseReason.RATE_LIMIT_SOFT
+    return { tenantId, runId, policiesAsOf: asBefore ? null : at }
+  })
+  await wakePaused(tx, woken)
+  await endPauses(
+    tx,
+    pauses.map((pause) => ({ ...pause, endedAt: at, endedHow: 'RESUMED', resumedBy: by, resumedAs: as, note })),
+  )
+  const entries = pauses.map(({ tenantId, runId, pauseId, reason }) => {
+    const data = { pauseId, reason, by, as, note }
+    return { tenantId, runId, events: [{ id: newId(), type: 'run.resumed' as const, time: at.toISOString(), data }] }
+  })
+  await appendEvents(tx, entries)
+}
+
+/** Ends the pauses of runs whose end came first, in the transaction that brings it. */
+export async function endPausesOf(
+  tx: Tx,
+  runs: readonly RunKey[],
+  endedHow: 'STOPPED' | 'TIMED_OUT',
+  at: Date,
+): Promise<void> {
+  await endPauses(
+    tx,
+    runs.map(({ tenantId, runId }) => ({
+      tenantId,
+      runId,
+      endedAt: at,
+      endedHow,
+      resumedBy: null,
+      resumedAs: null,
+      note: null,
+    })),
+  )
+}
+
+/** A pause about which something was done though nobody asked. */
+export interface SweptPause {
+  readonly pause: Pause
+  readonly action: PauseAction
+}
+
+export interface SweptPauses {
+  readonly done: readonly SweptPause[]
+  /** Of those that nobody resumed in time: the caller's to complete. */
+  readonly ends: readonly DueEnd[]
+}
+
+/** Does what is due of pauses: warnings, timeouts, rate limits that have room again. Each is done once, by one process. */
+export async function sweepPauses(context: PausingContext): Promise<SweptPauses> {
+  if (!(await isPausedDue(context.database))) return { done: [], ends: [] }
+  return context.database.transaction(async (tx) => {
+    const runs = await lockDuePaused(tx, limits.sweepBatchMax)
+    const now = runs[0]?.now
+    if (now === undefined) return { done: [], ends: [] }
+    const pauses = await openPauses(tx, runs)
+    const done = pauses.flatMap((pause) => {
+      const action = dueAction(pause, now)
+      return action === null ? [] : [{ pause, action }]
+    })
+    const of = (...actions: PauseAction[]) =>
+      done.filter(({ action }) => actions.includes(action)).map(({ pause }) => pause)
+    await markPauses(tx, of('WARN'), 'WARN', now)
+    await markPauses(tx, of('ESCALATE'), 'ESCALATE', now)
+    const moved = runs.map((run) => {
+      const pause = pauses.find(({ runId }) => runId === run.runId)
+      return { ...run, dueAt: pause === undefined ? null : momentAfter(pause, now) }
+    })
+    await movePausedDue(tx, moved)
+    await resumeAll(tx, context, of('RESUME'), { ...SYSTEM, note: 'its rate limit has room again', at: now })
+    await resumeAll(tx, context, of('CONTINUE'), { ...SYSTEM, note: 'nobody resumed it in time', at: now })
+    return { done, ends: await terminate(tx, of('TERMINATE'), now) }
+  })
+}
+
+/** When to look next at a run that stays paused; of the others the same transaction decides otherwise. */
+function momentAfter(pause: Pause, now: Date): Date | null {
+  const action = dueAction(pause, now)
+  if (action === null) return nextMoment(pause)
+  return nextMoment({ ...pause, ...(action === 'WARN' ? { warnedAt: now } : { escalatedAt: now }) })
+}
+
+async function terminate(tx: Tx, pauses: readonly Pause[], at: Date): Promise<DueEnd[]> {
+  const runs = pauses.map((pause) => ({ ...pause, pending: pendingEnd(pauseTimeoutEnd(pause)) }))
+  const tokens = await seizePaused(tx, runs, limits.takeoverMs)
+  await endPausesOf(tx, pauses, 'TIMED_OUT', at)
+  return runs.flatMap(({ tenantId, runId, pending }) => {
+    const leaseToken = tokens.get(runId)
+    return leaseToken === undefined ? [] : [{ tenantId, runId, leaseToken, pending }]
+  })
+}
+
+/**
+ * How a run ends that nobody resumed in time. The same whatever it was paused for: the agent made no error and nobody
+ * stopped it; what ends it is a rule of governance, how long a run may stay paused.
+ */
+function pauseTimeoutEnd({ reason, pausedAt, timeoutAt }: Pause): RunEnd {
+  const seconds = Math.round((timeoutAt.getTime() - pausedAt.getTime()) / 1_000)
+  const message = `paused (${reason}) and not resumed within ${seconds} s`
+  const error = { name: 'AppError', code: 'PAUSE_TIMEOUT', message }
+  return { outcome: 'failed_policy', reason: 'PAUSE_TIMEOUT', message, error, output: null, lastStepRecorded: true }
+}

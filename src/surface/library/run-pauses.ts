@@ -1,0 +1,105 @@
+import { Authority } from '../../domains/pauses/pauses.ts'
+import { isTerminal, type RunRow } from '../../domains/runs/runs.ts'
+import type { PauseAnswer, ResumeAnswer, RunOrchestrationKernel } from '../../flow/kernel/kernel.ts'
+import { AppError } from '../../foundation/app-error.ts'
+import { safeText } from '../../foundation/payload-codec.ts'
+import { limits } from '../../limits.ts'
+
+/** Who acts on a run, and as what. */
+export interface Acting {
+  readonly by: string
+  readonly as: Authority
+}
+
+export interface PauseInput extends Acting {
+  readonly why?: string
+}
+
+export interface ResumeInput extends Acting {
+  readonly note?: string
+}
+
+/** `paused`: it holds no worker. `requested`: it pauses before its next step, or when a worker claims it. */
+export type PauseResult = Exclude<PauseAnswer, 'refused'>
+
+/** `resumed`: it goes on as soon as a worker is free. `withdrawn`: it had only been asked to pause, and does not. */
+export type ResumeResult = 'resumed' | 'withdrawn'
+
+/** Pauses a run for a person. Fails with `RUN_PAUSED` when it is paused or about to be, else with `RUN_ENDED`. */
+export async function pauseRun(
+  kernel: RunOrchestrationKernel,
+  { tenantId, runId }: RunRow,
+  { by, as, why = 'no reason given' }: PauseInput,
+  lookAgain: () => Promise<RunRow>,
+): Promise<PauseResult> {
+  const acting = checked({ by, as })
+  if (as === Authority.SYSTEM_AUTO) throw wrongAuthority(as, 'people pause runs by hand')
+  const answer = await kernel.requestPause({ tenantId, runId, ...acting, why: safeText(why, limits.noteCharsMax) })
+  if (answer !== 'refused') return answer
+  const now = await lookAgain()
+  const details = { runId, status: now.status, phase: now.phase }
+  if (now.paused) throw new AppError('RUN_PAUSED', `run ${runId} is paused already`, { details })
+  if (now.pauseRequest !== null && !isTerminal(now.phase)) {
+    const { by: who, requestedAt } = now.pauseRequest
+    throw new AppError('RUN_PAUSED', `run ${runId} is about to pause: ${who} asked for it at ${requestedAt}`, {
+      details,
+    })
+  }
+  const stopping =
+    now.stop !== null && !isTerminal(now.phase) ? 'it is being stopped' : `it is ${now.status} (${now.phase})`
+  throw new AppError('RUN_ENDED', `run ${runId} can't be paused any more: ${stopping}`, { details })
+}
+
+/**
+ * Ends a run's pause, once. Fails with `RESUME_FORBIDDEN` when the authority may not, which is recorded, and with
+ * `RUN_NOT_PAUSED` (and the state) when there is no pause to end, as when somebody else was first.
+ */
+export async function resumeRun(
+  kernel: RunOrchestrationKernel,
+  { tenantId, runId }: RunRow,
+  { by, as, note }: ResumeInput,
+): Promise<ResumeResult> {
+  const order = {
+    tenantId,
+    runId,
+    ...checked({ by, as }),
+    note: note === undefined ? null : safeText(note, limits.noteCharsMax),
+  }
+  const answer = await kernel.resume(order)
+  switch (answer.kind) {
+    case 'resumed':
+    case 'withdrawn':
+      return answer.kind
+    case 'forbidden':
+      throw new AppError('RESUME_FORBIDDEN', `run ${runId} stays paused: ${answer.why}`, {
+        hint: `Ask one of ${answer.may.join(', ')}. The attempt is recorded.`,
+        details: { runId, resumableBy: [...answer.may] },
+      })
+    case 'not_paused':
+      throw new AppError(
+        'RUN_NOT_PAUSED',
+        `run ${runId} is not paused: it is ${answer.status} (${answer.phase})${earlier(answer)}`,
+        {
+          details: { runId, status: answer.status, phase: answer.phase },
+        },
+      )
+  }
+}
+
+function earlier({ last }: Extract<ResumeAnswer, { kind: 'not_paused' }>): string {
+  if (last?.endedAt == null) return ''
+  const at = last.endedAt.toISOString()
+  if (last.endedHow === 'RESUMED') return `; ${last.resumedBy} resumed it as ${last.resumedAs} at ${at}`
+  return last.endedHow === 'STOPPED' ? `; it was stopped at ${at}` : `; nobody resumed it before ${at}`
+}
+
+function checked({ by, as }: Acting): Acting {
+  if (typeof by !== 'string' || by === '')
+    throw new AppError('INVALID_REQUEST', 'by names who pauses or resumes the run')
+  if (!Object.hasOwn(Authority, as)) throw wrongAuthority(as, `it is one of ${Object.keys(Authority).join(', ')}`)
+  return { by: safeText(by, limits.noteCharsMax), as }
+}
+
+function wrongAuthority(as: string, why: string): AppError {
+  return new AppError('INVALID_REQUEST', `nobody acts so as ${JSON.stringify(as)}: ${why}`)
+}
