@@ -6,8 +6,9 @@ import { createConcordat, defineAgent } from '../src/index.ts'
  * One process that does the main job as fast as it can, in the shape of the bare group committer that it stands
  * beside: submit, claim, five durable steps, the whole footprint, events to Redis, a consumer that parses them. Runs are
  * submitted by 50 submitters in turn; afterwards 100 runs one by one, for latency at low load. Prints one JSON line.
+ * Profile STRICT, unless the environment says another, with so many policies.
  */
-const [inFlight = '200', runs = '20000', lowRuns = '100', sideEffects = 'false'] = process.argv.slice(2)
+const [inFlight = '200', runs = '20000', lowRuns = '100', sideEffects = 'false', policies = '0'] = process.argv.slice(2)
 const SUBMITTERS = 50
 /** As the ceiling's harness does. */
 const SETTLE_MS = 500
@@ -31,9 +32,17 @@ const agent = defineAgent({
 const concordat = await createConcordat({
   agents: [agent],
   log: silentLogger,
-  env: process.env,
-  config: { workerConcurrency: Number(inFlight), governanceProfile: 'STRICT' },
+  env: { GOVERNANCE_PROFILE: 'STRICT', ...process.env },
+  config: { workerConcurrency: Number(inFlight) },
 })
+await concordat.policies.apply(
+  'default',
+  Array.from({ length: Number(policies) }, (_, i) => {
+    return i % 2 === 0
+      ? { name: `limit-${i}`, metric: 'steps', max: 1_000 + i }
+      : { name: `condition-${i}`, when: `step.tool == "shell" && run.cost_usd > ${i}.5 || run.steps > ${1_000 + i}` }
+  }),
+)
 let events = 0
 await concordat.start()
 const subscription = await concordat.bus.subscribe(() => {

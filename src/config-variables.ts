@@ -65,8 +65,7 @@ export const variables: { readonly [Key in keyof Settings]: Variable<Settings[Ke
     variable: 'MID_EXECUTION_POLICY_CHECK_ENABLED',
     kind: flag,
     default: false,
-    meaning: 'Check policies and budgets between steps. Stop, suspension, pause and deadline always work.',
-    notEnforced: true,
+    meaning: 'Check policies and budgets before steps. Stop, suspension, pause and deadline always work.',
   },
   auditAlertsEnabled: {
     variable: 'AUDIT_ALERTS_ENABLED',
@@ -80,14 +79,12 @@ export const variables: { readonly [Key in keyof Settings]: Variable<Settings[Ke
     kind: duration('seconds', 0, DAY_SECONDS),
     default: 30_000,
     meaning: 'Shortest time between two policy checks of a run.',
-    notEnforced: true,
   },
   policyCheckMinSteps: {
     variable: 'POLICY_CHECK_MIN_STEPS',
     kind: integer(1, limits.stepsPerRunMax),
     default: 3,
     meaning: 'Fewest steps between two policy checks of a run.',
-    notEnforced: true,
   },
   transactionCoordinatorEnabled: {
     variable: 'TRANSACTION_COORDINATOR_ENABLED',
@@ -107,7 +104,6 @@ export const variables: { readonly [Key in keyof Settings]: Variable<Settings[Ke
     kind: choice(['continue', 'pause']),
     default: 'continue',
     meaning: 'What a run does when the policy check itself fails.',
-    notEnforced: true,
   },
   observabilityMode: {
     variable: 'OBSERVABILITY_MODE',

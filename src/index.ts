@@ -16,7 +16,15 @@ export { AlertSeverity, AuditAlertType, type StoredAlert } from './domains/alert
 export { type AuditExpectation, type DomainAck, reconcile } from './domains/audit/audit.ts'
 export { IncidentFacade } from './domains/incidents/incidents.ts'
 export { Authority, mayResume, PauseReason } from './domains/pauses/pauses.ts'
-export type { PolicyChange, PolicyDefinition, PolicyInput, StoredPolicy } from './domains/policies/policies.ts'
+export {
+  type PolicyChange,
+  PolicyDecision,
+  type PolicyDefinition,
+  type PolicyInput,
+  type PolicyViolation,
+  PolicyViolationType,
+  type StoredPolicy,
+} from './domains/policies/policies.ts'
 export { PhaseTransitionError, type RunOutcome, RunPhase, type RunStatus } from './domains/runs/runs.ts'
 export { TraceFacade } from './domains/traces/traces.ts'
 export {
@@ -41,9 +49,6 @@ export {
   ObservabilityMode,
   type PolicyCheckerOptions,
   PolicyCheckResult,
-  PolicyDecision,
-  type PolicyViolation,
-  PolicyViolationType,
   scriptedModel,
 } from './flow/execution/execution.ts'
 export type { Authorize, SubmitRequest } from './flow/intake/intake.ts'

@@ -64,6 +64,7 @@ export const limits = Object.freeze({
   claimBatchMax: 256,
   stepBatchMax: 512,
   completionBatchMax: 128,
+  checkBatchMax: 256,
   relayBatchMax: 500,
   /** Tenants whose policies a process remembers. */
   policyTenantsMax: 10_000,

@@ -20,6 +20,7 @@ import {
 } from './flow/completion/completion.ts'
 import {
   builtInSkills,
+  createStepGates,
   createWorkerPool,
   ObservabilityGuard,
   type Prices,
@@ -180,6 +181,7 @@ function compose({ options, config, log, directory, prices, database }: Foundati
   const codec = options.codec ?? identityCodec
   const expressions = new Expressions()
   const schemas = new SignalSchemas()
+  const policies = new PolicyBook(expressions)
   const ground = { database, clock, newId, random: Math.random, log, metrics, retryForMs: config.leaseMs }
 
   const results = new RunResults(database, log)
@@ -193,7 +195,8 @@ function compose({ options, config, log, directory, prices, database }: Foundati
     fallbackToLegacy: config.transactionFallbackToLegacy,
     rollbackAudit: config.racRollbackAuditEnabled,
     degradedAs: config.observabilityMode === 'PERMISSIVE' ? 'NONE' : 'DEGRADED',
-    policies: new PolicyBook(expressions),
+    policies,
+    policyDecisionsMuted: config.policyDecisionsMuted,
     participants: options.participants ?? [],
     onCommitted,
   })
@@ -222,9 +225,19 @@ function compose({ options, config, log, directory, prices, database }: Foundati
   })
   const reconciliation = createReconciliationSweep(ground, onCommitted)
   const scope = new RunScope(log)
+  const openGate = createStepGates({
+    ...ground,
+    book: policies,
+    enabled: config.midExecutionPolicyCheckEnabled,
+    intervalMs: config.policyCheckIntervalMs,
+    minSteps: config.policyCheckMinSteps,
+    onError: config.policyCheckOnError,
+    muted: config.policyDecisionsMuted,
+  })
   const workerOptions: WorkerPoolOptions = {
     ...ground,
     scope,
+    openGate,
     ...config,
     kernel,
     completion,
@@ -293,7 +306,14 @@ function compose({ options, config, log, directory, prices, database }: Foundati
     }),
     audit: createAuditApi(ground),
     alerts: createAlertsApi(database),
-    policies: createPoliciesApi({ database, expressions }),
+    policies: createPoliciesApi({
+      ...ground,
+      expressions,
+      onChanged: async (tenantId) => {
+        onCommitted()
+        await kernel.push({ tenantId }).catch((error) => log.warn({ error, tenantId }, 'a change was not pushed'))
+      },
+    }),
     tenants: {
       put: (tenant) => putTenant(database, tenant),
       setStatus: (tenantId, status) => setTenantStatus(database, tenantId, status),

@@ -110,10 +110,10 @@ describeOnDatabases('the commands on policies', (open) => {
       ],
     })
     const { out } = await cli('policies', 'list', '--tenant', tenant)
-    expect(out).toMatch(/max-cost +2 +cost_usd ≤ 0\.4 +terminate +pause +at the end/)
+    expect(out).toMatch(/max-cost +2 +cost_usd ≤ 0\.4 +terminate +pause +throughout/)
     expect(out).toMatch(/tools +1 +run\.tool_calls > 2 +warn/)
     expect(json(await cli('policies', 'list', '--tenant', tenant, '--json')).policies).toMatchObject([
-      { name: 'max-cost', version: 2, metric: 'cost_usd', max: 0.4, held: 'at the end' },
+      { name: 'max-cost', version: 2, metric: 'cost_usd', max: 0.4, held: 'throughout' },
       { name: 'tools', version: 1, when: 'run.tool_calls > 2', effect: 'warn' },
     ])
     expect((await cli('policies', 'get', 'max-cost', '--tenant', tenant)).out).toMatch(
@@ -149,19 +149,27 @@ describeOnDatabases('the commands on policies', (open) => {
     expect(json(await cli('policies', 'list', '--tenant', other, '--json')).policies).toHaveLength(2)
   })
 
-  test('says what this version holds against no run', async () => {
+  test('says which policies are held when, and which against no run', async () => {
     const path = file(
-      'policies:\n- name: shell\n  when: step.tool == "shell"\n- {name: off, when: "true", enabled: false}',
+      [
+        'policies:',
+        '- {name: shell, when: step.tool == "shell"}',
+        '- {name: off, when: "true", enabled: false}',
+        '- {name: day, metric: tokens, max: 1, scope: tenant, window: day}',
+      ].join('\n'),
     )
     const tenant = await newTenant()
+    const linted = await cli('policies', 'lint', path)
+    expect(linted.err).toMatch(/MID_EXECUTION_POLICY_CHECK_ENABLED is off: shell\n/)
     for (const command of [
       ['lint', path],
       ['apply', path, '--tenant', tenant],
       ['list', '--tenant', tenant],
     ]) {
-      expect((await cli('policies', ...command)).err).toMatch(/Not held against any run by this version.*: shell\n/)
+      expect((await cli('policies', ...command)).err).toMatch(/Not held against any run by this version.*: day\n/)
     }
-    expect((await cli('policies', 'list', '--tenant', tenant)).out).toMatch(/off .*disabled[\s\S]*shell .*not yet/)
+    const { out } = await cli('policies', 'list', '--tenant', tenant)
+    expect(out).toMatch(/day .*not yet[\s\S]*off .*disabled[\s\S]*shell .*before steps/)
   })
 
   test('unknown tenants and names are told', async () => {

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { eventsOfRun, eventTypes, type StoredEvent } from '../src/foundation/events/events.ts'
+import { NO_RUN } from '../src/foundation/ids.ts'
 import { defineAgent } from '../src/index.ts'
 import { createTestRuntime, type TestRuntime } from '../src/testing/testing.ts'
 import { sharedSnapshot } from './flow/support/databases.ts'
@@ -30,7 +31,10 @@ beforeAll(async () => {
   for (const run of [works, fails, stopped]) await runtime.ended(run)
   await leaveFindings(works.runId)
   await concordat.audit.reconcile(tenant, works.runId)
-  const ofRuns = [works, fails, stopped].map((run) => eventsOfRun(runtime.database, run))
+  await concordat.policies.apply(tenant, [{ name: 'p', metric: 'steps', max: 9 }])
+  const ofRuns = [works, fails, stopped, { tenantId: tenant, runId: NO_RUN }].map((run) =>
+    eventsOfRun(runtime.database, run),
+  )
   published = (await Promise.all(ofRuns)).flat()
 })
 afterAll(() => runtime.close())
@@ -47,8 +51,8 @@ async function leaveFindings(runId: string): Promise<void> {
   )
 }
 
-/** Found only of runs that have not ended in time. */
-const notHere = ['audit.reconciliation.stale', 'audit.expectation.timeout']
+/** Of runs that have not ended in time, and of what is mended. */
+const notHere = ['audit.reconciliation.stale', 'audit.expectation.timeout', 'alert.resolved']
 
 describe('the reference of events', () => {
   it('names every type that is published', () => {

@@ -284,6 +284,11 @@ export const errorCodes = Object.freeze({
     meaning: 'The run was paused, and nobody resumed it within PAUSE_SLA_SECONDS.',
     hint: 'Submit it again, and resume it in time; or change PAUSE_SLA_SECONDS or PAUSE_TIMEOUT_BEHAVIOR.',
   },
+  BUDGET_EXCEEDED: {
+    kind: 'terminal',
+    meaning: 'A policy let the run go no further: its next step would have broken a limit or met a condition.',
+    hint: "See the violations in the run's policy evaluation; `concordat policies get` has the policy's versions.",
+  },
   OBSERVABILITY: {
     kind: 'terminal',
     meaning: 'The trace could not be written, and OBSERVABILITY_MODE is STRICT.',

@@ -3,6 +3,8 @@ import { v7 } from 'uuid'
 import { AppError } from './app-error.ts'
 
 export type RunId = string
+/** In the place of a run's id, in events that are about no run: the nil UUID. */
+export const NO_RUN: RunId = '00000000-0000-0000-0000-000000000000'
 export type TenantId = string
 
 /** Makes ids. Comes in by argument, so that tests can name the ids they get. */

@@ -200,7 +200,8 @@ describeOnDatabases('how a run ends', (open) => {
       const ended = await run('spends', { tenant: own })
       expect(endingOf(ended)).toMatchObject({ status, incident, evaluation, trace })
       expect(successAcks(ended)).toEqual(FIVE_ACKS)
-      if (status === 'failed_policy') expect(ended.reason).toBe('POLICY_VIOLATION')
+      if (status === 'failed_policy')
+        expect(ended.reason).toBe(name === 'over steps' ? 'BUDGET_EXCEEDED' : 'POLICY_VIOLATION')
     })
 
     it('that was tightened: the version in force at the end decides, and is named', async () => {
@@ -218,14 +219,20 @@ describeOnDatabases('how a run ends', (open) => {
       const atTheEnd = async (gate: string, max: number) => {
         const handle = await submit('waits', { tenant: own, input: gate })
         await gates.at(gate).reached
-        await apply(own, { metric: 'steps', max })
+        await apply(own, { metric: 'steps', max, effect: 'warn', onChange: 'live' })
         gates.at(gate).open()
         const { evaluation } = await runtime.ended(handle)
         return evaluation?.verdict
       }
-      expect(await atTheEnd('first limit', 0)).toMatchObject({ outcome: 'VIOLATION', findings: [{ version: 1 }] })
-      expect(await atTheEnd('raised', 5)).toMatchObject({ outcome: 'NO_VIOLATION', findings: [{ version: 2 }] })
-      expect(await atTheEnd('lowered', 0)).toMatchObject({ outcome: 'VIOLATION', findings: [{ version: 3 }] })
+      expect(await atTheEnd('first limit', 0)).toMatchObject({
+        outcome: 'ADVISORY',
+        findings: [{ version: 1, met: false }],
+      })
+      expect(await atTheEnd('raised', 5)).toMatchObject({ outcome: 'ADVISORY', findings: [{ version: 2, met: true }] })
+      expect(await atTheEnd('lowered', 0)).toMatchObject({
+        outcome: 'ADVISORY',
+        findings: [{ version: 3, met: false }],
+      })
     })
 
     it('leaves lessons: near the limit, and efficient success', async () => {

@@ -1,9 +1,11 @@
 import { rowSet, statement, type Tx } from '../../foundation/storage/storage.ts'
 import type { EvaluationOutcome, PolicyFinding, Verdict } from './policy-rules.ts'
+import type { MetViolation } from './violations.ts'
 
 export { parsePolicies } from './check-policies.ts'
 export type { RunFacts, StepFacts } from './expression-facts.ts'
 export { Expressions } from './expressions.ts'
+export { brokenText, judgeEnd } from './judge-end.ts'
 export { type Lesson, lessonsOf, writeLessons } from './lessons.ts'
 export { inForce, PolicyBook, type PolicySet } from './policy-book.ts'
 export { type PolicyChange, planChanges, type StoredPolicy } from './policy-changes.ts'
@@ -11,7 +13,19 @@ export { isLimit, type PolicyDefinition, type PolicyEffect, type PolicyInput } f
 export { type LintedFile, type LintFinding, lintPolicies } from './policy-file.ts'
 export { type ActivePolicy, evaluate, notAtEnd, type PolicyFinding, type Verdict } from './policy-rules.ts'
 export { applyPolicies, listPolicies, policyVersions } from './policy-store.ts'
+export { heldAtEnd, heldWhileRunning, type PolicyVersions, versionsOf } from './policy-versions.ts'
 export { brokenBy } from './step-rules.ts'
+export {
+  keepViolations,
+  type MetViolation,
+  PolicyDecision,
+  type PolicyViolation,
+  PolicyViolationType,
+  type ViolationOfRun,
+  violationKey,
+  violationsOfRun,
+  violationsSql,
+} from './violations.ts'
 
 /** A verdict as it is stored: one a run. */
 export interface PolicyEvaluation {
@@ -19,6 +33,8 @@ export interface PolicyEvaluation {
   readonly runId: string
   readonly evaluationId: string
   readonly verdict: Verdict
+  /** What the run met on its way and what it breaks at its end. */
+  readonly violations: readonly MetViolation[]
   readonly evaluatedAt: Date
 }
 
@@ -28,7 +44,7 @@ const EVALUATIONS = rowSet<PolicyEvaluation>({
   evaluation_id: ['uuid', (evaluation) => evaluation.evaluationId],
   outcome: ['text', ({ verdict }) => verdict.outcome],
   policies: ['jsonb', ({ verdict }) => JSON.stringify(verdict.findings)],
-  violations: ['jsonb', ({ verdict }) => JSON.stringify(verdict.findings.filter(({ met }) => met === false))],
+  violations: ['jsonb', ({ violations }) => JSON.stringify(violations)],
   evaluated_at: ['timestamptz', (evaluation) => evaluation.evaluatedAt],
 })
 
@@ -45,6 +61,7 @@ interface EvaluationRow {
   evaluation_id: string
   outcome: EvaluationOutcome
   policies: PolicyFinding[]
+  violations: MetViolation[]
   evaluated_at: Date
 }
 
@@ -53,12 +70,14 @@ export async function evaluationOfRun(
   { tenantId, runId }: { tenantId: string; runId: string },
 ): Promise<PolicyEvaluation | null> {
   const [row] = await tx.query<EvaluationRow>(
-    'select evaluation_id, outcome, policies, evaluated_at from concordat.policy_evaluations where tenant_id = $1 and run_id = $2',
+    `select evaluation_id, outcome, policies, violations, evaluated_at from concordat.policy_evaluations
+      where tenant_id = $1 and run_id = $2`,
     [tenantId, runId],
   )
   if (!row) return null
   const verdict = { outcome: row.outcome, findings: row.policies }
-  return { tenantId, runId, evaluationId: row.evaluation_id, verdict, evaluatedAt: row.evaluated_at }
+  const { evaluation_id: evaluationId, violations, evaluated_at: evaluatedAt } = row
+  return { tenantId, runId, evaluationId, verdict, violations, evaluatedAt }
 }
 
 /** The stored outcomes of those of the runs that have one. */

@@ -8,11 +8,13 @@ import type { ActivePolicy } from './policy-rules.ts'
 export interface PolicySet {
   readonly version: number
   readonly policies: readonly ActivePolicy[]
+  /** When any of them changed last; null: never. */
+  readonly changedAt: Date | null
 }
 
 const SELECT_ACTIVE = statement(
   'policies_active_of_tenants',
-  `select t.tenant_id, t.policies_version, p.version, p.definition
+  `select t.tenant_id, t.policies_version, t.policies_changed_at, p.version, p.definition
      from concordat.tenants t left join concordat.policies p on p.tenant_id = t.tenant_id and p.active and p.enabled
     where t.tenant_id = any($1::text[]) order by t.tenant_id, p.name`,
 )
@@ -20,6 +22,7 @@ const SELECT_ACTIVE = statement(
 interface PolicyRow {
   readonly tenant_id: string
   readonly policies_version: bigint
+  readonly policies_changed_at: Date | null
   readonly version: number
   /** Null for a tenant without policies. */
   readonly definition: PolicyDefinition | null
@@ -28,7 +31,7 @@ interface PolicyRow {
 /** The policies in force, by tenant, as they were last read: whoever knows the version that is in force needn't read them. */
 export class PolicyBook {
   readonly #expressions: Expressions
-  readonly #sets = new Map<string, PolicySet>()
+  readonly #sets = new Map<string, Pick<PolicySet, 'version' | 'policies'>>()
 
   constructor(expressions: Expressions) {
     this.#expressions = expressions
@@ -40,12 +43,19 @@ export class PolicyBook {
     const sets = new Map<string, PolicySet>()
     for (const [tenantId, ofTenant] of Map.groupBy(rows, (row) => row.tenant_id)) {
       const policies = ofTenant.flatMap(({ definition, version }) =>
-        definition === null ? [] : inForce(definition, version, this.#expressions),
+        definition === null ? [] : this.inForce(definition, version),
       )
-      sets.set(tenantId, { version: Number(ofTenant[0]?.policies_version), policies })
+      const [first] = ofTenant
+      const changedAt = first?.policies_changed_at ?? null
+      sets.set(tenantId, { version: Number(first?.policies_version), policies, changedAt })
     }
-    for (const [tenantId, set] of sets) this.#remember(tenantId, set)
+    for (const [tenantId, set] of sets) this.remember(tenantId, set)
     return sets
+  }
+
+  /** A stored version as it is held against runs. */
+  inForce(definition: PolicyDefinition, version: number): ActivePolicy {
+    return inForce(definition, version, this.#expressions)
   }
 
   /** The tenant's policies at that version; null when they must be read. */
@@ -55,7 +65,8 @@ export class PolicyBook {
     return set?.version === version ? set.policies : null
   }
 
-  #remember(tenantId: string, set: PolicySet): void {
+  /** For who has read a tenant's policies otherwise. */
+  remember(tenantId: string, set: Pick<PolicySet, 'version' | 'policies'>): void {
     this.#sets.delete(tenantId)
     this.#sets.set(tenantId, set)
     const [oldest] = this.#sets.keys()

@@ -1,4 +1,6 @@
 import { AppError } from '../../foundation/app-error.ts'
+import { appendEvents } from '../../foundation/events/events.ts'
+import { type IdSource, NO_RUN } from '../../foundation/ids.ts'
 import { type Database, rowSet, type Tx } from '../../foundation/storage/storage.ts'
 import { limits } from '../../limits.ts'
 import { type PolicyChange, planChanges, type StoredPolicy } from './policy-changes.ts'
@@ -36,15 +38,23 @@ const ADDED = rowSet<PolicyChange>({
 const INSERT = `insert into concordat.policies (tenant_id, active, ${ADDED.names})
   select $1, true, x.* from ${ADDED.from(2)} as x`
 
+export interface ApplyOptions {
+  /** What is in force and not wanted is removed. */
+  readonly prune?: boolean
+  readonly newId: IdSource
+  readonly at: Date
+}
+
 /**
- * Puts the policies in force in one transaction, all or none; see `planChanges`. Applies to one tenant wait for each
+ * Puts the policies in force in one transaction, all or none, and tells with `policy.changed` what has changed; see
+ * `planChanges`. Applies to one tenant wait for each
  * other. Fails with `UNKNOWN_TENANT`, and with `INVALID_POLICY` when the tenant would have more than 200.
  */
 export async function applyPolicies(
   database: Database,
   tenantId: string,
   wanted: readonly PolicyDefinition[],
-  { prune = false }: { readonly prune?: boolean } = {},
+  { prune = false, newId, at }: ApplyOptions,
 ): Promise<PolicyChange[]> {
   return database.transaction(async (tx) => {
     await lockTenant(tx, tenantId)
@@ -62,6 +72,11 @@ export async function applyPolicies(
     )
     const added = changes.filter(({ change }) => change === 'changed' || change === 'created')
     await tx.query(INSERT, [tenantId, ...ADDED.values(added)])
+    const told = changes.flatMap(({ definition, ...change }) => (change.change === 'unchanged' ? [] : [change]))
+    if (told.length > 0) {
+      const event = { id: newId(), type: 'policy.changed' as const, time: at.toISOString(), data: { changes: told } }
+      await appendEvents(tx, [{ tenantId, runId: NO_RUN, events: [event] }])
+    }
     return changes
   })
 }

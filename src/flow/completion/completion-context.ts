@@ -22,6 +22,8 @@ export interface CompletionOptions {
   /** What `observability` says of a run whose trace has gaps. */
   readonly degradedAs: 'DEGRADED' | 'NONE'
   readonly policies: PolicyBook
+  /** OBSERVE_ONLY: a policy that is broken at a run's end is told and not acted upon. */
+  readonly policyDecisionsMuted: boolean
   readonly participants: readonly Participant[]
   /** How long a write waits for a database that is away, in milliseconds. */
   readonly retryForMs: number

@@ -1,5 +1,4 @@
 import { ACTIONS, type Action, ackOf, type DomainAck } from '../../domains/audit/audit.ts'
-import type { ActivePolicy } from '../../domains/policies/policies.ts'
 import { type RunEnd, type RunOutcome, walkToEnd } from '../../domains/runs/runs.ts'
 import { type TraceEnd, traceIdOf } from '../../domains/traces/traces.ts'
 import type { RunEvent } from '../../foundation/events/events.ts'
@@ -9,6 +8,7 @@ import { type FinishedRun, type HeldRun, stoppedEnd } from '../kernel/kernel.ts'
 import type { CompletionRequest } from './completion-request.ts'
 import { checkGovernance } from './governance-check.ts'
 import { GovernanceFacade, type GovernanceRecords } from './governance-facade.ts'
+import type { PoliciesAtEnd } from './policies-at-end.ts'
 
 /** Everything that one run's end will write, decided before the first row of it is. */
 export interface DecidedCompletion {
@@ -24,7 +24,9 @@ export interface DecidedCompletion {
 }
 
 export interface DecisionInputs {
-  readonly policies: readonly ActivePolicy[]
+  readonly policies: PoliciesAtEnd
+  /** OBSERVE_ONLY. */
+  readonly muted: boolean
   /** What `observability` says of a run whose trace has gaps. */
   readonly degradedAs: 'DEGRADED' | 'NONE'
   readonly at: Date
@@ -35,9 +37,9 @@ export interface DecisionInputs {
 
 /** Pure. Every domain decides its part of the run's end; the contract is held against it. Throws `CONTRACT_UNMET`. */
 export function decideCompletion(request: CompletionRequest, held: HeldRun, inputs: DecisionInputs): DecidedCompletion {
-  const { at, newId, policies, degradedAs } = inputs
+  const { at, degradedAs } = inputs
   const { tenantId, runId, totals } = held
-  const governance = GovernanceFacade.decide(held, endOf(request, held), policies, at, newId)
+  const governance = GovernanceFacade.decide(held, endOf(request, held), inputs)
   const traceEnd: TraceEnd = {
     tenantId,
     runId,

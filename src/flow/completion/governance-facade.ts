@@ -1,11 +1,11 @@
 import { type Incident, IncidentFacade } from '../../domains/incidents/incidents.ts'
 import {
-  type ActivePolicy,
+  brokenText,
   evaluate,
+  judgeEnd,
   type Lesson,
   lessonsOf,
   type PolicyEvaluation,
-  type PolicyFinding,
   type RunFacts,
   writeEvaluations,
   writeLessons,
@@ -15,6 +15,7 @@ import type { IdSource } from '../../foundation/ids.ts'
 import type { Tx } from '../../foundation/storage/storage.ts'
 import { limits } from '../../limits.ts'
 import type { HeldRun } from '../kernel/kernel.ts'
+import type { PoliciesAtEnd } from './policies-at-end.ts'
 
 /** What governance says of a run's end: its verdict, the status that follows, its incident, and what can be learned. */
 export interface GovernanceRecords {
@@ -26,12 +27,26 @@ export interface GovernanceRecords {
   readonly lessons: readonly Lesson[]
 }
 
+export interface GovernanceInputs {
+  readonly policies: PoliciesAtEnd
+  /** OBSERVE_ONLY: what policies say is told and not acted upon. */
+  readonly muted: boolean
+  readonly at: Date
+  readonly newId: IdSource
+}
+
 /** The execution's one way to the incidents and policies of a run that ends. Decides pure, writes many at once. */
 export const GovernanceFacade = Object.freeze({
   /** Pure. A run that would have succeeded but is over a limit ends as `failed_policy`. */
-  decide(run: HeldRun, end: RunEnd, policies: readonly ActivePolicy[], at: Date, newId: IdSource): GovernanceRecords {
+  decide(run: HeldRun, end: RunEnd, { policies, muted, at, newId }: GovernanceInputs): GovernanceRecords {
     const { tenantId, runId, agent, totals } = run
-    const verdict = evaluate(factsAtEnd(run, at), policies)
+    const { verdict, violations } = judgeEnd(evaluate(factsAtEnd(run, at), policies.policies), {
+      refused: end.outcome === 'failed_policy',
+      met: run.violations,
+      changed: policies.changed,
+      muted,
+      at,
+    })
     const { status, reason, message } = statusAfter(end, verdict)
     const ending = {
       tenantId,
@@ -47,7 +62,7 @@ export const GovernanceFacade = Object.freeze({
       reason,
       message,
       incident: IncidentFacade.decide(ending, { incidentId: newId(), at }),
-      evaluation: { tenantId, runId, evaluationId: newId(), verdict, evaluatedAt: at },
+      evaluation: { tenantId, runId, evaluationId: newId(), verdict, violations, evaluatedAt: at },
       lessons: lessonsOf({ tenantId, runId, agent, succeeded: status === 'succeeded', verdict, at }),
     }
   },
@@ -77,11 +92,9 @@ function statusAfter(end: RunEnd, { outcome, findings }: PolicyEvaluation['verdi
     return { status: end.outcome, reason: end.reason, message: end.message }
   }
   const hit = findings.filter(({ met, effect }) => met === false && effect !== 'warn')
-  const message = hit.map(violationText).join('; ').slice(0, limits.errorMessageCharsMax)
+  const message = hit
+    .map((finding) => `${finding.name}: ${brokenText(finding)}`)
+    .join('; ')
+    .slice(0, limits.errorMessageCharsMax)
   return { status: 'failed_policy' as const, reason: 'POLICY_VIOLATION', message }
-}
-
-function violationText(finding: PolicyFinding): string {
-  const broken = 'when' in finding ? finding.when : `${finding.metric} ${finding.value} over ${finding.limit}`
-  return `${finding.name}: ${broken}${finding.note === undefined ? '' : ` (${finding.note})`}`
 }

@@ -4,6 +4,7 @@ import type { CompletionOptions } from './completion-context.ts'
 import type { CompletionRequest, TransactionOutcome } from './completion-request.ts'
 import { type DecidedCompletion, type DecisionInputs, decideCompletion } from './decide-completion.ts'
 import { alreadyEnded } from './domain-results.ts'
+import { policiesAtEnd, unchanged } from './policies-at-end.ts'
 import { TransactionFailed, TransactionPhase } from './transaction-result.ts'
 
 interface Sorted {
@@ -18,13 +19,14 @@ export async function holdAndDecide(
   requests: readonly CompletionRequest[],
 ): Promise<Sorted> {
   const leases = requests.map((request) => request.lease)
-  const [held, policies] = await Promise.all([
+  const [held, sets] = await Promise.all([
     holdRuns(tx, leases),
     options.policies.read(
       tx,
       leases.map((lease) => lease.tenantId),
     ),
   ])
+  const policies = await policiesAtEnd(tx, [...held.values()], sets, options.policies)
   const lost = leases.filter((lease) => !held.has(lease.runId))
   const ended = lost.length > 0 ? await endedUnder(tx, lost) : new Map()
   const answers = new Map<CompletionRequest, TransactionOutcome>()
@@ -35,7 +37,7 @@ export async function holdAndDecide(
     if (earlier) answers.set(request, alreadyEnded(options, request, earlier))
     else if (!run) answers.set(request, { kind: 'lease_lost' })
     else if (run.stop !== null && request.end.outcome !== 'cancelled') answers.set(request, { kind: 'stop_first' })
-    else decided.push(decideOne(options, request, run, policies.get(run.tenantId)?.policies ?? [], null))
+    else decided.push(decideOne(options, request, run, policies.get(run.runId) ?? unchanged([]), null))
   }
   return { decided, answers }
 }
@@ -50,20 +52,27 @@ export function decideKnown(
     const { known } = request
     const policies = known && options.policies.at(known.run.tenantId, known.policiesVersion)
     if (!known || !policies) return null
-    decided.push(decideOne(options, request, known.run, policies, known))
+    decided.push(decideOne(options, request, known.run, unchanged(policies), known))
   }
   return decided
 }
 
 function decideOne(
-  { clock, newId, degradedAs }: CompletionOptions,
+  { clock, newId, degradedAs, policyDecisionsMuted }: CompletionOptions,
   request: CompletionRequest,
   run: HeldRun,
   policies: DecisionInputs['policies'],
   known: DecisionInputs['known'],
 ): DecidedCompletion {
   try {
-    return decideCompletion(request, run, { policies, degradedAs, at: clock.now(), newId, known })
+    return decideCompletion(request, run, {
+      policies,
+      muted: policyDecisionsMuted,
+      degradedAs,
+      at: clock.now(),
+      newId,
+      known,
+    })
   } catch (error) {
     throw new TransactionFailed(run.runId, TransactionPhase.NOT_STARTED, [], error)
   }

@@ -1,11 +1,12 @@
 import { ACTIONS } from '../../domains/audit/audit.ts'
+import type { MetViolation } from '../../domains/policies/policies.ts'
 import type { RunTotals } from '../../domains/runs/runs.ts'
 import type { Claim, KnownRun } from '../kernel/kernel.ts'
 
 const { domain, action } = ACTIONS.startTrace
 
 /** What the only worker that ever executed a run knows of it. Null when that is not all. */
-export function knownRun(claim: Claim, totals: RunTotals | null): KnownRun | null {
+export function knownRun(claim: Claim, totals: RunTotals | null, violations: readonly MetViolation[]): KnownRun | null {
   if (totals === null) return null
   const { tenantId, runId, workerId, agent, phase, expectations, policiesVersion, traceGap, executionStartedAt } = claim
   const traceStarted = traceGap === null
@@ -20,6 +21,7 @@ export function knownRun(claim: Claim, totals: RunTotals | null): KnownRun | nul
     acked,
     traceStarted,
     executionStartedAt,
+    violations,
     totals,
   }
   return { run, workerId, policiesVersion }

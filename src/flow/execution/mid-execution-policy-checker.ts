@@ -1,9 +1,9 @@
 import type { PauseReason } from '../../domains/pauses/pauses.ts'
-import type { StepFacts } from '../../domains/policies/policies.ts'
+import { PolicyDecision, type PolicyViolation, type StepFacts } from '../../domains/policies/policies.ts'
 import type { Clock } from '../../foundation/clock.ts'
 import type { Logger } from '../../foundation/log.ts'
 import type { Metrics } from '../../foundation/metrics.ts'
-import { type CheckFacts, PolicyDecision, type PolicyViolation, violationsBefore, worstOf } from './policy-check.ts'
+import { type CheckFacts, type JudgedViolation, violationsBefore, worstOf } from './policy-check.ts'
 
 /** What a check before a step came to. */
 export class PolicyCheckResult {
@@ -11,14 +11,20 @@ export class PolicyCheckResult {
   readonly reason: string
   /** All of them, those that are only warned of included. */
   readonly violations: readonly PolicyViolation[]
+  /** The same, each with what it asks for. */
+  readonly judged: readonly JudgedViolation[]
+  /** The one that decided; null when none did. */
+  readonly worst: JudgedViolation | null
   /** Set when the decision is `PAUSE`. */
   readonly pauseReason: PauseReason | null
   readonly durationMs: number
 
-  constructor(result: Omit<PolicyCheckResult, 'shouldContinue'>) {
+  constructor(result: Omit<PolicyCheckResult, 'shouldContinue' | 'violations'>) {
     this.decision = result.decision
     this.reason = result.reason
-    this.violations = result.violations
+    this.judged = result.judged
+    this.worst = result.worst
+    this.violations = result.judged.map(({ violation }) => violation)
     this.pauseReason = result.pauseReason
     this.durationMs = result.durationMs
   }
@@ -89,7 +95,7 @@ export class MidExecutionPolicyChecker {
     return new PolicyCheckResult({ ...judged, durationMs })
   }
 
-  async #judge(step: StepFacts): Promise<Omit<PolicyCheckResult, 'shouldContinue' | 'durationMs'>> {
+  async #judge(step: StepFacts): Promise<Omit<PolicyCheckResult, 'shouldContinue' | 'violations' | 'durationMs'>> {
     const { readFacts, clock, muted, onError, log } = this.#options
     try {
       const judged = violationsBefore(step, await readFacts(), clock.now())
@@ -97,20 +103,21 @@ export class MidExecutionPolicyChecker {
       return {
         decision: worst?.decision ?? PolicyDecision.CONTINUE,
         reason: worst?.violation.message ?? (judged.length > 0 ? 'violations are only observed' : 'no violation'),
-        violations: judged.map(({ violation }) => violation),
+        judged,
+        worst,
         pauseReason: worst?.pauseReason ?? null,
       }
     } catch (error) {
       log.error({ error, onError }, 'the policy check failed')
       const decision = onError === 'pause' ? PolicyDecision.PAUSE : PolicyDecision.CONTINUE
       const pauseReason = onError === 'pause' ? 'POLICY_CHANGE' : null
-      return { decision, reason: `the check failed: ${(error as Error).message}`, violations: [], pauseReason }
+      return { decision, reason: `the check failed: ${(error as Error).message}`, judged: [], worst: null, pauseReason }
     }
   }
 }
 
 function skipped(reason: string): PolicyCheckResult {
-  const nothing = { violations: [], pauseReason: null, durationMs: 0 }
+  const nothing = { judged: [], worst: null, pauseReason: null, durationMs: 0 }
   return Object.freeze(new PolicyCheckResult({ decision: PolicyDecision.SKIP, reason, ...nothing }))
 }
 

@@ -2,44 +2,17 @@ import type { PauseReason } from '../../domains/pauses/pauses.ts'
 import {
   type ActivePolicy,
   brokenBy,
+  heldWhileRunning,
   isLimit,
+  type PolicyDecision,
   type PolicyEffect,
+  type PolicyVersions,
+  type PolicyViolation,
+  type PolicyViolationType,
   type RunFacts,
   type StepFacts,
+  versionsOf,
 } from '../../domains/policies/policies.ts'
-
-/** What a check says of the next step. `SKIP`: it was not checked now. */
-export const PolicyDecision = Object.freeze({
-  CONTINUE: 'CONTINUE',
-  PAUSE: 'PAUSE',
-  TERMINATE: 'TERMINATE',
-  SKIP: 'SKIP',
-})
-export type PolicyDecision = (typeof PolicyDecision)[keyof typeof PolicyDecision]
-
-export const PolicyViolationType = Object.freeze({
-  BUDGET_EXCEEDED: 'BUDGET_EXCEEDED',
-  LIMIT_CHANGED: 'LIMIT_CHANGED',
-  POLICY_DISABLED: 'POLICY_DISABLED',
-  TENANT_SUSPENDED: 'TENANT_SUSPENDED',
-  RATE_LIMIT_HIT: 'RATE_LIMIT_HIT',
-  MANUAL_STOP: 'MANUAL_STOP',
-})
-export type PolicyViolationType = (typeof PolicyViolationType)[keyof typeof PolicyViolationType]
-
-/** What stands against the next step. `policyId` is the policy's name, null where no policy is broken. */
-export interface PolicyViolation {
-  readonly type: PolicyViolationType
-  readonly message: string
-  readonly currentValue: number | null
-  readonly limit: number | null
-  readonly policyId: string | null
-  /** In force now; null when it is not any more. */
-  readonly policyVersion: number | null
-  /** In force when the run started; null when it was not there. */
-  readonly previousVersion: number | null
-  readonly at: Date
-}
 
 /** A violation with what it asks for. */
 export interface JudgedViolation {
@@ -58,7 +31,7 @@ export interface CheckFacts {
   readonly tenantSuspended: boolean
   /** In force now. */
   readonly policies: readonly ActivePolicy[]
-  /** In force when the run started to execute. */
+  /** In force when the run started to execute, or was resumed last. */
   readonly atStart: readonly ActivePolicy[]
   /** What was used in the scope and window of limits that add up more than the run, by the policy's name. */
   readonly windowUse: ReadonlyMap<string, number>
@@ -71,39 +44,15 @@ export function violationsBefore(step: StepFacts, facts: CheckFacts, at: Date): 
   if (stop) judged.push(byPeople('MANUAL_STOP', `stopped by ${stop.by}: ${stop.why}`, at))
   if (facts.tenantSuspended) judged.push(byPeople('TENANT_SUSPENDED', `tenant ${run.tenantId} is suspended`, at))
   const inScope = ({ agent }: ActivePolicy) => agent === null || agent === run.agent
-  const before = new Map(facts.atStart.filter(inScope).map((policy) => [policy.name, policy]))
-  const now = new Map(facts.policies.filter(inScope).map((policy) => [policy.name, policy]))
-  for (const name of new Set([...before.keys(), ...now.keys()])) {
-    const versions = { before: before.get(name) ?? null, now: now.get(name) ?? null }
-    const { holds, changed } = afterChange(versions)
+  for (const [name, versions] of versionsOf(facts.atStart.filter(inScope), facts.policies.filter(inScope))) {
+    const { holds, changed } = heldWhileRunning(versions)
     if (changed) judged.push(changeOf(name, versions, at))
     if (holds) judged.push(...breaches(holds, versions, step, facts, at))
   }
   return judged
 }
 
-interface Versions {
-  readonly before: ActivePolicy | null
-  readonly now: ActivePolicy | null
-}
-
-/**
- * Which version holds for a run under way, and whether the change itself pauses it: by the mode of the version that the
- * run started under, or of the new one where there was none.
- */
-function afterChange({ before, now }: Versions): { holds: ActivePolicy | null; changed: boolean } {
-  if (before?.version === now?.version) return { holds: now, changed: false }
-  switch ((before ?? now)?.onChange) {
-    case 'live':
-      return { holds: now, changed: false }
-    case 'pinned':
-      return { holds: before, changed: false }
-    default:
-      return { holds: before, changed: true }
-  }
-}
-
-function changeOf(name: string, { before, now }: Versions, at: Date): JudgedViolation {
+function changeOf(name: string, { before, now }: PolicyVersions, at: Date): JudgedViolation {
   const what = now === null ? 'was disabled or removed' : before === null ? 'is new' : 'has changed'
   return {
     violation: {
@@ -125,7 +74,7 @@ function changeOf(name: string, { before, now }: Versions, at: Date): JudgedViol
 /** One violation if the next step would break the policy, else none. */
 function breaches(
   policy: ActivePolicy,
-  { before, now }: Versions,
+  { before, now }: PolicyVersions,
   step: StepFacts,
   { run, windowUse }: CheckFacts,
   at: Date,

@@ -32,10 +32,12 @@ export class RunControl {
   #interruption: Interruption | undefined
   #lost = false
   #pauseRequested = false
+  #policiesVersion: number
   #interrupt: (interruption: Interruption) => void = () => {}
 
   constructor(claim: Claim) {
     this.claim = claim
+    this.#policiesVersion = claim.policiesVersion
     this.interrupted = new Promise((resolve) => {
       this.#interrupt = resolve
     })
@@ -51,6 +53,15 @@ export class RunControl {
   /** True once the lease is known to be lost, also when that comes after another interruption. */
   get lost(): boolean {
     return this.#lost
+  }
+
+  /** The latest version of the tenant's policies that this worker has heard of. */
+  get policiesVersion(): number {
+    return this.#policiesVersion
+  }
+
+  heardOfPolicies(version = 0): void {
+    this.#policiesVersion = Math.max(version, this.#policiesVersion)
   }
 
   get interruption(): Interruption | undefined {

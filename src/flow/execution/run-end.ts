@@ -1,3 +1,4 @@
+import type { PolicyViolation } from '../../domains/policies/policies.ts'
 import type { RunEnd } from '../../domains/runs/runs.ts'
 import { AppError, serializeError } from '../../foundation/app-error.ts'
 import { type EncodedPayload, safeText } from '../../foundation/payload-codec.ts'
@@ -31,4 +32,10 @@ export function failedEnd(error: unknown, lastStepRecorded: boolean): RunEnd {
 export function deadlineEnd(timeoutMs: number, lastStepRecorded: boolean): RunEnd {
   const error = new AppError('RUN_TIMEOUT', `the run executed for longer than its ${timeoutMs / 1_000} s`)
   return failedEnd(error, lastStepRecorded)
+}
+
+/** The end of a run that a policy lets go no further. */
+export function refusedEnd({ type, message }: PolicyViolation): RunEnd {
+  const error = { name: 'AppError', code: type, message }
+  return { outcome: 'failed_policy', reason: type, message, error, output: null, lastStepRecorded: true }
 }

@@ -23,6 +23,7 @@ import { runPlan } from './run-plan.ts'
 import type { RunScope } from './run-scope.ts'
 import { createStepApi } from './step-api.ts'
 import { StepExecutor } from './step-executor.ts'
+import type { OpenGate } from './step-gate.ts'
 
 export interface RunnerOptions {
   readonly database: Database
@@ -40,6 +41,7 @@ export interface RunnerOptions {
   readonly log: Logger
   readonly stepTimeoutMs: number
   readonly scope: RunScope
+  readonly openGate: OpenGate
 }
 
 /** What became of a run that this worker executed. `released`: it goes on later, here or elsewhere. */
@@ -70,7 +72,9 @@ async function openExecutor(options: RunnerOptions, control: RunControl): Promis
     const error = new AppError('OBSERVABILITY', `the run's trace could not be started: ${claim.traceGap}`)
     control.interrupt({ kind: 'end', end: failedEnd(error, true) })
   }
-  return new StepExecutor({ ...options, control, recorded })
+  const gate = options.openGate(control, () => executor.totals)
+  const executor: StepExecutor = new StepExecutor({ ...options, control, recorded, gate })
+  return executor
 }
 
 /** The deadline counts the time that the run executes, over all its workers. */
@@ -206,7 +210,7 @@ async function closeOnce(
       return stopped(options.clock.now()) // as above
     }
     case 'end': {
-      const known = confirmed ? knownRun(claim, executor.totals) : null
+      const known = confirmed ? knownRun(claim, executor.totals, executor.violations) : null
       const outcome = await complete(options, control, interruption.end, { known })
       return outcome.kind === 'stop_first' ? stopped(options.clock.now()) : outcome
     }

@@ -46,6 +46,7 @@ export function createStepApi({ agent, directory, executor, prices, schemas }: S
       return executor.run({
         kind: 'tool',
         name,
+        tool,
         input,
         ...specOptions({ ...call.options, ...options }),
         execute,
@@ -105,7 +106,8 @@ export function createStepApi({ agent, directory, executor, prices, schemas }: S
       checkRecordedStep(step)
       const { kind, name, input } = step
       const execute = () => recordedResult(step)
-      return executor.run({ kind, name, input, sideEffects: false, retry: retryOf(), keepsError: true, execute })
+      const tool = kind === 'tool' ? name : ''
+      return executor.run({ kind, name, tool, input, sideEffects: false, retry: retryOf(), keepsError: true, execute })
     },
   }
 }

@@ -1,4 +1,5 @@
 import type { Secrets } from '../../domains/agents/agents.ts'
+import type { MetViolation } from '../../domains/policies/policies.ts'
 import type { RunTotals, StepRecord } from '../../domains/runs/runs.ts'
 import { AppError, deserializeError, type SerializedError, serializeError } from '../../foundation/app-error.ts'
 import { backoffMs } from '../../foundation/backoff.ts'
@@ -12,6 +13,7 @@ import type { Interruption, RunControl } from './run-control.ts'
 import { failedEnd } from './run-end.ts'
 import { type SignalSpec, SignalWaits } from './signal-waits.ts'
 import { runAttempt } from './step-attempt.ts'
+import type { StepGate } from './step-gate.ts'
 import { StepKeys } from './step-keys.ts'
 import { type StepResult, type StepSpec, usageColumns } from './step-spec.ts'
 import { StepTally } from './step-tally.ts'
@@ -22,6 +24,7 @@ export interface StepExecutorOptions {
   readonly kernel: RunOrchestrationKernel
   readonly recorded: readonly StepRecord[]
   readonly guard: ObservabilityGuard
+  readonly gate: StepGate
   readonly clock: Clock
   readonly codec: PayloadCodec
   readonly random: () => number
@@ -76,6 +79,11 @@ export class StepExecutor {
   /** Sums over the steps that are recorded; null when only the database knows. */
   get totals(): RunTotals | null {
     return this.#tally.totals
+  }
+
+  /** What stood against steps that this worker was about to run. */
+  get violations(): readonly MetViolation[] {
+    return this.#options.gate.met
   }
 
   /** Resolves when the code of every step in flight has returned, as after an interruption that it honours. */
@@ -172,8 +180,14 @@ export class StepExecutor {
   }
 
   async #attempt(step: PlannedStep, attempt: number): Promise<Json> {
-    const { control, clock, stepTimeoutMs, secrets } = this.#options
-    const { spec } = step
+    const { control, clock, gate, stepTimeoutMs, secrets } = this.#options
+    const { spec, key } = step
+    const { kind, name, tool = '' } = spec
+    const checking = gate.before({ key, kind, name, tool })
+    const refusal = checking && (await checking)
+    if (refusal?.kind === 'pause') return this.#pause(refusal.pause)
+    if (refusal) control.interrupt(refusal)
+    if (control.interruption || this.#pausing) return this.#never()
     if (spec.signal) return this.#await(step, spec.signal)
     if (spec.sleepMs !== undefined) {
       const dueAt = new Date(clock.now().getTime() + spec.sleepMs)

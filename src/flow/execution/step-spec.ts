@@ -21,6 +21,8 @@ export interface StepSpec {
   readonly kind: 'do' | 'tool' | 'llm' | 'user' | 'sleep' | 'signal'
   readonly name: string
   readonly input: unknown
+  /** Of the tool or skill that it calls. */
+  readonly tool?: string
   /** True: its start is recorded first, so that a crash in between is known as such. */
   readonly sideEffects: boolean
   readonly retry: Required<RetryOptions>

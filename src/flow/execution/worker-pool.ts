@@ -231,8 +231,9 @@ class Pool implements WorkerPool {
     return [...this.#active.values()].some(({ control }) => control.claim.tenantId === tenantId)
   }
 
-  #obey({ stops = [], pauses = [] }: Partial<Orders>): void {
+  #obey({ stops = [], pauses = [], policies = {} }: Partial<Orders>): void {
     for (const runId of pauses) this.#active.get(runId)?.control.requestPause()
+    for (const { control } of this.#active.values()) control.heardOfPolicies(policies[control.claim.tenantId])
     const { clock, kernel, log } = this.#options
     const deliveredAt = clock.now()
     const heard = stops.flatMap((runId) => this.#active.get(runId)?.control ?? []).filter((run) => !run.interruption)

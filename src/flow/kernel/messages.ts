@@ -1,5 +1,6 @@
 import type { AuditExpectation } from '../../domains/audit/audit.ts'
 import type { Authority, PauseReason } from '../../domains/pauses/pauses.ts'
+import type { MetViolation } from '../../domains/policies/policies.ts'
 import type {
   PendingEnd,
   RunKey,
@@ -171,6 +172,8 @@ export interface HeldRun extends RunKey {
   readonly acked: readonly string[]
   readonly traceStarted: boolean
   readonly executionStartedAt: Date | null
+  /** What stood against its steps on the way. */
+  readonly violations: readonly MetViolation[]
   readonly totals: RunTotals
 }
 

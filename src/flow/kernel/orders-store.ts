@@ -36,13 +36,17 @@ export interface Orders {
   readonly stops: readonly string[]
   /** Runs that are to pause before their next step. */
   readonly pauses: readonly string[]
+  /** Which policies are in force of the tenants whose runs it holds, by tenant. */
+  readonly policies: { readonly [tenantId: string]: number }
 }
 
 /** An SQL expression that gives `Orders` as `jsonb`; `worker` is one for the worker's id. A kind of order is one field. */
 export function ordersSql(worker: string): string {
   return `jsonb_build_object(
             'stops', array(select r.run_id from concordat.runs r where r.worker_id = ${worker} and r.stop is not null),
-            'pauses', array(select r.run_id from concordat.runs r where r.worker_id = ${worker} and r.pause_request is not null))`
+            'pauses', array(select r.run_id from concordat.runs r where r.worker_id = ${worker} and r.pause_request is not null),
+            'policies', (select coalesce(jsonb_object_agg(t.tenant_id, t.policies_version), '{}') from concordat.tenants t
+                          where t.tenant_id in (select h.tenant_id from concordat.runs h where h.worker_id = ${worker})))`
 }
 
 const READ = statement('workers_orders', `select ${ordersSql('$1::uuid')} as orders`)
@@ -50,7 +54,7 @@ const READ = statement('workers_orders', `select ${ordersSql('$1::uuid')} as ord
 /** The orders of one worker; its heartbeats' replies bring the same. */
 export async function readOrders(tx: Tx, workerId: string): Promise<Orders> {
   const [row] = await tx.query<{ orders: Orders }>(READ, [workerId])
-  return row?.orders ?? { stops: [], pauses: [] }
+  return row?.orders ?? { stops: [], pauses: [], policies: {} }
 }
 
 const RUNS = rowSet<RunKey>({

@@ -1,4 +1,5 @@
 import type { AuditExpectation } from '../../domains/audit/audit.ts'
+import { type MetViolation, violationsSql } from '../../domains/policies/policies.ts'
 import { COUNTED_STEPS, type PendingEnd, type RunKey, type RunPhase, type Transition } from '../../domains/runs/runs.ts'
 import { rowSet, statement, type Tx } from '../../foundation/storage/storage.ts'
 import { limits } from '../../limits.ts'
@@ -19,6 +20,7 @@ const HOLD = statement(
       where worker_id = any($1::uuid[]) and expires_at > clock_timestamp() for key share
    )
    select r.tenant_id, r.run_id, r.agent, r.phase, r.stop, r.expectations, r.execution_started_at, s.*,
+          ${violationsSql('r')} as violations,
           array(select a.domain || '/' || a.action from concordat.audit_acks a
                  where a.tenant_id = r.tenant_id and a.run_id = r.run_id and a.status = 'SUCCESS') as acked,
           exists (select from concordat.traces t where t.tenant_id = r.tenant_id and t.run_id = r.run_id) as trace_started
@@ -48,6 +50,7 @@ interface HeldRow {
   acked: string[]
   trace_started: boolean
   execution_started_at: Date | null
+  violations: MetViolation[]
   tool_calls: number
   uncosted_steps: number
   steps: number
@@ -83,6 +86,7 @@ function toHeld(row: HeldRow): HeldRun {
     acked: row.acked,
     traceStarted: row.trace_started,
     executionStartedAt: row.execution_started_at,
+    violations: row.violations,
     totals: {
       steps: row.steps,
       failedSteps: row.failed_steps,

@@ -88,6 +88,10 @@ export const eventTypes = Object.freeze({
       outcome: 'NOT_APPLICABLE, NO_VIOLATION, ADVISORY or VIOLATION',
     },
   },
+  'policy.changed': {
+    when: 'Policies of a tenant were changed; it is about no run, and its subject is the nil UUID.',
+    data: { changes: 'policies created, changed or removed, each with name, change, version and previousVersion' },
+  },
   'trace.started': { when: 'The trace of a run was opened.', data: { traceId: 'id of the trace' } },
   'trace.completed': {
     when: 'The trace of a run was closed.',

@@ -8,6 +8,7 @@ import * as pauses from './migrations/0002-pauses.ts'
 import * as waitsAndApprovals from './migrations/0003-waits-and-approvals.ts'
 import * as reactor from './migrations/0006-reactor.ts'
 import * as auditAndAlerts from './migrations/0007-audit-and-alerts.ts'
+import * as policyChecks from './migrations/0008-policy-checks.ts'
 
 const SCHEMA = 'concordat'
 
@@ -18,6 +19,7 @@ const MIGRATIONS: Record<string, Migration> = {
   '0003-waits-and-approvals': waitsAndApprovals,
   '0006-reactor': reactor,
   '0007-audit-and-alerts': auditAndAlerts,
+  '0008-policy-checks': policyChecks,
 }
 
 export interface SchemaState {

@@ -96,6 +96,12 @@ function notEnforced(config: Config, rows: readonly EffectiveRow[]): Finding[] {
         area,
         `OBSERVABILITY_MODE=${config.observabilityMode}: a run goes on when its trace can't be written, and says so`,
       ),
+    !config.midExecutionPolicyCheckEnabled &&
+      warning(
+        area,
+        'policies are held against a run when it ends, not before its steps',
+        'MID_EXECUTION_POLICY_CHECK_ENABLED=true',
+      ),
     config.policyDecisionsMuted && warning(area, 'OBSERVE_ONLY: policy decisions are recorded, not acted upon'),
     warning(area, 'alerts are stored with their runs; none is sent by this version'),
     config.storage === 'embedded' &&

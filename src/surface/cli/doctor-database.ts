@@ -1,12 +1,12 @@
 import { existsSync, statSync } from 'node:fs'
 import type { Config } from '../../config.ts'
-import { Expressions, listPolicies } from '../../domains/policies/policies.ts'
+import { listPolicies } from '../../domains/policies/policies.ts'
 import { exitCodeOf, toAppError } from '../../foundation/app-error.ts'
 import { type Database, schemaState, type Tx } from '../../foundation/storage/storage.ts'
 import { databaseExists, withDatabase } from './database.ts'
 import { type Finding, ok, warning } from './doctor-findings.ts'
 import { age, count, duration, plural } from './format.ts'
-import { heldText } from './policy-text.ts'
+import { whatIsNotHeld } from './policy-text.ts'
 import type { Terminal } from './terminal.ts'
 import { liveWorkers } from './workers.ts'
 
@@ -24,19 +24,19 @@ export async function examineDatabase(terminal: Terminal, config: Config, tenant
     return [warning('database', text, 'The first command that needs it creates it.')]
   }
   try {
-    return await withDatabase(terminal, config, (database) => examineOpen(database, tenant))
+    return await withDatabase(terminal, config, (database) => examineOpen(database, config, tenant))
   } catch (thrown) {
     const { message, hint } = toAppError(thrown)
     return [{ level: 'error', area: 'database', text: message, hint, exitCode: exitCodeOf(thrown) }]
   }
 }
 
-async function examineOpen(database: Database, tenant: string): Promise<Finding[]> {
+async function examineOpen(database: Database, config: Config, tenant: string): Promise<Finding[]> {
   const findings = [await server(database), ...(await schema(database))]
   if (findings.some(({ level }) => level === 'error') || !(await hasTables(database))) return findings
   return [
     ...findings,
-    ...(await policies(database, tenant)),
+    ...(await policies(database, config, tenant)),
     ...(await alerts(database)),
     ...(await blocked(database)),
     ...(await outbox(database)),
@@ -79,7 +79,7 @@ async function hasTables(tx: Tx): Promise<boolean> {
 }
 
 /** No policy loaded must not look like allowed. */
-async function policies(tx: Tx, tenant: string): Promise<Finding[]> {
+async function policies(tx: Tx, config: Config, tenant: string): Promise<Finding[]> {
   const [row] = await tx.query<{ policies: number; tenants: number; without: number }>(
     `select (select count(*)::int from concordat.policies where tenant_id = $1 and active and enabled) as policies,
             (select count(*)::int from concordat.tenants) as tenants,
@@ -99,18 +99,13 @@ async function policies(tx: Tx, tenant: string): Promise<Finding[]> {
     without > (policies > 0 ? 0 : 1)
       ? [warning('not enforced', `${count(without)} of ${plural(tenants, 'tenant')} have no policy`)]
       : []
-  return [own, ...others, ...(await notHeld(tx, tenant))]
+  return [own, ...others, ...(await notHeld(tx, config, tenant))]
 }
 
-/** In force, and looked at by nobody yet. */
-async function notHeld(tx: Tx, tenant: string): Promise<Finding[]> {
-  const expressions = new Expressions()
-  const names = (await listPolicies(tx, tenant))
-    .filter(({ definition }) => heldText(definition, expressions) === 'not yet')
-    .map(({ name }) => name)
-  if (names.length === 0) return []
-  const hint = 'They ask for the next step or add up several runs; this version looks at policies when a run ends.'
-  return [warning('not enforced', `held against no run: ${names.join(', ')}`, hint)]
+/** In force, and looked at by nobody. */
+async function notHeld(tx: Tx, config: Config, tenant: string): Promise<Finding[]> {
+  const definitions = (await listPolicies(tx, tenant)).map(({ definition }) => definition)
+  return whatIsNotHeld(definitions, config.midExecutionPolicyCheckEnabled).map((text) => warning('not enforced', text))
 }
 
 async function alerts(tx: Tx): Promise<Finding[]> {

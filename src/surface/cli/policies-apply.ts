@@ -28,13 +28,16 @@ export const policiesApply = defineCommand<ApplyOptions>({
     const { terminal, options, args } = context
     const { tenant = 'default', json = false, prune = false } = options
     const policies = await readPolicies(terminal, args[0] ?? '', json)
-    const changes = await withSession(context, (concordat) => concordat.policies.apply(tenant, policies, { prune }))
+    const { changes, checked } = await withSession(context, async (concordat) => ({
+      changes: await concordat.policies.apply(tenant, policies, { prune }),
+      checked: concordat.config.midExecutionPolicyCheckEnabled,
+    }))
     if (json) {
       const told = changes.map(({ definition, ...change }) => change)
       terminal.out(toJson({ tenant, changes: told }))
     } else {
       showChanges(terminal, tenant, changes)
-      sayWhatIsNotHeld(terminal, policies)
+      sayWhatIsNotHeld(terminal, policies, checked)
     }
     return 0
   },

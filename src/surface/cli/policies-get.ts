@@ -13,9 +13,12 @@ export const policiesGet = defineCommand({
     const { terminal, options, args } = context
     const { tenant = 'default', json } = options
     const name = args[0] ?? ''
-    const versions = await withSession(context, (concordat) => concordat.policies.get(tenant, name))
+    const { versions, checked } = await withSession(context, async (concordat) => ({
+      versions: await concordat.policies.get(tenant, name),
+      checked: concordat.config.midExecutionPolicyCheckEnabled,
+    }))
     if (json) {
-      terminal.out(toJson({ tenant, name, versions: policyReports(versions) }))
+      terminal.out(toJson({ tenant, name, versions: policyReports(versions, checked) }))
       return 0
     }
     const columns = [

@@ -1,3 +1,4 @@
+import { readConfig } from '../../config.ts'
 import { defineCommand } from './command.ts'
 import { plural } from './format.ts'
 import { toJson } from './json.ts'
@@ -15,7 +16,7 @@ export const policiesLint = defineCommand({
       for (const line of findingLines(source, terminal.style)) terminal.out(line)
       const summary = findings.length === 0 ? plural(policies.length, 'policy', 'policies') : `${path}:`
       terminal.out(`${summary}${findings.length === 0 ? ', no problems' : ` ${plural(findings.length, 'problem')}`}`)
-      sayWhatIsNotHeld(terminal, policies)
+      sayWhatIsNotHeld(terminal, policies, readConfig().config.midExecutionPolicyCheckEnabled)
     }
     return findings.length === 0 ? 0 : 1
   },

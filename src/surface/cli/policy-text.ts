@@ -10,20 +10,32 @@ export function ruleText(definition: PolicyDefinition): string {
   return `${metric} ≤ ${max}${whose}${when}`
 }
 
-/** When this version holds the policy against runs. */
-export function heldText(
-  definition: PolicyDefinition,
-  expressions: Expressions,
-): 'at the end' | 'not yet' | 'disabled' {
+/** When a policy is held against runs. `throughout`: before their steps and at their end. */
+export type Held = 'throughout' | 'before steps' | 'at the end' | 'not checked' | 'not yet' | 'disabled'
+
+/** `checked`: MID_EXECUTION_POLICY_CHECK_ENABLED. */
+export function heldText(definition: PolicyDefinition, expressions: Expressions, checked: boolean): Held {
   if (!definition.enabled) return 'disabled'
-  return notAtEnd(inForce(definition, 0, expressions)) === null ? 'at the end' : 'not yet'
+  if (isLimit(definition) && definition.window !== 'run') return 'not yet'
+  const atEnd = notAtEnd(inForce(definition, 0, expressions)) === null
+  if (atEnd) return checked ? 'throughout' : 'at the end'
+  return checked ? 'before steps' : 'not checked'
 }
 
-/** What must not look like protection: enabled policies that this version holds against no run. */
-export function sayWhatIsNotHeld(terminal: Terminal, definitions: readonly PolicyDefinition[]): void {
+const WHY_NOT = {
+  'not yet': 'Not held against any run by this version, which adds up single runs only',
+  'not checked': 'Held against no run: they ask for the next step, and MID_EXECUTION_POLICY_CHECK_ENABLED is off',
+} as const
+
+/** What must not look like protection: enabled policies that are held against no run, with why. */
+export function whatIsNotHeld(definitions: readonly PolicyDefinition[], checked: boolean): string[] {
   const expressions = new Expressions()
-  const names = definitions.filter((each) => heldText(each, expressions) === 'not yet').map(({ name }) => name)
-  if (names.length === 0) return
-  const text = `Not held against any run by this version, which looks at policies when a run ends: ${names.join(', ')}`
-  terminal.err(terminal.styleErr('yellow', text))
+  return (Object.keys(WHY_NOT) as (keyof typeof WHY_NOT)[]).flatMap((held) => {
+    const names = definitions.filter((each) => heldText(each, expressions, checked) === held).map(({ name }) => name)
+    return names.length === 0 ? [] : [`${WHY_NOT[held]}: ${names.join(', ')}`]
+  })
+}
+
+export function sayWhatIsNotHeld(terminal: Terminal, definitions: readonly PolicyDefinition[], checked: boolean): void {
+  for (const text of whatIsNotHeld(definitions, checked)) terminal.err(terminal.styleErr('yellow', text))
 }

@@ -8,7 +8,7 @@ import { printable } from './terminal.ts'
 const NOT_YET = 'not yet'
 
 /** Incident, verdict, trace: what the run's end leaves, whatever the end. */
-export function footprintLines(canvas: Canvas, { incident, evaluation, trace }: RunReport): string[] {
+export function footprintLines(canvas: Canvas, { incident, evaluation, violations, trace }: RunReport): string[] {
   const incidentText = incident
     ? [styledOutcome(canvas, incident.outcome), incident.status, incident.severity, incident.reason, incident.message]
     : [NOT_YET]
@@ -32,7 +32,8 @@ export function footprintLines(canvas: Canvas, { incident, evaluation, trace }: 
       .map((part) => printable(part, 500))
       .join(' · ')}`.trimEnd()
   }
-  return [row('Incident', incidentText), row('Verdict', verdictText), row('Trace', traceText)]
+  const met = violations.map((violation) => violationLine(canvas, violation))
+  return [row('Incident', incidentText), row('Verdict', verdictText), ...met, row('Trace', traceText)]
 }
 
 type Finding = NonNullable<RunReport['evaluation']>['verdict']['findings'][number]
@@ -44,6 +45,21 @@ function findingText(finding: Finding): string {
       ? finding.when
       : `${finding.metric} ${finding.value === null ? UNKNOWN : finding.value} of ${finding.limit}`
   return `${met === false ? `${effect}: ` : ''}${name}@${version} ${held}${note === undefined ? '' : ` (${note})`}`
+}
+
+type Violation = RunReport['violations'][number]
+
+const ASKED = { CONTINUE: 'yellow', PAUSE: 'yellow', TERMINATE: 'red', SKIP: 'dim' } as const
+
+/** When, what it asked for, what was in the way, and by which versions where the policy has changed. */
+function violationLine(
+  canvas: Canvas,
+  { at, type, decision, message, previousVersion, policyVersion }: Violation,
+): string {
+  const changed =
+    previousVersion === policyVersion ? '' : ` (version ${previousVersion ?? 'none'} → ${policyVersion ?? 'none'})`
+  const asked = canvas.style(ASKED[decision], decision === 'CONTINUE' ? 'warned' : decision.toLowerCase())
+  return `${' '.repeat(10)}${timeOfDay(new Date(at))}  ${type}  ${asked}  ${printable(message, 500)}${changed}`
 }
 
 /** The run's events with where they were published. */

@@ -90,6 +90,7 @@ function report(fields: Partial<RunReport>): RunReport {
     steps: [],
     incident: null,
     evaluation: null,
+    violations: [],
     trace: null,
     expectations,
     acks: [],

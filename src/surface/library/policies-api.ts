@@ -8,6 +8,8 @@ import {
   policyVersions,
   type StoredPolicy,
 } from '../../domains/policies/policies.ts'
+import type { Clock } from '../../foundation/clock.ts'
+import type { IdSource } from '../../foundation/ids.ts'
 import type { Database } from '../../foundation/storage/storage.ts'
 
 import { type Simulation, type SimulationOptions, simulate } from './simulate-policies.ts'
@@ -16,7 +18,8 @@ import { type Simulation, type SimulationOptions, simulate } from './simulate-po
 export interface PoliciesApi {
   /**
    * Puts policies in force, all or none. One that is new or has changed gets its next version, one that has not keeps
-   * its own; with `prune`, those that are not named are removed. Fails with `INVALID_POLICY` and `UNKNOWN_TENANT`, and
+   * its own; with `prune`, those that are not named are removed. Workers are told at once, so that runs under way meet
+   * the change at their next step. Fails with `INVALID_POLICY` and `UNKNOWN_TENANT`, and
    * then leaves everything as it was.
    *
    * @example await concordat.policies.apply('default', [{ name: 'max-cost', metric: 'cost_usd', max: 0.5 }])
@@ -40,12 +43,19 @@ export interface PoliciesApi {
 export interface PoliciesApiParts {
   readonly database: Database
   readonly expressions: Expressions
+  readonly clock: Clock
+  readonly newId: IdSource
+  /** Called after a commit that changed policies of the tenant. */
+  readonly onChanged: (tenantId: string) => Promise<void>
 }
 
-export function createPoliciesApi({ database, expressions }: PoliciesApiParts): PoliciesApi {
+export function createPoliciesApi({ database, expressions, clock, newId, onChanged }: PoliciesApiParts): PoliciesApi {
   return {
     async apply(tenantId, policies, options) {
-      return applyPolicies(database, tenantId, parsePolicies(policies, expressions), options)
+      const wanted = parsePolicies(policies, expressions)
+      const changes = await applyPolicies(database, tenantId, wanted, { ...options, newId, at: clock.now() })
+      if (changes.some(({ change }) => change !== 'unchanged')) await onChanged(tenantId)
+      return changes
     },
     list: (tenantId) => listPolicies(database, tenantId),
     get: (tenantId, name) => policyVersions(database, tenantId, name),

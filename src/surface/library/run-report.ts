@@ -9,7 +9,12 @@ import {
 } from '../../domains/audit/audit.ts'
 import { type Incident, IncidentFacade } from '../../domains/incidents/incidents.ts'
 import { authoritiesOf, type Pause, pausesOfRun } from '../../domains/pauses/pauses.ts'
-import { evaluationOfRun, type PolicyEvaluation } from '../../domains/policies/policies.ts'
+import {
+  evaluationOfRun,
+  type MetViolation,
+  type PolicyEvaluation,
+  violationsOfRun,
+} from '../../domains/policies/policies.ts'
 import { isTerminal, type RunRow, type StepWithTrace, stepsOfRun } from '../../domains/runs/runs.ts'
 import { type SignalWait, type StoredSignal, signalsOfRun, waitsOfRun } from '../../domains/signals/signals.ts'
 import { type Trace, TraceFacade } from '../../domains/traces/traces.ts'
@@ -53,6 +58,8 @@ export interface RunReport extends Omit<RunRow, 'input' | 'output' | 'error' | '
   readonly pauses: readonly PauseReport[]
   readonly incident: Incident | null
   readonly evaluation: PolicyEvaluation | null
+  /** What stood against its steps so far; once it has ended, what its evaluation says. */
+  readonly violations: readonly MetViolation[]
   readonly trace: Trace | null
   readonly expectations: readonly ExpectationState[]
   readonly acks: readonly StoredAck[]
@@ -98,6 +105,7 @@ export async function reportOf({ database, codec, clock }: ReportContext, run: R
     pauses: pauses.map(pauseReport),
     incident,
     evaluation,
+    violations: evaluation?.violations ?? (await violationsOfRun(database, run)),
     trace,
     expectations: expectationStates(run.expectations, acks, { ...run, ended: isTerminal(run.phase) }, clock.now()),
     acks,

@@ -1,0 +1,75 @@
+import type { EvaluationOutcome, PolicyFinding, Verdict } from './policy-rules.ts'
+import type { PolicyVersions } from './policy-versions.ts'
+import { type MetViolation, violationKey } from './violations.ts'
+
+/** What a verdict takes into account beside the policies themselves. */
+export interface EndFacts {
+  /** True when the run ends as `failed_policy` whatever the policies say of it now. */
+  readonly refused: boolean
+  /** What stood against its steps on the way. */
+  readonly met: readonly MetViolation[]
+  /** Policies that changed since the run started; the others are as they were. */
+  readonly changed: ReadonlyMap<string, PolicyVersions>
+  /** OBSERVE_ONLY: what is broken is told and not acted upon. */
+  readonly muted: boolean
+  readonly at: Date
+}
+
+export interface JudgedEnd {
+  readonly verdict: Verdict
+  /** What was met on the way and what is broken at the end, each once. */
+  readonly violations: readonly MetViolation[]
+}
+
+/**
+ * Pure. The verdict on a run with what it met on the way. `VIOLATION`: it breaks a policy now, or a policy ended it.
+ * What it met and a person or a profile let pass, or that was only warned of, leaves it `ADVISORY`.
+ */
+export function judgeEnd(verdict: Verdict, facts: EndFacts): JudgedEnd {
+  const { met, changed, at } = facts
+  const known = new Set(met.map(violationKey))
+  const broken = verdict.findings.filter((finding) => finding.met === false)
+  const atEnd = broken.map((finding) => violationOf(finding, changed.get(finding.name), at))
+  return {
+    verdict: { ...verdict, outcome: outcomeOf(verdict.outcome, broken, facts) },
+    violations: [...met, ...atEnd.filter((violation) => !known.has(violationKey(violation)))],
+  }
+}
+
+function outcomeOf(
+  outcome: EvaluationOutcome,
+  broken: readonly PolicyFinding[],
+  { refused, met, muted }: EndFacts,
+): EvaluationOutcome {
+  const approved = new Set(met.filter(({ decision }) => decision === 'PAUSE').map(({ policyId }) => policyId))
+  const counts = ({ name, effect }: PolicyFinding) => {
+    return effect !== 'warn' && !muted && !(effect === 'require_approval' && approved.has(name))
+  }
+  const ended = refused && met.some(({ decision }) => decision !== 'CONTINUE')
+  if (broken.some(counts) || ended) return 'VIOLATION'
+  return broken.length > 0 || met.length > 0 ? 'ADVISORY' : outcome
+}
+
+const DECISIONS = { terminate: 'TERMINATE', pause: 'PAUSE', require_approval: 'PAUSE', warn: 'CONTINUE' } as const
+
+function violationOf(finding: PolicyFinding, changed: PolicyVersions | undefined, at: Date): MetViolation {
+  const { name, version, effect } = finding
+  const isLimit = 'limit' in finding
+  return {
+    type: 'BUDGET_EXCEEDED',
+    message: `policy ${name}: ${brokenText(finding)}`,
+    currentValue: isLimit ? finding.value : null,
+    limit: isLimit ? finding.limit : null,
+    policyId: name,
+    policyVersion: changed ? (changed.now?.version ?? null) : version,
+    previousVersion: changed ? (changed.before?.version ?? null) : version,
+    decision: DECISIONS[effect],
+    at: at.toISOString(),
+  }
+}
+
+/** How a policy is broken, on one line: `steps 6 over 5`, or its condition. */
+export function brokenText(finding: PolicyFinding): string {
+  const broken = 'when' in finding ? finding.when : `${finding.metric} ${finding.value} over ${finding.limit}`
+  return finding.note === undefined ? broken : `${broken} (${finding.note})`
+}

@@ -1,0 +1,182 @@
+import {
+  type ActivePolicy,
+  isLimit,
+  keepViolations,
+  type MetViolation,
+  type PolicyBook,
+  PolicyDecision,
+  type StepFacts,
+  type ViolationOfRun,
+  violationKey,
+} from '../../domains/policies/policies.ts'
+import type { RunTotals } from '../../domains/runs/runs.ts'
+import type { Clock } from '../../foundation/clock.ts'
+import { GroupCommit } from '../../foundation/group-commit.ts'
+import type { Logger } from '../../foundation/log.ts'
+import { type Database, isRetryable } from '../../foundation/storage/storage.ts'
+import { limits } from '../../limits.ts'
+import { type FactsAsked, type FactsRead, type PoliciesSeen, readCheckFacts } from './check-facts-store.ts'
+import { MidExecutionPolicyChecker, type PolicyCheckResult } from './mid-execution-policy-checker.ts'
+import type { CheckFacts, JudgedViolation } from './policy-check.ts'
+import type { Interruption, RunControl } from './run-control.ts'
+import { refusedEnd } from './run-end.ts'
+
+/** The step that is about to run. */
+export interface ComingStep extends StepFacts {
+  readonly key: string
+}
+
+export interface StepGateOptions extends Omit<ConstructorParameters<typeof MidExecutionPolicyChecker>[0], 'readFacts'> {
+  readonly control: RunControl
+  /** Sums over the run's recorded steps; null: only the database knows. */
+  readonly totals: () => RunTotals | null
+  readonly book: PolicyBook
+  readonly read: (asked: FactsAsked) => Promise<FactsRead>
+  readonly keep: (met: ViolationOfRun) => Promise<unknown>
+  readonly clock: Clock
+  readonly log: Logger
+}
+
+/**
+ * What one run's steps pass before they run. It answers how the run is to be interrupted instead, or null: the step may
+ * run.
+ */
+export class StepGate {
+  readonly #options: StepGateOptions
+  readonly #checker: MidExecutionPolicyChecker
+  /** The policies as the run saw them last. */
+  #seen: PoliciesSeen | null = null
+  /** By their keys: what is kept with the run already. */
+  readonly #met = new Map<string, MetViolation>()
+  #checking: Promise<Interruption | null> | undefined
+
+  constructor(options: StepGateOptions) {
+    this.#options = options
+    this.#checker = new MidExecutionPolicyChecker({ ...options, readFacts: () => this.#readFacts() })
+  }
+
+  /** What this worker has seen stand against the run's steps. */
+  get met(): readonly MetViolation[] {
+    return [...this.#met.values()]
+  }
+
+  /** Undefined, without a promise, when nothing is looked at: most steps pass so. */
+  before(step: ComingStep): Promise<Interruption | null> | undefined {
+    const { control } = this.#options
+    if (this.#seen && control.policiesVersion > this.#seen.version) this.#checker.policyChanged()
+    const checked = this.#checker.checkBeforeStep(step)
+    // What comes while a check is under way waits for what that one says.
+    if (!(checked instanceof Promise)) return this.#checking
+    const checking = checked.then((result) => this.#answerTo(result))
+    const done = () => {
+      if (this.#checking === checking) this.#checking = undefined
+    }
+    this.#checking = checking
+    checking.then(done, done)
+    return checking
+  }
+
+  async #readFacts(): Promise<CheckFacts> {
+    const { control, totals, read } = this.#options
+    const { tenantId, runId } = control.claim
+    const used = totals()
+    const known = this.#seen === null && used !== null ? this.#factsOfClaim(used) : null
+    if (known) return known
+    const { facts, policies } = await read({
+      tenantId,
+      runId,
+      policiesVersion: this.#seen?.version ?? null,
+      totals: used,
+    })
+    const seen = policies ?? this.#seen
+    this.#seen = seen
+    return this.#withPolicies(facts, seen)
+  }
+
+  /** A run that was just claimed for the first time is known without a look: so is what was in force then. */
+  #factsOfClaim(totals: RunTotals): CheckFacts | null {
+    const { book, clock, control } = this.#options
+    const { tenantId, agent, policiesVersion, executionStartedAt, fresh } = control.claim
+    const policies = fresh && control.policiesVersion === policiesVersion ? book.at(tenantId, policiesVersion) : null
+    if (!policies) return null
+    this.#seen = { version: policiesVersion, now: policies, atStart: policies }
+    const wallClockMs = Math.max(0, clock.now().getTime() - executionStartedAt.getTime())
+    const run = { tenantId, agent, ...totals, wallClockMs }
+    return this.#withPolicies({ run, stop: null, tenantSuspended: false }, this.#seen)
+  }
+
+  #withPolicies(facts: FactsRead['facts'], seen: PoliciesSeen | null): CheckFacts {
+    const { now = [], atStart = [] } = seen ?? {}
+    return { ...facts, policies: now.filter(isOfRun), atStart: atStart.filter(isOfRun), windowUse: new Map() }
+  }
+
+  async #answerTo({ decision, reason, judged, worst, pauseReason }: PolicyCheckResult): Promise<Interruption | null> {
+    await this.#keep(judged)
+    if (decision === PolicyDecision.TERMINATE && worst) {
+      const stopped = worst.violation.type === 'MANUAL_STOP' // a person’s: it ends as a stop does
+      if (stopped) return { kind: 'stop', deliveredAt: this.#options.clock.now() }
+      return { kind: 'end', end: refusedEnd(worst.violation) }
+    }
+    if (decision !== PolicyDecision.PAUSE || pauseReason === null) return null
+    const violations = judged.map(({ violation: { at, ...rest } }) => ({ ...rest, at: at.toISOString() }))
+    return { kind: 'pause', pause: { reason: pauseReason, message: reason, detail: { violations } } }
+  }
+
+  /** Before anything is done about them, so that no kill loses them. What can’t be kept is acted upon all the same. */
+  async #keep(judged: readonly JudgedViolation[]): Promise<void> {
+    const { control, keep, log } = this.#options
+    const { tenantId, runId } = control.claim
+    const met = judged.flatMap(({ violation, decision }) => {
+      const key = violationKey(violation)
+      if (violation.type === 'MANUAL_STOP' || this.#met.has(key)) return []
+      const { at, ...rest } = violation
+      return [[key, { ...rest, decision, at: at.toISOString() }] as const]
+    })
+    try {
+      await Promise.all(met.map(([, violation]) => keep({ tenantId, runId, violation })))
+      for (const [key, violation] of met) this.#met.set(key, violation)
+    } catch (error) {
+      log.error({ error, tenantId, runId }, 'what stands against a run’s next step could not be kept with it')
+    }
+  }
+}
+
+/** What adds up several runs is not read for a check. */
+function isOfRun(policy: ActivePolicy): boolean {
+  return !isLimit(policy) || policy.window === 'run'
+}
+
+export interface StepGatesOptions extends Omit<StepGateOptions, 'control' | 'totals' | 'read' | 'keep'> {
+  readonly database: Database
+  readonly random: () => number
+  /** How long a read waits for a database that is away, in milliseconds. */
+  readonly retryForMs: number
+}
+
+export type OpenGate = (control: RunControl, totals: StepGateOptions['totals']) => StepGate
+
+/** Opens a gate a run. What the checks of concurrent runs read goes out in one query. */
+export function createStepGates(options: StepGatesOptions): OpenGate {
+  const { database, book, random, retryForMs } = options
+  const group = { batchMax: limits.checkBatchMax, flushersMax: 1, queueMax: limits.groupQueueMax, retryForMs }
+  const reads = new GroupCommit<FactsAsked, FactsRead>({
+    ...group,
+    name: 'policy checks',
+    flush: (asked) => readCheckFacts(database, asked, book),
+    isRetryable,
+    random,
+  })
+  const kept = new GroupCommit<ViolationOfRun, void>({
+    ...group,
+    name: 'policy violations',
+    flush: async (met) => {
+      await keepViolations(database, met)
+      return met.map(() => undefined)
+    },
+    isRetryable,
+    random,
+  })
+  const read = (asked: FactsAsked) => reads.add(asked)
+  const keep = (met: ViolationOfRun) => kept.add(met)
+  return (control, totals) => new StepGate({ ...options, control, totals, read, keep })
+}
