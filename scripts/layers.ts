@@ -16,6 +16,7 @@ export const layers: Readonly<Record<string, RegExp>> = {
   'flow/intake': /^flow\/intake\//,
   'flow/execution': /^flow\/execution\//,
   'flow/completion': /^flow\/completion\//,
+  'flow/stopping': /^flow\/stopping\//,
   'flow/relay': /^flow\/relay\//,
   'flow/reactor': /^flow\/reactor\//,
   'flow/maintenance': /^flow\/maintenance\//,

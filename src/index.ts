@@ -91,6 +91,9 @@ export type {
   SentSignal,
   SignalInput,
   StepReport,
+  StopAllInput,
+  StopAllResult,
   StopInput,
-  StopResult,
+  SuspendResult,
+  TenantsApi,
 } from './surface/library/library.ts'

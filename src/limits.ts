@@ -71,6 +71,12 @@ export const limits = Object.freeze({
 
   groupQueueMax: 50_000, // what may wait for a group commit before more is refused
   sweepBatchMax: 500,
+  stopBatchMax: 2_000, // those of one batch hear it at once; what ends meanwhile slows the next one
+  /** What a suspension stops in its own transaction; the rest follows in transactions of a batch each. */
+  suspensionBatchesMax: 5,
+  suspensionPatienceMs: 10_000,
+  startsPassMs: 100, // a claim takes some ms; while it is waited for, others wait too
+  stopWaitMsMax: 600_000,
   reconcileBatchMax: 500,
 
   // Reactor

@@ -11,7 +11,6 @@ import {
 } from './config.ts'
 import { type Agent, AgentDirectory, registerAgents, SignalSchemas, type Skill } from './domains/agents/agents.ts'
 import { Expressions, PolicyBook } from './domains/policies/policies.ts'
-import { listTenants, putTenant, setTenantStatus, type Tenant, type TenantInput } from './domains/tenants/tenants.ts'
 import {
   type CompletionContext,
   createCompletionContext,
@@ -40,6 +39,7 @@ import {
 } from './flow/reactor/reactor.ts'
 import { createReconciliationSweep } from './flow/reconciliation/reconciliation.ts'
 import { createRelay } from './flow/relay/relay.ts'
+import { type StoppingContext, sweepSuspended } from './flow/stopping/stopping.ts'
 import { AppError } from './foundation/app-error.ts'
 import { type Bus, createBus } from './foundation/bus/bus.ts'
 import { DatabaseClock } from './foundation/clock.ts'
@@ -56,9 +56,11 @@ import {
   createAuditApi,
   createPoliciesApi,
   createRunsApi,
+  createTenantsApi,
   type PoliciesApi,
   RunResults,
   type RunsApi,
+  type TenantsApi,
 } from './surface/library/library.ts'
 import { planAgent } from './surface/plan/plan.ts'
 import { replayAgent } from './surface/replay/replay.ts'
@@ -103,11 +105,7 @@ export interface Concordat extends Service {
   readonly audit: AuditApi
   readonly alerts: AlertsApi
   readonly policies: PoliciesApi
-  readonly tenants: {
-    put(tenant: TenantInput): Promise<void>
-    setStatus(tenantId: string, status: Tenant['status']): Promise<void>
-    list(): Promise<Tenant[]>
-  }
+  readonly tenants: TenantsApi
   readonly agents: AgentDirectory
   readonly metrics: Metrics
   readonly bus: Bus
@@ -216,10 +214,12 @@ function compose({ options, config, log, directory, prices, database }: Foundati
     mayTrace: () => guard.mayTrace(),
     onTraceError: (error, runId) => guard.traceFailed(error, runId),
   })
+  const stopping: StoppingContext = { ...ground, kernel, completion }
   const maintenance = createMaintenance({
     ...ground,
     kernel,
     completion,
+    stopSuspended: () => sweepSuspended(stopping),
     outboxRetentionMs: config.outboxRetentionMs,
     onWoken: () => worker.nudge(),
   })
@@ -299,6 +299,7 @@ function compose({ options, config, log, directory, prices, database }: Foundati
       intake,
       kernel,
       completion,
+      stopping,
       results,
       codec,
       schemas,
@@ -314,11 +315,7 @@ function compose({ options, config, log, directory, prices, database }: Foundati
         await kernel.push({ tenantId }).catch((error) => log.warn({ error, tenantId }, 'a change was not pushed'))
       },
     }),
-    tenants: {
-      put: (tenant) => putTenant(database, tenant),
-      setStatus: (tenantId, status) => setTenantStatus(database, tenantId, status),
-      list: () => listTenants(database),
-    },
+    tenants: createTenantsApi(stopping, () => worker.nudge()),
     agents: directory,
     metrics,
     bus,

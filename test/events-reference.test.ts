@@ -32,6 +32,8 @@ beforeAll(async () => {
   await leaveFindings(works.runId)
   await concordat.audit.reconcile(tenant, works.runId)
   await concordat.policies.apply(tenant, [{ name: 'p', metric: 'steps', max: 9 }])
+  await concordat.tenants.suspend(tenant)
+  await concordat.tenants.resume(tenant)
   const ofRuns = [works, fails, stopped, { tenantId: tenant, runId: NO_RUN }].map((run) =>
     eventsOfRun(runtime.database, run),
   )

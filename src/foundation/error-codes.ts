@@ -32,6 +32,11 @@ export const errorCodes = Object.freeze({
     hint: 'Use an existing tenant; `default` always exists.',
     exitCode: 2,
   },
+  TENANT_EXISTS: {
+    kind: 'terminal',
+    meaning: 'A tenant of that name exists already.',
+    hint: 'Choose another name; `tenants list` shows those that there are.',
+  },
   UNKNOWN_AGENT: {
     kind: 'terminal',
     meaning: 'No agent of that name and version is registered.',

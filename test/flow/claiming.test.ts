@@ -106,10 +106,10 @@ describeOnDatabases('claiming', (open) => {
   it('leaves a suspended tenant’s queued runs waiting until it is resumed', async () => {
     await runtime.concordat.tenants.put({ tenantId: 'paused' })
     const handle = await submit('notes', 'paused', { tenant: 'paused', runAt: new Date(Date.now() + 100) })
-    await runtime.concordat.tenants.setStatus('paused', 'suspended')
+    await runtime.concordat.tenants.suspend('paused')
     await runtime.ended(await submit('notes', 'after', { runAt: new Date(Date.now() + 200) }))
     expect((await runtime.runs.get('paused', handle.runId)).status).toBe('queued')
-    await runtime.concordat.tenants.setStatus('paused', 'active')
+    await runtime.concordat.tenants.resume('paused')
     expect((await runtime.ended(handle)).status).toBe('succeeded')
   })
 

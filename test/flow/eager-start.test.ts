@@ -100,7 +100,7 @@ describeOnDatabases('a run that is submitted beside a worker whose queue is empt
 
   it('is denied with its whole footprint when its tenant is suspended', async () => {
     await runtime.concordat.tenants.put({ tenantId: 'away' })
-    await runtime.concordat.tenants.setStatus('away', 'suspended')
+    await runtime.concordat.tenants.suspend('away')
     expect((await submit('two steps', null, { tenant: 'away' })).denial).toMatchObject({ code: 'TENANT_SUSPENDED' })
     const [counted] = await runtime.database.query<{ running: number; denied: number }>(
       `select (count(*) filter (where execution_started_at is not null))::int as running,

@@ -259,7 +259,7 @@ describeOnDatabases('how a run ends', (open) => {
       ['TENANT_SUSPENDED', 'by suspension', { tenant: 'suspended' }],
     ])('%s %s: a run with its whole footprint, nothing executed', async (code, _by, request) => {
       await tenant('picky', { allowedAgents: ['fails'] })
-      await runtime.concordat.tenants.setStatus(await tenant('suspended'), 'suspended')
+      await runtime.concordat.tenants.suspend(await tenant('suspended'))
       const handle = await submit('works', request)
       expect(handle.denial?.code).toBe(code)
       const ended = await runtime.ended(handle)

@@ -1,7 +1,7 @@
 import { sql } from 'kysely'
 import { type Database, rowSet, statement, type Tx } from '../../foundation/storage/storage.ts'
 import type { RunOutcome, RunPhase, RunStatus, Transition, Waiting } from './phases.ts'
-import type { PendingEnd, RunKey } from './run.ts'
+import type { PendingEnd, RunKey, RunStop } from './run.ts'
 
 /** A run as it is stored, payloads as JSON text. Field names are the columns' in camelCase. */
 export interface RunRow extends RunKey {
@@ -23,13 +23,7 @@ export interface RunRow extends RunKey {
   readonly activeSince: Date | null
   readonly executionStartedAt: Date | null
   readonly executionEndedAt: Date | null
-  readonly stop: {
-    requestedAt: string
-    by: string
-    why: string
-    deliveredAt?: string
-    confirmedAt?: string | null
-  } | null
+  readonly stop: RunStop | null
   readonly paused: boolean
   /** A pause that a person asked for and that has not begun. */
   readonly pauseRequest: { pauseId: string; requestedAt: string; by: string; as: string; why: string } | null
@@ -101,6 +95,23 @@ export interface EndedStatus {
 /** How those of the runs ended that have; for whoever waits for results. */
 export async function endedAmong(tx: Tx, runs: readonly RunKey[]): Promise<EndedStatus[]> {
   return tx.query<EndedStatus>(STATUSES, KEYS.values(runs))
+}
+
+const STOPS = statement(
+  'runs_stops',
+  `select r.run_id as "runId", r.phase in ('COMPLETED', 'FAILED') as ended, r.stop
+     from ${KEYS.from(1)} as x
+    cross join lateral (
+      select * from concordat.runs r
+       where r.tenant_id = x.tenant_id and r.run_id = x.run_id and r.stop is not null limit 1) r`,
+)
+
+/** How far the stops of those of the runs are that have one. */
+export async function stopsOf(
+  tx: Tx,
+  runs: readonly RunKey[],
+): Promise<{ readonly runId: string; readonly ended: boolean; readonly stop: RunStop }[]> {
+  return tx.query(STOPS, KEYS.values(runs))
 }
 
 /** What a run's audit contract is held against: the contract, and what its deadlines count from. */

@@ -35,6 +35,22 @@ export interface RunTotals {
   readonly costNanoUsd: bigint | null
 }
 
+/** Why a run is stopped: a person wants it, its tenant was suspended, or its parent run has ended. */
+export type StopKind = 'stop' | 'suspension' | 'parent'
+
+/** A stop as its run keeps it: requested, delivered to the worker, confirmed by the steps that it aborted. */
+export interface RunStop {
+  readonly kind: StopKind
+  readonly by: string
+  readonly why: string
+  /** This and the others are ISO 8601 UTC. */
+  readonly requestedAt: string
+  /** Absent until its worker has heard it; never there where nobody executed the run. */
+  readonly deliveredAt?: string
+  /** Null when the run has ended and a step had ignored its signal; absent until the run has ended. */
+  readonly confirmedAt?: string | null
+}
+
 /** How a run will end that could not be finalised yet, and what is in the way. Stored in its row. */
 export interface PendingEnd {
   readonly end: RunEnd

@@ -12,7 +12,15 @@ export {
   walk,
   walkToEnd,
 } from './phases.ts'
-export { type PendingEnd, pendingEnd, type RunEnd, type RunKey, type RunTotals } from './run.ts'
+export {
+  type PendingEnd,
+  pendingEnd,
+  type RunEnd,
+  type RunKey,
+  type RunStop,
+  type RunTotals,
+  type StopKind,
+} from './run.ts'
 export {
   type ContractRow,
   contractsOf,
@@ -24,6 +32,7 @@ export {
   type RunFilter,
   type RunRow,
   type RunSummary,
+  stopsOf,
 } from './run-queries.ts'
 export {
   COUNTED_STEPS,

@@ -39,11 +39,12 @@ export interface DecisionInputs {
 export function decideCompletion(request: CompletionRequest, held: HeldRun, inputs: DecisionInputs): DecidedCompletion {
   const { at, degradedAs } = inputs
   const { tenantId, runId, totals } = held
-  const governance = GovernanceFacade.decide(held, endOf(request, held), inputs)
+  const end = endOf(request, held)
+  const governance = GovernanceFacade.decide(held, end, inputs)
   const traceEnd: TraceEnd = {
     tenantId,
     runId,
-    ending: endingOf(governance.status, request.end.lastStepRecorded),
+    ending: endingOf(governance.status, end.lastStepRecorded),
     endedAt: at,
     stepCount: totals.steps,
     gapCount: totals.traceGaps,
@@ -59,8 +60,8 @@ export function decideCompletion(request: CompletionRequest, held: HeldRun, inpu
     phase: succeeded ? 'COMPLETED' : 'FAILED',
     outcome: governance.status,
     reason: succeeded ? null : governance.reason,
-    output: request.end.output,
-    error: request.end.error,
+    output: end.output,
+    error: end.error,
     transitions: walkToEnd(held.phase, governance.status, succeeded ? 'its domains agree' : governance.reason, at),
     observability: totals.traceGaps > 0 || !held.traceStarted ? degradedAs : 'FULL',
     ...totals,
@@ -80,9 +81,14 @@ export function decideCompletion(request: CompletionRequest, held: HeldRun, inpu
   }
 }
 
-/** Whoever executes a run learns of a stop only that it came; the run's row knows from whom. */
-function endOf({ end }: CompletionRequest, { stop }: HeldRun): RunEnd {
-  return end.outcome === 'cancelled' && stop ? { ...end, message: stoppedEnd(stop).message } : end
+/** Whoever executes a run ends it by a stop once it has heard of it; where nobody executes it, a stop is its end. */
+export function obeysStop({ stop, lease }: CompletionRequest): boolean {
+  return stop !== null || lease.workerId === null
+}
+
+/** Whoever executes a run learns of a stop only that it came; the run's row knows from whom, and of what kind. */
+function endOf(request: CompletionRequest, { stop }: HeldRun): RunEnd {
+  return stop && obeysStop(request) ? stoppedEnd(stop) : request.end
 }
 
 function endingOf(status: RunOutcome, lastStepRecorded: boolean): TraceEnd['ending'] {

@@ -2,7 +2,7 @@ import type { Tx } from '../../foundation/storage/storage.ts'
 import { endedUnder, type HeldRun, holdRuns } from '../kernel/kernel.ts'
 import type { CompletionOptions } from './completion-context.ts'
 import type { CompletionRequest, TransactionOutcome } from './completion-request.ts'
-import { type DecidedCompletion, type DecisionInputs, decideCompletion } from './decide-completion.ts'
+import { type DecidedCompletion, type DecisionInputs, decideCompletion, obeysStop } from './decide-completion.ts'
 import { alreadyEnded } from './domain-results.ts'
 import { policiesAtEnd, unchanged } from './policies-at-end.ts'
 import { TransactionFailed, TransactionPhase } from './transaction-result.ts'
@@ -36,7 +36,7 @@ export async function holdAndDecide(
     const earlier = ended.get(request.lease.runId)
     if (earlier) answers.set(request, alreadyEnded(options, request, earlier))
     else if (!run) answers.set(request, { kind: 'lease_lost' })
-    else if (run.stop !== null && request.end.outcome !== 'cancelled') answers.set(request, { kind: 'stop_first' })
+    else if (run.stop !== null && !obeysStop(request)) answers.set(request, { kind: 'stop_first' })
     else decided.push(decideOne(options, request, run, policies.get(run.runId) ?? unchanged([]), null))
   }
   return { decided, answers }

@@ -187,7 +187,9 @@ async function closeOnce(
   const { claim } = control
   const stopped = (deliveredAt: Date): Promise<CompletionOutcome> => {
     const stop = { deliveredAt, confirmedAt: confirmed ? options.clock.now() : null }
-    return complete(options, control, stoppedEnd({ by: 'request', why: 'a stop was requested' }), { stop })
+    return complete(options, control, stoppedEnd({ kind: 'stop', by: 'request', why: 'a stop was requested' }), {
+      stop,
+    })
   }
   switch (interruption.kind) {
     case 'lost':

@@ -5,6 +5,7 @@ import { limits } from '../../limits.ts'
 import type { Claim, ClaimRequest, Lane } from './messages.ts'
 import { FIRST_LOOK } from './reconcile-due-store.ts'
 import { startWrites } from './start-writes.ts'
+import { ENTER_STARTS } from './starts-pass.ts'
 
 /*
  * Fair claiming by row state. `lane` walks the distinct lanes that have ready runs (a loose scan of index runs_ready:
@@ -170,15 +171,19 @@ export async function startRun(tx: Tx, { tenantId, runId }: Claim, traced: boole
   await tx.query(traced ? START_RUN : START_UNTRACED, [tenantId, runId, at.toISOString()])
 }
 
-const LOCK_LIMITED = statement(
-  'claims_lock_limited',
-  `select pg_advisory_xact_lock(hashtext('concordat.claims'))
-    where $1 or exists (select from concordat.tenants where max_running is not null)`,
+const BEGIN_CLAIM = statement(
+  'claims_begin',
+  `select ${ENTER_STARTS},
+          case when $1 or exists (select from concordat.tenants where max_running is not null)
+               then pg_advisory_xact_lock(hashtext('concordat.claims')) end`,
 )
 
-/** Where anything has a `maxRunning`, claims take turns: two that count at the same time would both find room. */
-export async function lockLimitedClaims(tx: Tx, { lanes }: ClaimRequest): Promise<void> {
-  await tx.query(LOCK_LIMITED, [lanes.some((lane) => lane.maxRunning !== null)])
+/**
+ * Must be the first statement of a claim's transaction. Where anything has a `maxRunning`, claims also take turns: two
+ * that count at the same time would both find room.
+ */
+export async function beginClaim(tx: Tx, { lanes }: ClaimRequest): Promise<void> {
+  await tx.query(BEGIN_CLAIM, [lanes.some((lane) => lane.maxRunning !== null)])
 }
 
 const HELD_BY = statement(

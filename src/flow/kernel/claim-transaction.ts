@@ -1,6 +1,6 @@
 import type { Clock } from '../../foundation/clock.ts'
 import { type Database, isRetryable, lastFlight, type Tx } from '../../foundation/storage/storage.ts'
-import { claimAndStart, claimRuns, lockLimitedClaims, startRun } from './claim-store.ts'
+import { beginClaim, claimAndStart, claimRuns, startRun } from './claim-store.ts'
 import type { Claim, ClaimRequest } from './messages.ts'
 
 export interface ClaimContext {
@@ -28,7 +28,7 @@ async function claimTogether(context: ClaimContext, request: ClaimRequest): Prom
   const at = context.clock.now()
   const traced = context.mayTrace()
   const claims = await context.database.transaction(async (tx) => {
-    lockLimitedClaims(tx, request).catch(() => undefined) // the claim behind it in the same flight tells
+    beginClaim(tx, request).catch(() => undefined) // the claim behind it in the same flight tells
     return lastFlight(claimAndStart(tx, request, traced, at))
   })
   return traced ? claims : claims.map(withoutTrace)
@@ -42,7 +42,7 @@ function withoutTrace(claim: Claim): Claim {
 async function claimOneByOne(context: ClaimContext, request: ClaimRequest): Promise<Claim[]> {
   const at = context.clock.now()
   return context.database.transaction(async (tx) => {
-    await lockLimitedClaims(tx, request)
+    await beginClaim(tx, request)
     const claims = await claimRuns(tx, request, at)
     const begun: Claim[] = []
     for (const claim of claims) {

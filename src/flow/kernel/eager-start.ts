@@ -3,6 +3,7 @@ import { statement, type Tx } from '../../foundation/storage/storage.ts'
 import type { Claim, NewRun } from './messages.ts'
 import { FIRST_LOOK } from './reconcile-due-store.ts'
 import { startWrites } from './start-writes.ts'
+import { enterStarts } from './starts-pass.ts'
 import { ADMITTED, NEW_RUNS } from './submit-store.ts'
 
 /** A free slot of a worker in this process, kept for a run that is about to be submitted. One of the two is called once. */
@@ -68,12 +69,8 @@ export async function insertAndStart(
   at: Date,
 ): Promise<Map<string, Claim | null>> {
   const start = transition(RunPhase.AUTHORIZED, RunPhase.EXECUTING, at, 'started by the worker beside its submission')
-  const rows = await tx.query<InsertedRow>(INSERT_AND_START, [
-    workerId,
-    at.toISOString(),
-    JSON.stringify(start),
-    ...NEW_RUNS.values(runs),
-  ])
+  const values = [workerId, at.toISOString(), JSON.stringify(start), ...NEW_RUNS.values(runs)]
+  const [, rows] = await Promise.all([enterStarts(tx), tx.query<InsertedRow>(INSERT_AND_START, values)])
   const byId = new Map(runs.map((run) => [run.runId, run]))
   return new Map(
     rows.map((row) => {

@@ -2,10 +2,9 @@ import type { PauseSla } from '../../domains/pauses/pauses.ts'
 import { type PendingEnd, pendingEnd, type RunEnd, type RunKey } from '../../domains/runs/runs.ts'
 import { AppError } from '../../foundation/app-error.ts'
 import type { Clock } from '../../foundation/clock.ts'
-import { appendEvents } from '../../foundation/events/events.ts'
 import { GroupCommit } from '../../foundation/group-commit.ts'
 import type { IdSource } from '../../foundation/ids.ts'
-import { type Database, isRetryable } from '../../foundation/storage/storage.ts'
+import { type Database, isRetryable, type Tx } from '../../foundation/storage/storage.ts'
 import { limits } from '../../limits.ts'
 import { claimsUnknownTo } from './claim-store.ts'
 import { claimTransaction } from './claim-transaction.ts'
@@ -31,8 +30,19 @@ import {
   type SignalOrder,
 } from './signal-transactions.ts'
 import { tellStale } from './stale-runs.ts'
+import { passStarts } from './starts-pass.ts'
 import { recordSteps } from './step-store.ts'
-import { type DueEnd, requestStop, type Swept, seizePending, sweepDue } from './takeover-store.ts'
+import {
+  dueEndOf,
+  type StopAnswer,
+  type StopNote,
+  type StoppedBatch,
+  stoppedBatch,
+  stoppedEnd,
+  stopRequest,
+} from './stop-orders.ts'
+import { requestStop, requestStops, type StopScope } from './stop-store.ts'
+import { type DueEnd, type Swept, seizePending, sweepDue } from './takeover-store.ts'
 import {
   abandonWorker,
   type HeartbeatReply,
@@ -53,6 +63,8 @@ export { deferReconcile, endStale, type NextLook, scheduleReconcile, takeReconci
 export type { ResumeAnswer, SweptPause } from './resuming.ts'
 export { blockRun, endedUnder, finishRuns, holdRuns } from './run-store.ts'
 export type { AwaitedSignal, AwaitSignal, SignalAnswer, SignalOrder } from './signal-transactions.ts'
+export { type StopAnswer, type StopNote, type StoppedBatch, stoppedEnd } from './stop-orders.ts'
+export type { StopScope } from './stop-store.ts'
 export { type EarlierRun, existingRuns, insertRuns, runsByIdempotencyKey } from './submit-store.ts'
 export type { DueEnd } from './takeover-store.ts'
 export { HEARTBEAT, type HeartbeatReply, removeDeadWorkers, type WorkerIdentity } from './worker-store.ts'
@@ -69,18 +81,6 @@ export interface KernelOptions {
   readonly mayTrace: () => boolean
   readonly onTraceError: (error: unknown, runId: string) => void
 }
-
-/** Who asks for a stop, and why; both are kept with the run. */
-export interface StopOrder extends RunKey {
-  readonly by: string
-  readonly why: string
-}
-
-/** `executing`: a worker was told. `taken`: nobody executes it, and it is the caller's to end. `refused`: too late. */
-export type StopAnswer =
-  | { readonly kind: 'executing' }
-  | { readonly kind: 'taken'; readonly due: DueEnd }
-  | { readonly kind: 'refused' }
 
 /**
  * The run orchestration kernel: the single authority over a run's lifecycle and the sole writer of its phase. Every
@@ -158,28 +158,35 @@ export class RunOrchestrationKernel {
   }
 
   /** Asks for a stop: pushed to the worker that executes the run, or, when nobody does, taken to be ended at once. */
-  async requestStop(order: StopOrder): Promise<StopAnswer> {
-    const { database, clock, newId } = this.#options
-    const at = clock.now()
-    const end = pendingEnd(stoppedEnd(order))
-    const taken = await database.transaction(async (tx) => {
-      const takeoverMs = limits.takeoverMs
-      const row = await requestStop(tx, { ...order, requestedAt: at, end, takeoverMs })
-      if (row) {
-        const data = { by: order.by, why: order.why }
-        const event = { id: newId(), type: 'run.stop_requested' as const, time: at.toISOString(), data }
-        await appendEvents(tx, [{ tenantId: order.tenantId, runId: order.runId, events: [event] }])
-        await endPausesOf(tx, [order], 'STOPPED', at)
-      }
+  async requestStop(run: RunKey, note: StopNote): Promise<StopAnswer> {
+    const { database, clock } = this.#options
+    const request = stopRequest(note, clock.now())
+    const stopped = await database.transaction(async (tx) => {
+      const row = await requestStop(tx, run, request)
+      if (row?.workerId === null) await endPausesOf(tx, [run], 'STOPPED', clock.now())
       return row
     })
-    if (!taken) return { kind: 'refused' }
-    if (taken.workerId === null) {
-      const { tenantId, runId } = order
-      return { kind: 'taken', due: { tenantId, runId, leaseToken: taken.leaseToken, pending: end } }
-    }
-    await this.push({ tenantId: order.tenantId, runId: order.runId, stop: true })
+    if (!stopped) return { kind: 'refused' }
+    if (stopped.workerId === null) return { kind: 'taken', due: dueEndOf(stopped, request) }
+    await this.push({ tenantId: run.tenantId, runId: run.runId, stop: true })
     return { kind: 'executing' }
+  }
+
+  /** Asks for the stop of a bounded number of a scope's runs, in the caller's transaction; `push` once it is committed. */
+  async requestStops(tx: Tx, scope: StopScope, note: StopNote): Promise<StoppedBatch> {
+    const at = this.#options.clock.now()
+    const request = stopRequest(note, at)
+    const batch = stoppedBatch(await requestStops(tx, scope, request), request)
+    if (batch.taken.length > 0) await endPausesOf(tx, batch.taken, 'STOPPED', at)
+    return batch
+  }
+
+  /**
+   * Waits for the starts of runs that are being committed, `patienceMs` at the most: what starts after them has read what
+   * was committed before. False when one of them takes longer.
+   */
+  passStarts(patienceMs: number): Promise<boolean> {
+    return passStarts(this.#options.database, patienceMs)
   }
 
   /** Pauses a run for the worker that executes it. False when the lease is lost or a stop came first. */
@@ -238,18 +245,14 @@ export class RunOrchestrationKernel {
     const { database, clock, newId } = this.#options
     const end = workerLostEnd()
     return database.transaction(async (tx) => {
-      const reaped = await reapWorkers(tx, limits.workerLossesMax, JSON.stringify(pendingEnd(end)))
+      const stopped = stoppedEnd({ kind: 'stop', by: 'request', why: 'its worker was lost' })
+      const ends = { lost: JSON.stringify(pendingEnd(end)), stopped: JSON.stringify(pendingEnd(stopped)) }
+      const reaped = await reapWorkers(tx, limits.workerLossesMax, ends)
       const lost = reaped.runs.filter((run) => run.lost)
       await tellStale(tx, lost, `${end.message}; it is failed`, { at: clock.now(), newId })
       return reaped
     })
   }
-}
-
-/** How a stopped run ends. */
-export function stoppedEnd({ by, why }: { readonly by: string; readonly why: string }): RunEnd {
-  const message = `stopped by ${by}: ${why}`
-  return { outcome: 'cancelled', reason: 'RUN_STOPPED', message, error: null, output: null, lastStepRecorded: false }
 }
 
 /** How a run ends that is past its time and that nobody executes. */

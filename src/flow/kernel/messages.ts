@@ -6,6 +6,7 @@ import type {
   RunKey,
   RunOutcome,
   RunPhase,
+  RunStop,
   RunTotals,
   Transition,
   Waiting,
@@ -166,7 +167,7 @@ export interface HeldRun extends RunKey {
   readonly agent: string
   readonly phase: RunPhase
   /** Who asked for a stop, and why; null when nobody did. */
-  readonly stop: { readonly requestedAt: string; readonly by: string; readonly why: string } | null
+  readonly stop: RunStop | null
   readonly expectations: readonly AuditExpectation[]
   /** `domain/action` of the SUCCESS acks that are stored already. */
   readonly acked: readonly string[]

@@ -1,50 +1,6 @@
 import type { PendingEnd, RunKey } from '../../domains/runs/runs.ts'
 import { statement, type Tx } from '../../foundation/storage/storage.ts'
 
-/*
- * A stop wins until the run enters GOVERNANCE_CHECK. A run that nobody executes is taken at once: its token is raised
- * and its end is stored, so that whoever asked can end it, and maintenance does if that process dies.
- */
-const REQUEST_STOP = statement(
-  'runs_request_stop',
-  `update concordat.runs
-      set stop = $3::jsonb,
-          lease_token = case when worker_id is null then lease_token + 1 else lease_token end,
-          pending = case when worker_id is null then $4::json end,
-          ready_at = null,
-          paused = false,
-          due_at = case when worker_id is null then clock_timestamp() + $5::int * interval '1 ms' end
-    where tenant_id = $1 and run_id = $2 and stop is null and pending is null
-      and phase in ('CREATED', 'AUTHORIZED', 'EXECUTING')
-   returning worker_id, lease_token`,
-)
-
-export interface StopRequest extends RunKey {
-  readonly requestedAt: Date
-  readonly by: string
-  readonly why: string
-  /** How the run ends if nobody executes it. */
-  readonly end: PendingEnd
-  /** How long the caller has to end it itself before maintenance does, in milliseconds. */
-  readonly takeoverMs: number
-}
-
-/** `null`: the run is past stopping, or a stop was requested before. `workerId` null: it is the caller's to end. */
-export async function requestStop(
-  tx: Tx,
-  { tenantId, runId, requestedAt, by, why, end, takeoverMs }: StopRequest,
-): Promise<{ workerId: string | null; leaseToken: number } | null> {
-  const stop = { requestedAt: requestedAt.toISOString(), by, why }
-  const [row] = await tx.query<{ worker_id: string | null; lease_token: number }>(REQUEST_STOP, [
-    tenantId,
-    runId,
-    JSON.stringify(stop),
-    JSON.stringify(end),
-    takeoverMs,
-  ])
-  return row ? { workerId: row.worker_id, leaseToken: row.lease_token } : null
-}
-
 const SWEEP_DUE = statement(
   'runs_sweep_due',
   `update concordat.runs r

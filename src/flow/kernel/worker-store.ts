@@ -81,7 +81,8 @@ const REMOVE_EXPIRED = statement(
 
 /*
  * A statement of its own after the removal, so that it sees what those workers claimed until their rows were gone.
- * Whoever is not held by a living worker is released; the raised token fences the one that held it.
+ * Whoever is not held by a living worker is released; the raised token fences the one that held it. A run that was to
+ * stop is not executed again only to hear that: its end is known, and a suspended tenant's runs are not even claimed.
  */
 const RELEASE_ORPHANS = statement(
   'runs_release_orphans',
@@ -89,11 +90,11 @@ const RELEASE_ORPHANS = statement(
       set worker_id = null, lease_token = lease_token + 1, worker_losses = worker_losses + 1,
           active_ms = active_ms + coalesce(extract(epoch from clock_timestamp() - active_since) * 1000, 0)::bigint,
           active_since = null, waiting = 'LEASE',
-          ready_at = case when worker_losses < $1 then clock_timestamp() end,
-          due_at = case when worker_losses >= $1 then clock_timestamp() end,
-          pending = case when worker_losses >= $1 then coalesce(pending, $2::json) else pending end
+          ready_at = case when worker_losses < $1 and stop is null then clock_timestamp() end,
+          due_at = case when worker_losses >= $1 or stop is not null then clock_timestamp() end,
+          pending = case when stop is not null then $3::json when worker_losses >= $1 then $2::json else pending end
     where worker_id is not null and not exists (select from concordat.workers w where w.worker_id = r.worker_id)
-   returning run_id, tenant_id, worker_losses > $1 as lost`,
+   returning run_id, tenant_id, worker_losses > $1 and stop is null as lost`,
 )
 
 export interface ReapedRun extends RunKey {
@@ -106,12 +107,17 @@ export interface Reaped {
   readonly runs: readonly ReapedRun[]
 }
 
-/** Releases the runs of dead workers; one that has lost too many workers gets `lostEnd` as how it ends. */
-export async function reapWorkers(tx: Tx, lossesMax: number, lostEnd: string): Promise<Reaped> {
+/** Releases the runs of dead workers. One that has lost too many workers, or was to stop, gets how it ends. */
+export async function reapWorkers(
+  tx: Tx,
+  lossesMax: number,
+  ends: { readonly lost: string; readonly stopped: string },
+): Promise<Reaped> {
   const workers = await tx.query<{ worker_id: string }>(REMOVE_EXPIRED)
   const runs = await tx.query<{ run_id: string; tenant_id: string; lost: boolean }>(RELEASE_ORPHANS, [
     lossesMax,
-    lostEnd,
+    ends.lost,
+    ends.stopped,
   ])
   return {
     workers: workers.map((row) => row.worker_id),

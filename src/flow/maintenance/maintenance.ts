@@ -18,6 +18,8 @@ export interface MaintenanceOptions {
   readonly log: Logger
   readonly metrics: Metrics
   readonly outboxRetentionMs: number
+  /** Stops what suspended tenants still have in flight. */
+  readonly stopSuspended: () => Promise<void>
   /** Called when runs became ready to be claimed. */
   readonly onWoken: () => void
 }
@@ -43,6 +45,7 @@ export function createMaintenance(options: MaintenanceOptions): Maintenance {
     sweep,
     part('sweep pauses', SWEEP_MS, () => sweepPauses(options)),
     part('reap leases', REAP_MS, () => reapLeases(options)),
+    part('stop suspended', REAP_MS, options.stopSuspended),
     part('sweep intents', REAP_MS, async () => void (await sweepIntents(completion))),
     part('prune outbox', PRUNE_MS, () => pruneAll(database, outboxRetentionMs)),
   ]

@@ -44,8 +44,12 @@ export const eventTypes = Object.freeze({
     },
   },
   'run.stop_requested': {
-    when: 'A person asked for the run to be stopped.',
-    data: { by: 'who asked', why: 'the reason given' },
+    when: 'The run is to be stopped: a person asked for it, its tenant was suspended, or its parent run has ended.',
+    data: {
+      by: 'who asked; the id of the parent run where that is why',
+      why: 'the reason given',
+      kind: 'stop, suspension or parent',
+    },
   },
   'run.paused': {
     when: 'A run was paused, and holds no worker until it is resumed.',
@@ -96,6 +100,14 @@ export const eventTypes = Object.freeze({
   'trace.completed': {
     when: 'The trace of a run was closed.',
     data: { traceId: 'id of the trace', ending: 'COMPLETE or ABORTED' },
+  },
+  'tenant.suspended': {
+    when: 'A tenant was suspended. What its runs had in flight is stopped, and new runs are denied.',
+    data: { by: 'who suspended it', why: 'the reason given' },
+  },
+  'tenant.resumed': {
+    when: 'A suspended tenant was let in again. Its queued runs go on.',
+    data: { by: 'who resumed it', why: 'the reason given' },
   },
   'audit.reconciliation.missing': {
     when: 'A reconciliation found audit actions that were expected and not acknowledged.',

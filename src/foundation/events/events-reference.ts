@@ -3,7 +3,7 @@ import { eventTypes } from './event-types.ts'
 const INTRODUCTION = `# Events
 
 Every event is a [CloudEvents 1.0](https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/spec.md) message in JSON.
-It is delivered at least once, and the events of one run in order.
+It is delivered at least once, and the events of one run, or of a tenant itself, in order.
 
 | attribute | meaning |
 |---|---|
@@ -12,10 +12,10 @@ It is delivered at least once, and the events of one run in order.
 | \`source\` | \`/concordat\` |
 | \`type\` | one of the types below; later versions may add some |
 | \`time\` | when it happened, RFC 3339 |
-| \`subject\` | id of the run |
+| \`subject\` | id of the run; the nil UUID where it is about no run |
 | \`data\` | the fields of the type |
-| \`tenantid\` | the tenant that the run belongs to |
-| \`partition\` | 0 to 15; all events of a run are in one partition |
+| \`tenantid\` | the tenant that it is about, or that its run belongs to |
+| \`partition\` | 0 to 15; all events of one subject are in one partition |
 | \`position\` | place of the event within its partition, from 1, without gaps; the same in every delivery of it |
 `
 

@@ -31,6 +31,11 @@ export function isUniqueViolation(error: unknown): boolean {
   return error instanceof AppError && error.details?.sqlState === '23505'
 }
 
+/** True when a lock was not to be had within `lock_timeout`. */
+export function isLockTimeout(error: unknown): boolean {
+  return error instanceof AppError && codeOf(error.cause) === '55P03'
+}
+
 /** SQLSTATE of `concordat.require_rows`, of a class that PostgreSQL leaves to applications. */
 export const STALE_STATE = 'CC001'
 

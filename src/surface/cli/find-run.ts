@@ -5,10 +5,15 @@ import type { Concordat } from '../../runtime.ts'
 import type { CommandContext } from './session.ts'
 
 /** The run that the command's argument names; of any tenant unless one is given. Fails with `RUN_NOT_FOUND`. */
-export async function namedRun({ database }: Concordat, { args, options }: CommandContext): Promise<RunRow> {
-  const id = (args[0] ?? '').toLowerCase()
-  const run = isId(id) ? await findRun(database, options.tenant ?? null, id) : null
+export function namedRun(concordat: Concordat, { args, options }: CommandContext): Promise<RunRow> {
+  return runNamed(concordat, args[0] ?? '', options.tenant)
+}
+
+/** The same of one of several arguments. */
+export async function runNamed({ database }: Concordat, name: string, tenant: string | undefined): Promise<RunRow> {
+  const id = name.toLowerCase()
+  const run = isId(id) ? await findRun(database, tenant ?? null, id) : null
   if (run) return run
-  const whose = options.tenant === undefined ? '' : ` of tenant ${JSON.stringify(options.tenant)}`
-  throw new AppError('RUN_NOT_FOUND', `there is no run ${JSON.stringify(args[0])}${whose}`)
+  const whose = tenant === undefined ? '' : ` of tenant ${JSON.stringify(tenant)}`
+  throw new AppError('RUN_NOT_FOUND', `there is no run ${JSON.stringify(name)}${whose}`)
 }

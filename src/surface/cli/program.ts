@@ -9,6 +9,7 @@ import { migrateCommand } from './migrate-command.ts'
 import { policiesCommands } from './policies-commands.ts'
 import { replayCommand } from './replay-command.ts'
 import { runsCommands } from './runs-commands.ts'
+import { tenantsCommands } from './tenants-commands.ts'
 import { workerCommand } from './worker-command.ts'
 
 const NOTES = `
@@ -34,6 +35,7 @@ export function createProgram(shell: Shell): Command {
     policiesCommands,
     auditCommands,
     alertsCommands,
+    tenantsCommands,
   ]
   for (const add of commands) add(program, shell)
   return program

@@ -197,6 +197,7 @@ describe('a run that does not go on says why', () => {
 
   test('stopped, with how long each part of it took', () => {
     const stop = {
+      kind: 'stop' as const,
       requestedAt: at(1_000).toISOString(),
       by: 'Eve',
       why: 'enough',

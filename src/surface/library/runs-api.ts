@@ -6,20 +6,14 @@ import {
   type RunStatus,
   type RunSummary,
 } from '../../domains/runs/runs.ts'
-import {
-  type CompletionContext,
-  type CompletionOutcome,
-  createGovernanceRecordsForRun,
-} from '../../flow/completion/completion.ts'
+import type { CompletionContext, CompletionOutcome } from '../../flow/completion/completion.ts'
 import type { Denial, Intake, SubmitRequest } from '../../flow/intake/intake.ts'
-import type { DueEnd } from '../../flow/kernel/kernel.ts'
+import { endNow, type StoppingContext, stopRun, stopScope } from '../../flow/stopping/stopping.ts'
 import { AppError, deserializeError, type SerializedError } from '../../foundation/app-error.ts'
 import type { Clock } from '../../foundation/clock.ts'
 import { isId } from '../../foundation/ids.ts'
 import type { Json } from '../../foundation/json.ts'
-import { safeText } from '../../foundation/payload-codec.ts'
 import type { Database } from '../../foundation/storage/storage.ts'
-import { limits } from '../../limits.ts'
 import {
   type PauseInput,
   type PauseResult,
@@ -31,6 +25,15 @@ import {
 import { type RunReport, reportOf } from './run-report.ts'
 import type { RunResults } from './run-results.ts'
 import { type SentSignal, type SignalInput, type SignalParts, sendSignal } from './send-signal.ts'
+import {
+  agentOf,
+  countStopped,
+  noteOf,
+  STOP_WAIT_MS,
+  type StopAllInput,
+  type StopAllResult,
+  type StopInput,
+} from './stop-input.ts'
 
 /** A submitted run. `result()` resolves to its output, or rejects with the error that it ended with. */
 export interface RunHandle {
@@ -43,14 +46,6 @@ export interface RunHandle {
   result(): Promise<Json>
 }
 
-export interface StopInput {
-  readonly by?: string
-  readonly why?: string
-}
-
-/** `cancelled`: it is over. `requested`: its worker was told. */
-export type StopResult = 'cancelled' | 'requested'
-
 /** Runs, as programs use them. */
 export interface RunsApi {
   submit(request: SubmitRequest): Promise<RunHandle>
@@ -60,7 +55,6 @@ export interface RunsApi {
   get(tenantId: string | null, runId: string): Promise<RunReport>
   list(filter: Partial<RunFilter>): Promise<RunSummary[]>
   /** Fails with `RUN_NOT_FOUND`, and with `RUN_ENDED` (and the final state) when the run is past stopping. */
-  stop(tenantId: string, runId: string, input?: StopInput): Promise<StopResult>
   /**
    * Sends a signal to a step that waits for it (`step.waitFor`), or keeps it for one that will. Fails with `INVALID_INPUT`
    * when it does not fit what the step waits for, `RUN_NOT_FOUND`, `RUN_ENDED`, `TOO_MANY_SIGNALS`, `INPUT_TOO_LARGE`, and
@@ -79,6 +73,14 @@ export interface RunsApi {
    * `RUN_NOT_PAUSED` (and the state) when there is no pause to end.
    */
   resume(tenantId: string, runId: string, input: ResumeInput): Promise<ResumeResult>
+  stop(tenantId: string, runId: string, input?: StopInput): Promise<'cancelled' | 'requested'>
+  /**
+   * Stops all of a tenant's runs, or those of an agent, or those that a policy is in scope for, and resolves when their
+   * steps have ended, or `waitMs` later (10 s unless given). Fails with `UNKNOWN_TENANT` and `POLICY_NOT_FOUND`.
+   *
+   * @example await concordat.runs.stopAll({ tenant: 'default', agent: 'triage', by: 'ada', why: 'it loops' })
+   */
+  stopAll(input: StopAllInput): Promise<StopAllResult>
   /** Forces a try to complete a run that its domains had refused. Fails with `RUN_ENDED` when nothing is pending. */
   finalize(tenantId: string, runId: string): Promise<CompletionOutcome>
 }
@@ -88,6 +90,7 @@ export interface RunsApiParts extends SignalParts {
   readonly intake: Intake
   readonly completion: CompletionContext
   readonly results: RunResults
+  readonly stopping: StoppingContext
   readonly clock: Clock
 }
 
@@ -95,24 +98,12 @@ const LIST_DEFAULT = 50
 const LIST_MAX = 1_000
 
 export function createRunsApi(parts: RunsApiParts): RunsApi {
-  const { database, intake, kernel, completion, results, codec } = parts
+  const { database, intake, kernel, completion, results, codec, stopping } = parts
 
   async function result(tenantId: string, runId: string): Promise<Json> {
     const ended = await results.ended({ tenantId, runId })
     if (ended.status === 'succeeded') return ended.output === null ? null : codec.decode(ended.output)
     throw endError(ended)
-  }
-
-  async function endNow(due: DueEnd): Promise<CompletionOutcome> {
-    const { tenantId, runId, leaseToken, pending } = due
-    const lease = { tenantId, runId, workerId: null, leaseToken }
-    return createGovernanceRecordsForRun(completion, {
-      lease,
-      end: pending.end,
-      stop: null,
-      earlierAttempts: pending.attempts,
-      known: null,
-    })
   }
 
   async function known(tenantId: string | null, runId: string) {
@@ -141,20 +132,10 @@ export function createRunsApi(parts: RunsApiParts): RunsApi {
       return listRuns(database, { ...filter, tenantId, limit: Math.min(Math.max(1, limit), LIST_MAX) })
     },
 
-    async stop(tenantId, runId, { by = 'operator', why = 'no reason given' } = {}) {
+    async stop(tenantId, runId, note) {
       const run = await known(tenantId, runId)
-      const order = {
-        tenantId: run.tenantId,
-        runId,
-        by: safeText(by, limits.noteCharsMax),
-        why: safeText(why, limits.noteCharsMax),
-      }
-      const answer = await kernel.requestStop(order)
-      if (answer.kind === 'executing') return 'requested'
-      if (answer.kind === 'taken') {
-        const outcome = await endNow(answer.due)
-        return outcome.kind === 'ended' ? 'cancelled' : 'requested'
-      }
+      const result = await stopRun(stopping, run, { kind: 'stop', ...noteOf(note) })
+      if (result !== 'refused') return result
       const now = await known(tenantId, runId)
       if (!isTerminal(now.phase) && now.stop) return 'requested'
       throw new AppError('RUN_ENDED', `run ${runId} can't be stopped any more: it is ${now.status} (${now.phase})`, {
@@ -176,10 +157,16 @@ export function createRunsApi(parts: RunsApiParts): RunsApi {
       return result
     },
 
+    async stopAll({ tenant: tenantId, agent, policy, waitMs = STOP_WAIT_MS, ...note }) {
+      const scope = { tenantId, agent: await agentOf(database, tenantId, agent, policy), inFlight: false }
+      const stopped = await stopScope(stopping, scope, { kind: 'stop', ...noteOf(note) })
+      return countStopped(database, stopped, waitMs)
+    },
+
     async finalize(tenantId, runId) {
       const run = await known(tenantId, runId)
       const due = await kernel.seizePending(run)
-      if (due) return endNow(due)
+      if (due) return endNow(completion, due)
       throw new AppError('RUN_ENDED', `run ${runId} has nothing to finalise: it is ${run.status} (${run.phase})`, {
         details: { runId, status: run.status, phase: run.phase },
       })

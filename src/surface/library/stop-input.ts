@@ -1,0 +1,61 @@
+import { listPolicies } from '../../domains/policies/policies.ts'
+import { requireTenant } from '../../domains/tenants/tenants.ts'
+import { type StopCounts, type Stopped, untilStopped } from '../../flow/stopping/stopping.ts'
+import { AppError } from '../../foundation/app-error.ts'
+import { safeText } from '../../foundation/payload-codec.ts'
+import type { Database } from '../../foundation/storage/storage.ts'
+import { limits } from '../../limits.ts'
+
+/** Who asks, and why: kept with what it changes, and told in its event. */
+export interface StopInput {
+  readonly by?: string
+  readonly why?: string
+}
+
+export interface StopAllInput extends StopInput {
+  readonly tenant: string
+  /** Only runs of this agent. */
+  readonly agent?: string
+  /** Only runs that this policy is in scope for: those of its agent, or all where it names none. */
+  readonly policy?: string
+  /** How long to wait until steps have ended, in milliseconds; 10,000 unless given, 600,000 at the most. */
+  readonly waitMs?: number
+}
+
+/** How far stops came within the wait. `delivered`, `confirmed` and `unconfirmed` count runs that were executing. */
+export interface StopAllResult extends StopCounts {
+  readonly requested: number
+  /** Of these, runs that nobody executed: they were ended at once. */
+  readonly ended: number
+}
+
+/** A step that ignores its signal is left behind after 5 s, and its run then ends. */
+export const STOP_WAIT_MS = 2 * limits.stopGraceMs
+
+export function noteOf({ by = 'operator', why = 'no reason given' }: StopInput = {}): { by: string; why: string } {
+  return { by: safeText(by, limits.noteCharsMax), why: safeText(why, limits.noteCharsMax) }
+}
+
+/** Whose runs are meant; null: every agent's. */
+export async function agentOf(
+  database: Database,
+  tenantId: string,
+  agent: string | undefined,
+  policy: string | undefined,
+): Promise<string | null> {
+  await requireTenant(database, tenantId)
+  if (policy === undefined) return agent ?? null
+  if (agent !== undefined) throw new AppError('INVALID_REQUEST', 'name an agent or a policy, not both')
+  const found = (await listPolicies(database, tenantId)).find(({ name }) => name === policy)
+  if (found) return found.definition.agent
+  throw new AppError('POLICY_NOT_FOUND', `tenant ${tenantId} has no policy ${JSON.stringify(policy.slice(0, 200))}`)
+}
+
+export async function countStopped(
+  database: Database,
+  { executing, taken }: Stopped,
+  waitMs: number,
+): Promise<StopAllResult> {
+  const counts = await untilStopped(database, executing, Math.min(waitMs, limits.stopWaitMsMax))
+  return { requested: executing.length + taken, ended: taken, ...counts }
+}
