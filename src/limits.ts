@@ -47,6 +47,9 @@ export const limits = Object.freeze({
   // Plans and runs
   planStepsMax: 512,
   stepsPerRunMax: 10_000,
+  childDepthMax: 8,
+  childrenPerRunMax: 1_000,
+  childLookMs: 300_000, // an end wakes its parent; this is how late a lost wake-up would be noticed
   workerLossesMax: 5, // the sixth lost worker is the run's own doing
   partitions: 16, // one hex digit of the run id; a change of it needs a migration of stored partitions
 

@@ -197,6 +197,11 @@ function compose({ options, config, log, directory, prices, database }: Foundati
     policyDecisionsMuted: config.policyDecisionsMuted,
     participants: options.participants ?? [],
     onCommitted,
+    onChildrenStopped: (tenantId) => {
+      kernel
+        .push({ tenantId })
+        .catch((error) => log.warn({ error, tenantId }, 'workers hear of stops at their heartbeats'))
+    },
   })
   const guard: ObservabilityGuard = new ObservabilityGuard({
     mode: config.observabilityMode,
@@ -247,6 +252,7 @@ function compose({ options, config, log, directory, prices, database }: Foundati
     secrets: options.secrets ?? environmentSecrets(options.env),
     prices,
     schemas,
+    startChild: (request, parent) => intake.submit(request, parent),
     process: `${hostname()}:${process.pid}`,
     concurrency: config.workerConcurrency,
     onHeartbeat: (nowMs, roundTripMs) => clock.correct(nowMs, roundTripMs),
@@ -256,7 +262,7 @@ function compose({ options, config, log, directory, prices, database }: Foundati
     },
   }
   const worker: WorkerPool = createWorkerPool(workerOptions)
-  const intake = new Intake({
+  const intake: Intake = new Intake({
     ...ground,
     codec,
     findAgent: (name, version) => directory.find(name, version),

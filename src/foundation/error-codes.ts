@@ -32,6 +32,16 @@ export const errorCodes = Object.freeze({
     hint: 'Use an existing tenant; `default` always exists.',
     exitCode: 2,
   },
+  CHILD_FAILED: {
+    kind: 'terminal',
+    meaning: 'A run that a step had started did not succeed; details name it and its status.',
+    hint: 'Look at it with `runs get`, or catch this error in the agent.',
+  },
+  TOO_MANY_CHILDREN: {
+    kind: 'terminal',
+    meaning: 'A run would start more runs, or deeper ones, than are allowed.',
+    hint: 'Start fewer: 1,000 a run and 8 levels at the most.',
+  },
   TENANT_EXISTS: {
     kind: 'terminal',
     meaning: 'A tenant of that name exists already.',

@@ -53,6 +53,17 @@ export function crashAgents(witness: pg.Pool): Agent[] {
         return got
       },
     }),
+    /** Starts so many runs of `witnessed` at once, and then one of each after the other. */
+    defineAgent<number>({
+      name: 'family',
+      version: '1',
+      async run({ input, step }) {
+        const children = Array.from({ length: input }, (_, i) => step.run<number>('witnessed', i + 1))
+        const together = await Promise.all(children)
+        const last = await step.run<number>('witnessed', 2, { name: 'last' })
+        return [...together, last]
+      },
+    }),
     /** Waits until the witness table has a row that says `go on`, then writes another step. */
     defineAgent({
       name: 'waits for a word',

@@ -11,6 +11,7 @@ export { SignalSchemas } from './signal-schema.ts'
 export type { Secrets, Skill, SkillContext, SkillStep, ToolCall } from './skill.ts'
 export { defineSkill } from './skill.ts'
 export type {
+  ChildOptions,
   LlmRequest,
   LlmResult,
   RecordedStep,

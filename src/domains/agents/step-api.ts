@@ -70,6 +70,13 @@ export interface WaitOptions<T> {
   readonly timeout?: number
 }
 
+export interface ChildOptions {
+  /** The step's own name; the agent's where it is left out. */
+  readonly name?: string
+  /** The newest version that is configured where it is left out. */
+  readonly version?: string
+}
+
 /**
  * The durable steps of a run. Each result is committed before its promise resolves; on resume a recorded step returns
  * its recorded result (or throws its recorded error) without running again.
@@ -88,6 +95,12 @@ export interface StepApi {
    * waits for one name get two signals. Fails with `WAIT_TIMED_OUT` when none that fits comes in time.
    */
   waitFor<T = Json>(name: string, options?: WaitOptions<T>): Promise<T>
+  /**
+   * Starts a run of another agent for the same tenant and returns its output, without holding a worker slot meanwhile.
+   * Fails with `CHILD_FAILED` when it does not succeed, and with the code of a denial or a wrong request. What it uses
+   * counts as this run's; it is stopped when this run ends before it.
+   */
+  run<T = Json>(agent: string, input?: Json, options?: ChildOptions): Promise<T>
   /** Records a step that happened elsewhere; its error is recorded, not thrown. Nothing is executed. */
   record(step: RecordedStep): Promise<Json>
 }

@@ -133,6 +133,20 @@ export async function endPauses(tx: Tx, pauses: readonly EndedPause[]): Promise<
   if (pauses.length > 0) await tx.query(END, ENDED.values(pauses))
 }
 
+const END_OF_CHILDREN = statement(
+  'pauses_end_of_children',
+  `update concordat.pauses p
+      set ended_at = $3, ended_how = 'STOPPED'
+     from concordat.runs c
+    where c.tenant_id = $1 and c.parent_run_id = $2 and c.stop is not null
+      and p.tenant_id = c.tenant_id and p.run_id = c.run_id and p.ended_at is null`,
+)
+
+/** Ends the pauses of the runs that this one has started and that are stopped with it. */
+export async function endPausesOfChildren(tx: Tx, { tenantId, runId }: RunKey, at: Date): Promise<void> {
+  await tx.query(END_OF_CHILDREN, [tenantId, runId, at.toISOString()])
+}
+
 const MARK = statement(
   'pauses_mark',
   `update concordat.pauses p

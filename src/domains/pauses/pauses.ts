@@ -2,6 +2,7 @@ export { Authority, authoritiesOf, mayResume, PauseReason, whyRefused } from './
 export { dueAction, nextMoment, type PauseAction, type PauseSla, scheduleOf } from './pause-schedule.ts'
 export {
   endPauses,
+  endPausesOfChildren,
   insertPause,
   markPauses,
   type NewPause,

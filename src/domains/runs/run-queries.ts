@@ -40,6 +40,12 @@ export interface RunRow extends RunKey {
   readonly output: string | null
   readonly error: string | null
   readonly metadata: string | null
+  /** The run that has started it, by which step, and the one at the top; null: it is nobody's child. */
+  readonly parentRunId: string | null
+  readonly parentStepKey: string | null
+  readonly rootRunId: string | null
+  /** 0: nobody's child. */
+  readonly depth: number
 }
 
 /** The contract's rows as the run keeps them; their meaning is the audit domain's. */
@@ -57,7 +63,8 @@ const FIND = statement(
           worker_losses as "workerLosses", timeout_ms::float8 as "timeoutMs", active_ms::float8 as "activeMs", active_since as "activeSince",
           execution_started_at as "executionStartedAt", execution_ended_at as "executionEndedAt", stop,
           paused, pause_request as "pauseRequest", policies_as_of as "policiesAsOf", pending, transitions, expectations, observability, idempotency_key as "idempotencyKey",
-          created_at as "createdAt", ended_at as "endedAt", input, output, error, metadata
+          created_at as "createdAt", ended_at as "endedAt", input, output, error, metadata,
+          parent_run_id as "parentRunId", parent_step_key as "parentStepKey", root_run_id as "rootRunId", depth
      from concordat.runs
     where tenant_id = any(case when $1::text is null then array(select tenant_id from concordat.tenants) else array[$1] end)
       and run_id = $2`,
@@ -95,6 +102,26 @@ export interface EndedStatus {
 /** How those of the runs ended that have; for whoever waits for results. */
 export async function endedAmong(tx: Tx, runs: readonly RunKey[]): Promise<EndedStatus[]> {
   return tx.query<EndedStatus>(STATUSES, KEYS.values(runs))
+}
+
+/** A run that another one has started. */
+export interface ChildRun {
+  readonly runId: string
+  readonly agent: string
+  readonly status: RunStatus
+  /** The parent's step. */
+  readonly stepKey: string
+}
+
+const CHILDREN_MAX = 1_000
+
+/** The runs that a run has started, in that order. */
+export async function childrenOf(tx: Tx, { tenantId, runId }: RunKey): Promise<ChildRun[]> {
+  return tx.query<ChildRun>(
+    `select run_id as "runId", agent, status, parent_step_key as "stepKey" from concordat.runs
+      where tenant_id = $1 and parent_run_id = $2 order by run_id limit $3`,
+    [tenantId, runId, CHILDREN_MAX],
+  )
 }
 
 const STOPS = statement(
@@ -158,6 +185,8 @@ export interface RunFilter {
   readonly tenantId: string
   readonly status?: RunStatus | undefined
   readonly agent?: string | undefined
+  /** Only runs that this one has started. */
+  readonly parent?: string | undefined
   /** True: only runs whose end is pending because a domain refuses it. */
   readonly parked?: boolean | undefined
   /** Runs older than this one: the last of the page before. */
@@ -193,6 +222,7 @@ export async function listRuns(database: Database, filter: RunFilter): Promise<R
     .limit(filter.limit)
   if (filter.status) query = query.where('status', '=', filter.status)
   if (filter.agent) query = query.where('agent', '=', filter.agent)
+  if (filter.parent) query = query.where('parent_run_id', '=', filter.parent)
   if (filter.parked) query = query.where(sql<boolean>`pending is not null`)
   if (filter.before) query = query.where('run_id', '<', sql<string>`${filter.before}::uuid`)
   return (await query.execute()) as RunSummary[]

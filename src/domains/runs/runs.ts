@@ -22,7 +22,9 @@ export {
   type StopKind,
 } from './run.ts'
 export {
+  type ChildRun,
   type ContractRow,
+  childrenOf,
   contractsOf,
   type EndedStatus,
   endedAfter,

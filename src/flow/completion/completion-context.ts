@@ -27,6 +27,8 @@ export interface CompletionOptions {
   readonly participants: readonly Participant[]
   /** How long a write waits for a database that is away, in milliseconds. */
   readonly retryForMs: number
+  /** Called after a commit that stopped what runs had left behind, so that workers hear of it at once. */
+  readonly onChildrenStopped: (tenantId: string) => void
   /** Called after a commit that ended a run, so that its events go out at once. */
   readonly onCommitted: () => void
 }

@@ -67,6 +67,8 @@ export function decideCompletion(request: CompletionRequest, held: HeldRun, inpu
     ...totals,
     stop: request.stop,
     endedAt: at,
+    parentRunId: held.parentRunId,
+    hasOpenChildren: held.hasOpenChildren,
     known: inputs.known,
   }
   return {

@@ -22,7 +22,10 @@ export async function createGovernanceRecordsForRun(
   const outcome = context.coordinatorEnabled
     ? await createGovernanceRecordsAtomic(context, request)
     : await createGovernanceRecordsLegacy(context, request)
-  if (outcome.kind === 'ended') context.metrics.counter('concordat_runs_ended_total').inc({ status: outcome.status })
+  if (outcome.kind === 'ended') {
+    context.metrics.counter('concordat_runs_ended_total').inc({ status: outcome.status })
+    if (outcome.finished?.hasOpenChildren) context.onChildrenStopped(request.lease.tenantId)
+  }
   return outcome
 }
 

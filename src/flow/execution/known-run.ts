@@ -23,6 +23,8 @@ export function knownRun(claim: Claim, totals: RunTotals | null, violations: rea
     executionStartedAt,
     violations,
     totals,
+    parentRunId: claim.parentRunId,
+    hasOpenChildren: false, // else its totals were not known
   }
   return { run, workerId, policiesVersion }
 }

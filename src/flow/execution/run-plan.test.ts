@@ -44,6 +44,10 @@ function stepsOf(plan: { steps: readonly { name: string; skill: string }[] }) {
       taken.push(['waitFor', name, options])
       return { paid: true } as T
     },
+    async run<T>(agent: string): Promise<T> {
+      taken.push(['run', agent])
+      return null as T
+    },
     async record(recorded) {
       taken.push(['record', recorded])
       return recorded.output

@@ -14,6 +14,7 @@ import {
   createGovernanceRecordsForRun,
 } from '../completion/completion.ts'
 import { type KnownRun, type RunOrchestrationKernel, type StopReport, stoppedEnd } from '../kernel/kernel.ts'
+import type { StartChild } from './child-runs.ts'
 import { knownRun } from './known-run.ts'
 import { type ObservabilityGuard, ObservabilityMode } from './observability-guard.ts'
 import type { Prices } from './prices.ts'
@@ -36,6 +37,8 @@ export interface RunnerOptions {
   readonly prices: Prices
   readonly schemas: SignalSchemas
   readonly codec: PayloadCodec
+  /** Submits what `step.run` starts. */
+  readonly startChild: StartChild
   readonly clock: Clock
   readonly random: () => number
   readonly log: Logger

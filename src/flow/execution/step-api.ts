@@ -1,6 +1,7 @@
 import type {
   Agent,
   AgentDirectory,
+  ChildOptions,
   LlmRequest,
   LlmResult,
   RecordedStep,
@@ -16,7 +17,7 @@ import { AppError } from '../../foundation/app-error.ts'
 import type { Json } from '../../foundation/json.ts'
 import { costOf, type Prices } from './prices.ts'
 import { callModel } from './skills/skills.ts'
-import { checkLlmRequest, checkOptions, checkRecordedStep, checkWork } from './step-arguments.ts'
+import { checkChild, checkLlmRequest, checkOptions, checkRecordedStep, checkWork } from './step-arguments.ts'
 import type { StepExecutor } from './step-executor.ts'
 import { DURATION_MS_MAX, isDuration, recordedResult, retryOf, specOptions, waitTimeoutMs } from './step-spec.ts'
 
@@ -100,6 +101,14 @@ export function createStepApi({ agent, directory, executor, prices, schemas }: S
         execute: () => ({ output: null }),
       })
       return schema.parse(payload)
+    },
+
+    async run<T>(agent: string, input: Json = null, options: ChildOptions = {}): Promise<T> {
+      const { name = agent, version } = checkChild(agent, options)
+      const child = { agent, version, input }
+      const spec = { kind: 'run', name, input: { agent, version: version ?? null, input } } as const
+      const execute = () => ({ output: null })
+      return executor.run({ ...spec, sideEffects: false, retry: retryOf(), child, execute }) as Promise<T>
     },
 
     async record(step: RecordedStep): Promise<Json> {

@@ -1,4 +1,4 @@
-import type { LlmRequest, RecordedStep } from '../../domains/agents/agents.ts'
+import type { ChildOptions, LlmRequest, RecordedStep } from '../../domains/agents/agents.ts'
 import { AppError } from '../../foundation/app-error.ts'
 import { stringifyJson } from '../../foundation/json.ts'
 import { limits } from '../../limits.ts'
@@ -30,6 +30,20 @@ export function checkLlmRequest(name: string, request: LlmRequest): void {
     throw invalid(name, 'model', 'a language model of the AI SDK', model)
   }
   if (typeof prompt !== 'string') throw invalid(name, 'prompt', 'text', prompt)
+}
+
+/** Fails with `INVALID_REQUEST` unless these can name a child's agent, version and step. */
+export function checkChild(agent: unknown, options: ChildOptions): ChildOptions {
+  checkOptions(String(agent), options)
+  for (const [field, text] of Object.entries({ agent, version: options.version, name: options.name })) {
+    if (field === 'agent' ? !isName(text) : text !== undefined && !isName(text))
+      throw invalid(agent, field, 'a name', text)
+  }
+  return options
+}
+
+function isName(text: unknown): boolean {
+  return typeof text === 'string' && text.length > 0 && text.length <= limits.stepNameCharsMax
 }
 
 const ATTRIBUTES_LIMIT = {

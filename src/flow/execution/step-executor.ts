@@ -8,6 +8,7 @@ import type { Json } from '../../foundation/json.ts'
 import type { EncodedPayload, PayloadCodec } from '../../foundation/payload-codec.ts'
 import { limits } from '../../limits.ts'
 import type { PauseOrder, RunOrchestrationKernel, StepRow, StepStatus } from '../kernel/kernel.ts'
+import { ChildRuns, type ChildSpec, type StartChild } from './child-runs.ts'
 import type { ObservabilityGuard } from './observability-guard.ts'
 import type { Interruption, RunControl } from './run-control.ts'
 import { failedEnd } from './run-end.ts'
@@ -22,6 +23,7 @@ import { type Suspension, sooner } from './suspension.ts'
 export interface StepExecutorOptions {
   readonly control: RunControl
   readonly kernel: RunOrchestrationKernel
+  readonly startChild: StartChild
   readonly recorded: readonly StepRecord[]
   readonly guard: ObservabilityGuard
   readonly gate: StepGate
@@ -59,6 +61,7 @@ export class StepExecutor {
   /** Steps whose code is running, whose results are not recorded yet. */
   #inFlight = 0
   readonly #waits: SignalWaits
+  readonly #children: ChildRuns
   #suspension: Suspension | undefined
   /** Set when the run pauses as soon as the steps in flight are recorded; until then no new one begins. */
   #pausing: Extract<Interruption, { kind: 'pause' }> | undefined
@@ -69,6 +72,7 @@ export class StepExecutor {
     this.#keys = new StepKeys(options.recorded)
     this.#tally = new StepTally(options.control.claim.fresh)
     this.#waits = new SignalWaits(options.kernel, options.codec)
+    this.#children = new ChildRuns({ ...options, claim: options.control.claim })
   }
 
   /** True when no step is under way whose result is not recorded. */
@@ -167,6 +171,7 @@ export class StepExecutor {
   #wake(step: PlannedStep, recorded: StepRecord): Promise<Json> {
     const { clock } = this.#options
     if (step.spec.signal) return this.#await(step, step.spec.signal, recorded)
+    if (step.spec.child) return this.#child(step, step.spec.child)
     if (recorded.dueAt && recorded.dueAt > clock.now()) return this.#suspend(step, recorded.dueAt)
     if (step.spec.sleepMs === undefined) return this.#attempt(step, recorded.attempt + 1)
     return this.#succeed(step, recorded.attempt, { output: null })
@@ -189,6 +194,7 @@ export class StepExecutor {
     if (refusal) control.interrupt(refusal)
     if (control.interruption || this.#pausing) return this.#never()
     if (spec.signal) return this.#await(step, spec.signal)
+    if (spec.child) return this.#child(step, spec.child)
     if (spec.sleepMs !== undefined) {
       const dueAt = new Date(clock.now().getTime() + spec.sleepMs)
       await this.#record(step, { status: 'waiting', attempt, dueAt })
@@ -213,6 +219,24 @@ export class StepExecutor {
     const dueAt = new Date(clock.now().getTime() + pauseMs)
     await this.#record(step, { status: 'waiting', attempt, dueAt, error })
     return this.#suspend(step, dueAt)
+  }
+
+  /** Its child is started, unless it was; it has ended, or the slot is given back. */
+  async #child(step: PlannedStep, child: ChildSpec): Promise<Json> {
+    const { control, clock } = this.#options
+    this.#tally.lose() // what the run's children use, only the database knows
+    const mayBeThere = step.stored
+    if (!mayBeThere) await this.#record(step, { status: 'waiting', attempt: 1 })
+    const answer = await this.#children.look(step.key, child, mayBeThere)
+    if (control.interruption) return this.#never()
+    switch (answer.kind) {
+      case 'none':
+        return this.#suspend(step, new Date(clock.now().getTime() + limits.childLookMs), answer.seen)
+      case 'failed':
+        return this.#fail(step, 1, serializeError(answer.error))
+      case 'succeeded':
+        return this.#succeed(step, 1, answer.result)
+    }
   }
 
   /** Its signal is there, its time is over, or it gives the slot back. */
@@ -267,7 +291,7 @@ export class StepExecutor {
 
   /** Gives the slot back once the steps beside it are recorded too. */
   #suspend({ spec }: PlannedStep, dueAt: Date, signalsSeen: number | null = null): Promise<never> {
-    const waiting = spec.signal ? 'SIGNAL' : spec.sleepMs === undefined ? 'RETRY' : 'TIMER'
+    const waiting = spec.child ? 'CHILD' : spec.signal ? 'SIGNAL' : spec.sleepMs === undefined ? 'RETRY' : 'TIMER'
     this.#suspension = sooner(this.#suspension, { waiting, dueAt, signalsSeen })
     return this.#never()
   }

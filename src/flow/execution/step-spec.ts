@@ -2,6 +2,7 @@ import type { RecordedStep, RetryOptions, SkillContext, StepOptions } from '../.
 import { AppError, type SerializedError } from '../../foundation/app-error.ts'
 import { nanoFromUsd } from '../../foundation/money.ts'
 import { limits } from '../../limits.ts'
+import type { ChildSpec } from './child-runs.ts'
 import type { SignalSpec } from './signal-waits.ts'
 
 /** What a step's code gives back, and what it used. Absent usage is not recorded; it is not zero. */
@@ -16,9 +17,9 @@ export interface StepResult {
   readonly error?: SerializedError
 }
 
-/** One kind of step, ready to be executed: `step.do`, `step.tool`, `step.llm`, `step.sleep`, `step.waitFor` and `step.record` are these. */
+/** One kind of step, ready to be executed: `step.do`, `step.tool`, `step.llm`, `step.sleep`, `step.waitFor`, `step.run` and `step.record` are these. */
 export interface StepSpec {
-  readonly kind: 'do' | 'tool' | 'llm' | 'user' | 'sleep' | 'signal'
+  readonly kind: 'do' | 'tool' | 'llm' | 'user' | 'sleep' | 'signal' | 'run'
   readonly name: string
   readonly input: unknown
   /** Of the tool or skill that it calls. */
@@ -31,6 +32,8 @@ export interface StepSpec {
   readonly sleepMs?: number
   /** Only for a wait. */
   readonly signal?: SignalSpec
+  /** Only for a child. */
+  readonly child?: ChildSpec
   /** A recorded error is returned as it was recorded, not thrown. */
   readonly keepsError?: boolean
   readonly execute: (context: SkillContext) => Promise<StepResult> | StepResult

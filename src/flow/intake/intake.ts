@@ -9,9 +9,9 @@ import type { PayloadCodec } from '../../foundation/payload-codec.ts'
 import { type Database, isRetryable } from '../../foundation/storage/storage.ts'
 import { limits } from '../../limits.ts'
 import { type CompletionContext, createGovernanceRecordsForRun } from '../completion/completion.ts'
-import type { EagerSlot, NewRun } from '../kernel/kernel.ts'
+import type { EagerSlot, NewRun, ParentLink } from '../kernel/kernel.ts'
 import { type Authorize, askAuthorize, type Denial, deniedEnd } from './authorization.ts'
-import { readRequest, type SubmitRequest } from './submit-request.ts'
+import { type ReadRequest, readRequest, type SubmitRequest } from './submit-request.ts'
 import { type InsertOutcome, insertBatch, type Submission } from './submit-transaction.ts'
 
 export type { Authorize, Denial } from './authorization.ts'
@@ -64,15 +64,15 @@ export class Intake {
 
   /**
    * Resolves after the commit that queued the run. A malformed request fails with a code and leaves no row; a denial
-   * by governance is a run that has ended.
+   * by governance is a run that has ended. A child fails with `LEASE_LOST` when its parent is not that lease's any more.
    */
-  async submit(request: SubmitRequest): Promise<Submitted> {
+  async submit(request: SubmitRequest, parent: ParentLink | null = null): Promise<Submitted> {
     const { findAgent, authorize, onSubmitted } = this.#options
     const read = readRequest(request, this.#options.codec)
     const agent = await findAgent(read.agent, read.version)
     agent.validateInput(request.input ?? null)
     const denial = authorize ? await askAuthorize(authorize, request) : null
-    const submission = this.#submissionOf(read, agent, denial)
+    const submission = this.#submissionOf(read, agent, denial, parent)
     const outcome = await this.#insert(submission)
     if (outcome.refusal) throw outcome.refusal
     const { runId, deduplicated, denial: denied, claim } = outcome
@@ -94,7 +94,7 @@ export class Intake {
     }
   }
 
-  #submissionOf(read: ReturnType<typeof readRequest>, agent: Agent, denial: Denial | null): Submission {
+  #submissionOf(read: ReadRequest, agent: Agent, denial: Denial | null, parent: ParentLink | null): Submission {
     const { clock, newId, runTimeoutMs } = this.#options
     const at = clock.now()
     const timeoutMs = agent.timeoutSeconds === null ? runTimeoutMs : agent.timeoutSeconds * 1_000
@@ -122,9 +122,10 @@ export class Intake {
         finalizeGraceMs: limits.finalizeGraceMs,
       }),
       createdAt: at,
+      parent,
     }
     const deny = (why: Denial) => deniedRun(run, why, at)
-    const slot = denial || later ? null : this.#options.keepSlot(agent)
+    const slot = denial || later || parent ? null : this.#options.keepSlot(agent)
     return { run: denial ? deny(denial) : run, denial, deny, slot }
   }
 

@@ -8,6 +8,7 @@ import {
   type EarlierRun,
   existingRuns,
   insertAndStart,
+  insertChildren,
   insertRuns,
   type NewRun,
   runsByIdempotencyKey,
@@ -88,11 +89,13 @@ async function insertAll(
   newId: IdSource,
   submissions: readonly Submission[],
 ): Promise<Map<string, Claim | null>> {
-  const byWorker = Map.groupBy(submissions, ({ slot }) => slot?.workerId)
+  const byWorker = Map.groupBy(submissions, ({ slot, run }) => (run.parent ? 'children' : slot?.workerId))
   const writes = [...byWorker].map(async ([workerId, group]) => {
     const runs = group.map(({ run }) => run)
-    if (workerId !== undefined) return insertAndStart(tx, workerId, runs, runs[0]?.createdAt as Date)
-    const [inserted] = await Promise.all([insertRuns(tx, runs), appendFirstEvents(tx, createdEntries(runs, newId))])
+    if (workerId !== undefined && workerId !== 'children')
+      return insertAndStart(tx, workerId, runs, runs[0]?.createdAt as Date)
+    const insert = workerId === undefined ? insertRuns : insertChildren
+    const [inserted] = await Promise.all([insert(tx, runs), appendFirstEvents(tx, createdEntries(runs, newId))])
     return new Map([...inserted].map((runId) => [runId, null]))
   })
   return new Map((await Promise.all(writes)).flatMap((map) => [...map]))
@@ -130,7 +133,7 @@ async function settleLeftOut(
   const missing = others.filter(({ run: { runId } }) => !outcomes.has(runId) && !there.has(runId))
   const again = [...denied, ...missing]
   if (triesLeft === 0) {
-    for (const { run } of again) outcomes.set(run.runId, refusalOf(run, notStored(run)))
+    for (const { run } of again) outcomes.set(run.runId, refusalOf(run, run.parent ? parentLost(run) : notStored(run)))
     return outcomes
   }
   const recorded = again.length > 0 ? await insertBatch(database, newId, again, triesLeft) : []
@@ -174,6 +177,11 @@ function refusalOf({ runId }: NewRun, refusal: AppError): InsertOutcome {
 
 function notStored({ runId }: NewRun): AppError {
   return new AppError('DATABASE_ERROR', `the database leaves run ${runId} out although nothing stands against it`)
+}
+
+/** A child that nothing else stands against: its parent has ended, or was given to another worker. */
+function parentLost({ parent }: NewRun): AppError {
+  return new AppError('LEASE_LOST', `run ${parent?.runId} is no longer this worker's to write`)
 }
 
 function unknownTenant({ tenantId }: NewRun): AppError {

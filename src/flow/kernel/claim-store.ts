@@ -101,7 +101,7 @@ const CLAIMED = `
    returning r.tenant_id, r.run_id, r.worker_id, r.agent, r.agent_version, r.agent_digest, r.phase, r.lease_token, r.input, r.metadata,
              r.timeout_ms, r.active_ms, r.worker_losses, r.stop is not null as stopped, r.pause_request is not null as pause_requested,
              r.execution_started_at = r.active_since as fresh,
-             r.execution_started_at, r.expectations, held.policies_version)`
+             r.execution_started_at, r.expectations, r.parent_run_id, r.root_run_id, r.depth, held.policies_version)`
 
 const CLAIM = statement('runs_claim', `with recursive ${CLAIMED} select * from claimed`)
 
@@ -137,6 +137,9 @@ interface ClaimRow {
   execution_started_at: Date
   expectations: AuditExpectation[]
   policies_version: bigint
+  parent_run_id: string | null
+  root_run_id: string | null
+  depth: number
 }
 
 /** Claims up to `slots` ready runs for the worker, tenants in turn. None when the worker's own lease is gone. */
@@ -190,7 +193,7 @@ const HELD_BY = statement(
   'runs_held_by_worker',
   `select tenant_id, run_id, agent, agent_version, agent_digest, phase, lease_token, input, metadata, timeout_ms, active_ms,
           worker_losses, stop is not null as stopped, pause_request is not null as pause_requested, false as fresh, execution_started_at, expectations,
-          policies_version
+          parent_run_id, root_run_id, depth, policies_version
      from concordat.runs join concordat.tenants using (tenant_id) where worker_id = $1 and not (run_id = any($2::uuid[]))`,
 )
 
@@ -221,6 +224,9 @@ function toClaim(row: ClaimRow, workerId: string): Claim {
     traceGap: null,
     executionStartedAt: row.execution_started_at,
     expectations: row.expectations,
+    parentRunId: row.parent_run_id,
+    rootRunId: row.root_run_id,
+    depth: row.depth,
     policiesVersion: Number(row.policies_version),
   }
 }

@@ -102,6 +102,9 @@ function claimOf(run: NewRun, workerId: string, row: InsertedRow): Claim {
     traceGap: null,
     expectations,
     executionStartedAt: row.execution_started_at as Date,
+    parentRunId: null,
+    rootRunId: null,
+    depth: 0,
     policiesVersion: Number(row.policies_version),
   }
 }

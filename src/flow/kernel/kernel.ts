@@ -6,6 +6,7 @@ import { GroupCommit } from '../../foundation/group-commit.ts'
 import type { IdSource } from '../../foundation/ids.ts'
 import { type Database, isRetryable, type Tx } from '../../foundation/storage/storage.ts'
 import { limits } from '../../limits.ts'
+import { type AwaitChild, type AwaitedChild, abandonedChildren, awaitChild, stopChildren } from './child-store.ts'
 import { claimsUnknownTo } from './claim-store.ts'
 import { claimTransaction } from './claim-transaction.ts'
 import type { Claim, ClaimRequest, Lease, PauseOrder, RecordStep, Release } from './messages.ts'
@@ -55,6 +56,7 @@ import {
 } from './worker-store.ts'
 
 export type { DeliveredSignal } from '../../domains/signals/signals.ts'
+export type { AwaitChild, AwaitedChild, EndedChild } from './child-store.ts'
 export { type EagerSlot, insertAndStart } from './eager-start.ts'
 export type * from './messages.ts'
 export { decodePush, ORDERS_CHANNEL, type OrderPush, type Orders } from './orders-store.ts'
@@ -65,7 +67,7 @@ export { blockRun, endedUnder, finishRuns, holdRuns } from './run-store.ts'
 export type { AwaitedSignal, AwaitSignal, SignalAnswer, SignalOrder } from './signal-transactions.ts'
 export { type StopAnswer, type StopNote, type StoppedBatch, stoppedEnd } from './stop-orders.ts'
 export type { StopScope } from './stop-store.ts'
-export { type EarlierRun, existingRuns, insertRuns, runsByIdempotencyKey } from './submit-store.ts'
+export { type EarlierRun, existingRuns, insertChildren, insertRuns, runsByIdempotencyKey } from './submit-store.ts'
 export type { DueEnd } from './takeover-store.ts'
 export { HEARTBEAT, type HeartbeatReply, removeDeadWorkers, type WorkerIdentity } from './worker-store.ts'
 
@@ -155,6 +157,19 @@ export class RunOrchestrationKernel {
   /** Takes back from its step a signal that does not fit. Fails with `LEASE_LOST`. */
   refuseSignal(lease: Lease, number: number, why: string): Promise<void> {
     return this.#options.database.transaction((tx) => refuseAwaited(tx, lease, number, why))
+  }
+
+  /** Looks for the run that a step has started. Fails with `LEASE_LOST`. */
+  awaitChild(wait: AwaitChild): Promise<AwaitedChild> {
+    return this.#options.database.transaction((tx) => awaitChild(tx, wait))
+  }
+
+  /** Stops runs whose parents have ended and that were left out then. */
+  async stopAbandoned(): Promise<void> {
+    const { database } = this.#options
+    for (const parent of await abandonedChildren(database, limits.sweepBatchMax)) {
+      if (await stopChildren(database, parent)) await this.push({ tenantId: parent.tenantId })
+    }
   }
 
   /** Asks for a stop: pushed to the worker that executes the run, or, when nobody does, taken to be ended at once. */

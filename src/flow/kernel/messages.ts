@@ -27,6 +27,17 @@ export interface Lease extends RunKey {
   readonly leaseToken: number
 }
 
+/** Which run's step has started a run, and under which lease it must still be. */
+export interface ParentLink {
+  readonly runId: string
+  readonly stepKey: string
+  readonly leaseToken: number
+  /** The run at the top: the parent itself, or its root. */
+  readonly rootRunId: string
+  /** Of the child: 1 below the root. */
+  readonly depth: number
+}
+
 /** A run to be inserted, with its contract and first transitions. */
 export interface NewRun extends RunKey {
   readonly agent: string
@@ -46,6 +57,8 @@ export interface NewRun extends RunKey {
   readonly transitions: readonly Transition[]
   readonly expectations: readonly AuditExpectation[]
   readonly createdAt: Date
+  /** Null: nobody's child. */
+  readonly parent: ParentLink | null
 }
 
 /** An agent version that a worker can execute. `maxRunning` null: no limit per tenant. */
@@ -88,6 +101,11 @@ export interface Claim extends Lease {
   readonly traceGap: string | null
   readonly expectations: readonly AuditExpectation[]
   readonly executionStartedAt: Date
+  /** The run that has started it, and the one at the top; null: it is nobody's child. */
+  readonly parentRunId: string | null
+  readonly rootRunId: string | null
+  /** 0: nobody's child. */
+  readonly depth: number
   /** Which of its tenant's policies were in force when it was claimed. */
   readonly policiesVersion: number
 }
@@ -175,7 +193,11 @@ export interface HeldRun extends RunKey {
   readonly executionStartedAt: Date | null
   /** What stood against its steps on the way. */
   readonly violations: readonly MetViolation[]
+  /** Of its own steps, and of its children's that have ended. */
   readonly totals: RunTotals
+  readonly parentRunId: string | null
+  /** True when runs that it has started have not ended. */
+  readonly hasOpenChildren: boolean
 }
 
 /**
@@ -206,6 +228,10 @@ export interface FinishedRun extends RunKey {
   readonly costNanoUsd: bigint | null
   readonly stop: StopReport | null
   readonly endedAt: Date
+  /** The run that waits for it. */
+  readonly parentRunId: string | null
+  /** True: they are stopped with it. */
+  readonly hasOpenChildren: boolean
   /** Set when nobody has locked the run and read what its end was decided on: it must still be as it is known. */
   readonly known: KnownRun | null
 }

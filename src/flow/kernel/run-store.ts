@@ -3,6 +3,7 @@ import { type MetViolation, violationsSql } from '../../domains/policies/policie
 import { COUNTED_STEPS, type PendingEnd, type RunKey, type RunPhase, type Transition } from '../../domains/runs/runs.ts'
 import { rowSet, statement, type Tx } from '../../foundation/storage/storage.ts'
 import { limits } from '../../limits.ts'
+import { endFamilies } from './child-store.ts'
 import type { FinishedRun, HeldRun, Lease, Release } from './messages.ts'
 import { FIRST_LOOK } from './reconcile-due-store.ts'
 
@@ -19,7 +20,7 @@ const HOLD = statement(
      select worker_id from concordat.workers
       where worker_id = any($1::uuid[]) and expires_at > clock_timestamp() for key share
    )
-   select r.tenant_id, r.run_id, r.agent, r.phase, r.stop, r.expectations, r.execution_started_at, s.*,
+   select r.tenant_id, r.run_id, r.agent, r.phase, r.stop, r.expectations, r.execution_started_at, r.parent_run_id, s.*, c.*,
           ${violationsSql('r')} as violations,
           array(select a.domain || '/' || a.action from concordat.audit_acks a
                  where a.tenant_id = r.tenant_id and a.run_id = r.run_id and a.status = 'SUCCESS') as acked,
@@ -37,6 +38,10 @@ const HOLD = statement(
               sum(cost_nano_usd)::bigint as cost_nano_usd, ${COUNTED_STEPS}
          from concordat.steps st
         where st.tenant_id = r.tenant_id and st.run_id = r.run_id and st.status in ('succeeded', 'failed')) s
+     cross join lateral (
+       select coalesce(bool_or(c.ended_at is null), false) as has_open_children, sum(c.tokens_in)::bigint as child_tokens_in,
+              sum(c.tokens_out)::bigint as child_tokens_out, sum(c.cost_nano_usd)::bigint as child_cost_nano_usd
+         from concordat.runs c where c.tenant_id = r.tenant_id and c.parent_run_id = r.run_id) c
 `,
 )
 
@@ -59,6 +64,11 @@ interface HeldRow {
   tokens_in: bigint | null
   tokens_out: bigint | null
   cost_nano_usd: bigint | null
+  parent_run_id: string | null
+  has_open_children: boolean
+  child_tokens_in: bigint | null
+  child_tokens_out: bigint | null
+  child_cost_nano_usd: bigint | null
 }
 
 /** Whoever locks several runs does it in one order, so that no two wait for each other. */
@@ -93,11 +103,22 @@ function toHeld(row: HeldRow): HeldRun {
       traceGaps: row.trace_gaps,
       toolCalls: row.tool_calls,
       uncostedSteps: row.uncosted_steps,
-      tokensIn: row.tokens_in === null ? null : Number(row.tokens_in),
-      tokensOut: row.tokens_out === null ? null : Number(row.tokens_out),
-      costNanoUsd: row.cost_nano_usd,
+      tokensIn: numberOf(both(row.tokens_in, row.child_tokens_in)),
+      tokensOut: numberOf(both(row.tokens_out, row.child_tokens_out)),
+      costNanoUsd: both(row.cost_nano_usd, row.child_cost_nano_usd),
     },
+    parentRunId: row.parent_run_id,
+    hasOpenChildren: row.has_open_children,
   }
+}
+
+/** Absent is not zero. */
+function both(own: bigint | null, children: bigint | null): bigint | null {
+  return own === null || children === null ? (own ?? children) : own + children
+}
+
+function numberOf(sum: bigint | null): number | null {
+  return sum === null ? null : Number(sum)
 }
 
 const ENDED_UNDER = statement(
@@ -183,10 +204,16 @@ const FINISH = statement(
    select concordat.require_rows(count(*), $2, 'runs') from finished`,
 )
 
-/** The last write of runs. Fails when one of them has ended, or is no longer as it was known. */
+/**
+ * The last write of runs, with what it means for their parents and children. Fails when one of them has ended, or is no
+ * longer as it was known.
+ */
 export async function finishRuns(tx: Tx, runs: readonly FinishedRun[]): Promise<void> {
   const workers = new Set(runs.flatMap(({ known }) => known?.workerId ?? []))
-  await tx.query(FINISH, [[...workers], runs.length, ...ENDS.values(inLockOrder(runs))])
+  await Promise.all([
+    tx.query(FINISH, [[...workers], runs.length, ...ENDS.values(inLockOrder(runs))]),
+    endFamilies(tx, runs),
+  ])
 }
 
 /** SET clauses that take a run off its worker and bank the time that it executed. */

@@ -4,13 +4,13 @@ import { statement, type Tx } from '../../foundation/storage/storage.ts'
 import { limits } from '../../limits.ts'
 
 /** A stop wins until the run enters GOVERNANCE_CHECK, once, and not over an end that is known already. */
-const STOPPABLE = `stop is null and pending is null and phase in ('CREATED', 'AUTHORIZED', 'EXECUTING')`
+export const STOPPABLE = `stop is null and pending is null and phase in ('CREATED', 'AUTHORIZED', 'EXECUTING')`
 
 /*
  * A run that nobody executes is taken at once: its token is raised and its end is stored, so that whoever asked can end
  * it, and maintenance does if that process dies.
  */
-const STOP = (stop: string, end: string, takeoverMs: string) => `
+export const STOP = (stop: string, end: string, takeoverMs: string) => `
           stop = ${stop}::jsonb,
           lease_token = case when worker_id is null then lease_token + 1 else lease_token end,
           pending = case when worker_id is null then ${end}::json end,
@@ -19,7 +19,7 @@ const STOP = (stop: string, end: string, takeoverMs: string) => `
           due_at = case when worker_id is null then clock_timestamp() + ${takeoverMs}::int * interval '1 ms' end`
 
 /** What is announced of every stop: parameters with the time as RFC 3339 text and with the data. */
-const announce = (time: string, data: string) =>
+export const announce = (time: string, data: string) =>
   appendEventsSql('stopped', [{ type: 'run.stop_requested', time: `${time}::text`, data: `${data}::json` }])
 
 const REQUEST_STOP = statement(
@@ -65,7 +65,7 @@ interface StoppedRow {
 
 /** Null: the run is past stopping, or a stop was requested before. */
 export async function requestStop(tx: Tx, run: RunKey, request: StopRequest): Promise<StoppedRun | null> {
-  const [row] = await tx.query<StoppedRow>(REQUEST_STOP, [run.tenantId, run.runId, ...values(request)])
+  const [row] = await tx.query<StoppedRow>(REQUEST_STOP, [run.tenantId, run.runId, ...stopValues(request)])
   return row ? toStopped(run.tenantId, row) : null
 }
 
@@ -127,7 +127,7 @@ export async function requestStops(tx: Tx, scope: StopScope, request: StopReques
       tenantId,
       agent,
       inFlight,
-      ...values(request),
+      ...stopValues(request),
       limits.stopBatchMax,
       request.stop.kind === 'suspension',
     ]),
@@ -140,7 +140,7 @@ async function batchOf(tenantId: string, answer: Promise<(StoppedRow & { found: 
   return { stopped, last: rows.every((row) => row.found === 0) }
 }
 
-function values({ stop, end, takeoverMs }: StopRequest): readonly unknown[] {
+export function stopValues({ stop, end, takeoverMs }: StopRequest): readonly unknown[] {
   const { kind, by, why, requestedAt } = stop
   return [JSON.stringify(stop), JSON.stringify(end), takeoverMs, requestedAt, JSON.stringify({ by, why, kind })]
 }

@@ -2,8 +2,7 @@ import type { RunKey } from '../../domains/runs/runs.ts'
 import { rowSet, statement, type Tx } from '../../foundation/storage/storage.ts'
 import type { NewRun } from './messages.ts'
 
-/** The columns of a run as it is submitted. */
-export const NEW_RUNS = rowSet<NewRun>({
+const COLUMNS = {
   tenant_id: ['text', (run) => run.tenantId],
   run_id: ['uuid', (run) => run.runId],
   agent: ['text', (run) => run.agent],
@@ -24,6 +23,18 @@ export const NEW_RUNS = rowSet<NewRun>({
   transitions: ['jsonb', (run) => JSON.stringify(run.transitions)],
   expectations: ['jsonb', (run) => JSON.stringify(run.expectations)],
   created_at: ['timestamptz', (run) => run.createdAt],
+} as const satisfies Parameters<typeof rowSet<NewRun>>[0]
+
+/** The columns of a run as it is submitted. */
+export const NEW_RUNS = rowSet<NewRun>(COLUMNS)
+
+/** Those of a child, apart: each column costs every submission. */
+const NEW_CHILDREN = rowSet<NewRun>({
+  ...COLUMNS,
+  parent_run_id: ['uuid', ({ parent }) => parent?.runId],
+  parent_step_key: ['text', ({ parent }) => parent?.stepKey],
+  root_run_id: ['uuid', ({ parent }) => parent?.rootRunId],
+  depth: ['smallint', ({ parent }) => parent?.depth],
 })
 
 /** SQL: the tenant `t` admits the run `x`. */
@@ -43,6 +54,51 @@ const INSERT_RUNS = statement(
 /** Inserts the runs that are admitted and new. Returns the ids that are in. */
 export async function insertRuns(tx: Tx, runs: readonly NewRun[]): Promise<Set<string>> {
   const rows = await tx.query<{ run_id: string }>(INSERT_RUNS, NEW_RUNS.values(runs))
+  return new Set(rows.map((row) => row.run_id))
+}
+
+const PARENTS = rowSet<NewRun>({
+  tenant_id: ['text', (run) => run.tenantId],
+  parent_run_id: ['uuid', ({ parent }) => parent?.runId],
+  run_id: ['uuid', (run) => run.runId],
+  lease_token: ['int', ({ parent }) => parent?.leaseToken],
+})
+
+const LOCK_PARENTS = statement(
+  'runs_lock_parents',
+  `select from ${PARENTS.from(1)} as x
+    cross join lateral (
+      select from concordat.runs p
+       where p.tenant_id = x.tenant_id and p.run_id = x.parent_run_id limit 1 for share) p`,
+)
+
+/*
+ * The parents are locked by the statement before: one that ends is either seen here as ended, or sees this child as its
+ * own to stop.
+ */
+const INSERT_CHILDREN = statement(
+  'runs_insert_children',
+  `insert into concordat.runs (${NEW_CHILDREN.names})
+   select x.* from ${NEW_CHILDREN.from(5)} as x
+     join concordat.tenants t on t.tenant_id = x.tenant_id
+     join ${PARENTS.from(1)} as link on link.run_id = x.run_id
+    cross join lateral (
+      select from concordat.runs p
+       where p.tenant_id = x.tenant_id and p.run_id = x.parent_run_id and p.lease_token = link.lease_token
+         and p.phase = 'EXECUTING' and p.stop is null and p.pending is null limit 1) p
+    where x.pending is not null or (${ADMITTED})
+   on conflict do nothing
+   returning run_id`,
+)
+
+/** The same of runs that other runs start: only while those are under the lease that starts them. */
+export async function insertChildren(tx: Tx, runs: readonly NewRun[]): Promise<Set<string>> {
+  const byParent = runs.toSorted((a, b) => ((a.parent?.runId ?? '') < (b.parent?.runId ?? '') ? -1 : 1))
+  const parents = PARENTS.values(byParent)
+  const [, rows] = await Promise.all([
+    tx.query(LOCK_PARENTS, parents),
+    tx.query<{ run_id: string }>(INSERT_CHILDREN, [...parents, ...NEW_CHILDREN.values(byParent)]),
+  ])
   return new Set(rows.map((row) => row.run_id))
 }
 

@@ -46,6 +46,7 @@ export function createMaintenance(options: MaintenanceOptions): Maintenance {
     part('sweep pauses', SWEEP_MS, () => sweepPauses(options)),
     part('reap leases', REAP_MS, () => reapLeases(options)),
     part('stop suspended', REAP_MS, options.stopSuspended),
+    part('stop abandoned', REAP_MS, () => kernel.stopAbandoned()),
     part('sweep intents', REAP_MS, async () => void (await sweepIntents(completion))),
     part('prune outbox', PRUNE_MS, () => pruneAll(database, outboxRetentionMs)),
   ]

@@ -15,6 +15,7 @@ export interface Schema {
     cost_nano_usd: bigint | null
     due_at: Date | null
     worker_id: string | null
+    parent_run_id: string | null
     created_at: Date
     ended_at: Date | null
   }

@@ -1,7 +1,7 @@
 import { isTerminal } from '../../domains/runs/runs.ts'
 import type { RunReport } from '../library/library.ts'
 import type { Canvas, RunView } from './canvas.ts'
-import { age, duration, timestamp } from './format.ts'
+import { age, count, duration, timestamp } from './format.ts'
 import { pauseRows } from './run-view-pauses.ts'
 import { styledStatus } from './status-style.ts'
 import { printable } from './terminal.ts'
@@ -15,6 +15,8 @@ export function headerLines(canvas: Canvas, { report, now, unclaimedBecause }: R
   const rows: [string, string | null][] = [
     ['agent', printable(`${agent}@${agentVersion}`)],
     ['tenant', printable(tenantId)],
+    ['parent', report.parentRunId && `${report.parentRunId}, step ${printable(report.parentStepKey ?? '')}`],
+    ['children', childrenOf(report)],
     ['created', `${timestamp(createdAt)}, ${age(now.getTime() - createdAt.getTime())} ago`],
     ['ended', endedAt && `${timestamp(endedAt)}, after ${duration(endedAt.getTime() - createdAt.getTime())}`],
     ['waits for', waitingFor(report, now, unclaimedBecause)],
@@ -53,6 +55,8 @@ function waitingFor(report: RunReport, now: Date, unclaimedBecause: string | nul
       return `the next try of a step, ${due ?? 'as soon as a worker is free'}; since ${since}`
     case 'TIMER':
       return `the end of a sleep, ${due ?? 'which is over'}; since ${since}`
+    case 'CHILD':
+      return `the end of a run that it has started; since ${since}`
     case 'SIGNAL':
       return `${waitedFor(report, now)}; since ${since}`
     case 'LEASE':
@@ -63,6 +67,15 @@ function waitingFor(report: RunReport, now: Date, unclaimedBecause: string | nul
     default:
       return `${waiting}; since ${since}`
   }
+}
+
+/** How many there are of each status, and which is the first that has not succeeded. */
+function childrenOf({ children }: RunReport): string | null {
+  if (children.length === 0) return null
+  const byStatus = Map.groupBy(children, ({ status }) => status)
+  const counts = [...byStatus].map(([status, { length }]) => `${count(length)} ${status}`).join(', ')
+  const other = children.find(({ status }) => status !== 'succeeded')
+  return other ? `${counts}; ${other.runId} (${printable(other.stepKey)}) is ${other.status}` : counts
 }
 
 function because(why: string | null): string {

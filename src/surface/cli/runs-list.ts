@@ -18,6 +18,7 @@ interface ListOptions {
   readonly status?: RunStatus
   readonly agent?: string
   readonly parked?: boolean
+  readonly parent?: string
   readonly limit: number
   readonly before?: string
 }
@@ -28,22 +29,24 @@ export const runsList = defineCommand<ListOptions>({
   options: [
     new Option('--status <status>', 'only these').choices(STATUSES),
     new Option('--agent <name>', 'only runs of this agent'),
+    new Option('--parent <run>', 'only runs that this one has started'),
     new Option('--parked', 'only runs whose end a domain refuses; they are tried again'),
     new Option('--limit <n>', 'how many at the most').argParser(integer(1, LIMIT_MAX)).default(20),
     new Option('--before <run>', 'only runs older than this one: the next page'),
   ],
   run: async (context) => {
     const { terminal, options } = context
-    const { tenant = 'default', json, status, agent, parked, limit, before } = options
-    if (before !== undefined && !isId(before)) {
-      throw new AppError('INVALID_REQUEST', `--before takes a run id, not ${JSON.stringify(before)}`)
+    const { tenant = 'default', json, status, agent, parent, parked, limit, before } = options
+    for (const [option, id] of Object.entries({ before, parent })) {
+      if (id === undefined || isId(id)) continue
+      throw new AppError('INVALID_REQUEST', `--${option} takes a run id, not ${JSON.stringify(id)}`)
     }
     const { runs, now } = await withSession(context, async (concordat) => {
       const tenants = await concordat.tenants.list()
       if (!tenants.some(({ tenantId }) => tenantId === tenant)) {
         throw new AppError('UNKNOWN_TENANT', `there is no tenant ${JSON.stringify(tenant)}`)
       }
-      const runs = await concordat.runs.list({ tenantId: tenant, status, agent, parked, before, limit })
+      const runs = await concordat.runs.list({ tenantId: tenant, status, agent, parent, parked, before, limit })
       return { runs, now: Date.now() }
     })
     const next = runs.length === limit ? (runs.at(-1)?.run_id ?? null) : null

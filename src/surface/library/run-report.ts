@@ -15,7 +15,14 @@ import {
   type PolicyEvaluation,
   violationsOfRun,
 } from '../../domains/policies/policies.ts'
-import { isTerminal, type RunRow, type StepWithTrace, stepsOfRun } from '../../domains/runs/runs.ts'
+import {
+  type ChildRun,
+  childrenOf,
+  isTerminal,
+  type RunRow,
+  type StepWithTrace,
+  stepsOfRun,
+} from '../../domains/runs/runs.ts'
 import { type SignalWait, type StoredSignal, signalsOfRun, waitsOfRun } from '../../domains/signals/signals.ts'
 import { type Trace, TraceFacade } from '../../domains/traces/traces.ts'
 import type { Clock } from '../../foundation/clock.ts'
@@ -65,6 +72,8 @@ export interface RunReport extends Omit<RunRow, 'input' | 'output' | 'error' | '
   readonly acks: readonly StoredAck[]
   readonly reconciliation: StoredReconciliation | null
   readonly alerts: readonly StoredAlert[]
+  /** The runs that its steps have started. */
+  readonly children: readonly ChildRun[]
   /** Steps that wait for a signal and have none. */
   readonly waits: readonly WaitReport[]
   readonly signals: readonly StoredSignal[]
@@ -81,7 +90,7 @@ export interface ReportContext {
 export async function reportOf({ database, codec, clock }: ReportContext, run: RunRow): Promise<RunReport> {
   const decode = (text: string | null): Json => (text === null ? null : codec.decode(text))
   const { tenantId, runId } = run
-  const [steps, pauses, incident, evaluation, trace, acks, reconciliation, alerts, waits, signals, events] =
+  const [steps, pauses, incident, evaluation, trace, acks, reconciliation, alerts, waits, signals, events, children] =
     await Promise.all([
       stepsOfRun(database, run),
       pausesOfRun(database, run),
@@ -94,6 +103,7 @@ export async function reportOf({ database, codec, clock }: ReportContext, run: R
       isTerminal(run.phase) ? [] : waitsOfRun(database, run),
       signalsOfRun(database, run),
       eventsOfRun(database, run),
+      childrenOf(database, run),
     ])
   return {
     ...run,
@@ -111,6 +121,7 @@ export async function reportOf({ database, codec, clock }: ReportContext, run: R
     acks,
     reconciliation,
     alerts,
+    children,
     waits: waits.map(({ stepKey, name, dueAt, schema }) => ({ stepKey, name, dueAt, schema: parse(schema) })),
     signals,
     events,

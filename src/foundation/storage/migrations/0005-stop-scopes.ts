@@ -19,6 +19,8 @@ const UP = [
   `create index runs_scheduled on concordat.runs (tenant_id, agent, run_id)
      where phase in ('CREATED', 'AUTHORIZED') and ready_at is null`,
   `create index runs_children on concordat.runs (tenant_id, parent_run_id, run_id) where parent_run_id is not null`,
+  `create index runs_open_children on concordat.runs (tenant_id, parent_run_id)
+     where parent_run_id is not null and phase in ('CREATED', 'AUTHORIZED', 'EXECUTING')`,
 ]
 
 export async function up(db: Kysely<unknown>): Promise<void> {
