@@ -90,11 +90,18 @@ describeOnDatabases('a run that a person pauses', (open) => {
       ({ status }) => status === 'paused',
     )
 
+  /** From here on its worker begins no other step. */
+  const delivered = (run: RunRef) =>
+    until(
+      () => get(run),
+      ({ pauseRequest }) => pauseRequest?.deliveredAt !== undefined,
+    )
+
   it('in a step: the step ends and is kept, the next one does not begin; resumed, it goes on from there', async () => {
     const handle = await submit('three', { input: 'in-step' })
     await gates.at('in-step').reached
     expect(await pause(handle)).toBe('requested')
-    expect((await get(handle)).pauseRequest).toMatchObject({ by: 'ada', as: 'TENANT_USER', why: 'lunch' })
+    expect((await delivered(handle)).pauseRequest).toMatchObject({ by: 'ada', as: 'TENANT_USER', why: 'lunch' })
     gates.at('in-step').open()
     const before = await paused(handle)
     expect(before).toMatchObject({
@@ -133,10 +140,7 @@ describeOnDatabases('a run that a person pauses', (open) => {
     const handle = await submit('beside', { input: 'side' })
     await Promise.all(['a', 'b'].map((name) => gates.at(`side ${name}`).reached))
     await pause(handle)
-    await until(
-      () => get(handle),
-      ({ pauseRequest }) => pauseRequest !== null,
-    )
+    await delivered(handle)
     gates.at('side a').open()
     await until(
       () => get(handle),

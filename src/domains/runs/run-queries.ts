@@ -25,8 +25,15 @@ export interface RunRow extends RunKey {
   readonly executionEndedAt: Date | null
   readonly stop: RunStop | null
   readonly paused: boolean
-  /** A pause that a person asked for and that has not begun. */
-  readonly pauseRequest: { pauseId: string; requestedAt: string; by: string; as: string; why: string } | null
+  /** A pause that a person asked for and that has not begun; once it is delivered, no further step begins. */
+  readonly pauseRequest: {
+    pauseId: string
+    requestedAt: string
+    by: string
+    as: string
+    why: string
+    deliveredAt?: string
+  } | null
   /** Since when it goes by other policies than those of its start: a person resumed it then. */
   readonly policiesAsOf: Date | null
   readonly pending: PendingEnd | null
@@ -204,6 +211,16 @@ export interface RunSummary {
   readonly waiting: Waiting | null
   /** Its end is pending: a domain refuses it, and it is tried again when due. */
   readonly parked: boolean
+  /** Of a run that is paused. */
+  readonly pause: {
+    readonly reason: string
+    readonly message: string
+    /** In ISO 8601, as the other time. */
+    readonly since: string
+    readonly timeoutAt: string
+    readonly onTimeout: 'TERMINATE' | 'CONTINUE' | 'ESCALATE'
+    readonly escalated: boolean
+  } | null
   readonly reason: string | null
   readonly step_count: number
   readonly cost_nano_usd: bigint | null
@@ -211,12 +228,18 @@ export interface RunSummary {
   readonly ended_at: Date | null
 }
 
+const PAUSE = sql<RunSummary['pause']>`case when paused then (
+  select jsonb_build_object('reason', p.reason, 'message', p.message, 'since', p.paused_at, 'timeoutAt', p.timeout_at,
+                            'onTimeout', p.on_timeout, 'escalated', p.escalated_at is not null)
+    from concordat.pauses p
+   where p.tenant_id = concordat.runs.tenant_id and p.run_id = concordat.runs.run_id and p.ended_at is null) end`
+
 /** A page of a tenant's runs, newest first, without payloads. */
 export async function listRuns(database: Database, filter: RunFilter): Promise<RunSummary[]> {
   let query = database.kysely
     .selectFrom('concordat.runs')
     .select(['run_id', 'agent', 'agent_version', 'phase', 'status', 'waiting', 'reason', 'created_at', 'ended_at'])
-    .select(['step_count', 'cost_nano_usd', sql<boolean>`pending is not null`.as('parked')])
+    .select(['step_count', 'cost_nano_usd', sql<boolean>`pending is not null`.as('parked'), PAUSE.as('pause')])
     .where('tenant_id', '=', filter.tenantId)
     .orderBy('run_id', 'desc')
     .limit(filter.limit)

@@ -78,6 +78,7 @@ export class OrderInbox {
     if (!push) return
     if (!this.#options.concerns(push)) this.#missed ||= this.#claiming > 0
     else if (push.runId !== undefined && push.stop) this.#options.obey({ stops: [push.runId] })
+    else if (push.runId !== undefined && push.pause) this.#options.obey({ pauses: [push.runId] })
     else this.#ask()
   }
 

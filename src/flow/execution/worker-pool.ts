@@ -232,7 +232,7 @@ class Pool implements WorkerPool {
   }
 
   #obey({ stops = [], pauses = [], policies = {} }: Partial<Orders>): void {
-    for (const runId of pauses) this.#active.get(runId)?.control.requestPause()
+    this.#deliverPauses(pauses)
     for (const { control } of this.#active.values()) control.heardOfPolicies(policies[control.claim.tenantId])
     const { clock, kernel, log } = this.#options
     const deliveredAt = clock.now()
@@ -243,6 +243,17 @@ class Pool implements WorkerPool {
     kernel
       .stopsDelivered(runs, deliveredAt)
       .catch((error) => log.warn({ error, runs: runs.length }, 'delivered stops could not be noted'))
+  }
+
+  #deliverPauses(pauses: readonly string[]): void {
+    const { clock, kernel, log } = this.#options
+    const heard = pauses.flatMap((runId) => this.#active.get(runId)?.control ?? []).filter((run) => !run.pauseRequested)
+    if (heard.length === 0) return
+    for (const control of heard) control.requestPause()
+    const runs = heard.map(({ claim }) => claim)
+    kernel
+      .pausesDelivered(runs, clock.now())
+      .catch((error) => log.warn({ error, runs: runs.length }, 'delivered pauses could not be noted'))
   }
 
   async #claimAll(signal: AbortSignal): Promise<void> {

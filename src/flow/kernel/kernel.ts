@@ -10,7 +10,15 @@ import { type AwaitChild, type AwaitedChild, abandonedChildren, awaitChild, stop
 import { claimsUnknownTo } from './claim-store.ts'
 import { claimTransaction } from './claim-transaction.ts'
 import type { Claim, ClaimRequest, Lease, PauseOrder, RecordStep, Release } from './messages.ts'
-import { encodePush, ORDERS_CHANNEL, type OrderPush, type Orders, readOrders, stopsDelivered } from './orders-store.ts'
+import {
+  encodePush,
+  ORDERS_CHANNEL,
+  type OrderPush,
+  type Orders,
+  pausesDelivered,
+  readOrders,
+  stopsDelivered,
+} from './orders-store.ts'
 import { askForPause, type PauseAnswer, type PauseAsk, pauseAsRequested, pauseRun } from './pausing.ts'
 import {
   endPausesOf,
@@ -217,7 +225,7 @@ export class RunOrchestrationKernel {
   /** Asks for a pause: of a run that nobody executes at once, else before its next step. */
   async requestPause(ask: PauseAsk): Promise<PauseAnswer> {
     const { answer, workerId } = await askForPause(this.#options, ask)
-    if (workerId !== null) await this.push({ tenantId: ask.tenantId, runId: ask.runId })
+    if (workerId !== null) await this.push({ tenantId: ask.tenantId, runId: ask.runId, pause: true })
     return answer
   }
 
@@ -238,6 +246,11 @@ export class RunOrchestrationKernel {
 
   orders(workerId: string): Promise<Orders> {
     return readOrders(this.#options.database, workerId)
+  }
+
+  /** Notes when their worker heard of these pauses. */
+  pausesDelivered(runs: readonly RunKey[], at: Date): Promise<void> {
+    return pausesDelivered(this.#options.database, runs, at)
   }
 
   /** Notes when their worker heard of these stops. */

@@ -172,6 +172,8 @@ export interface PauseRequest {
   readonly by: string
   readonly as: Authority
   readonly why: string
+  /** When the worker that executes the run heard of it: no step begins after that. */
+  readonly deliveredAt?: string
 }
 
 /** How a stop went: `requested → delivered → confirmed`, or `unconfirmed` when a step ignored it. */

@@ -14,6 +14,8 @@ export interface OrderPush {
   readonly runId?: string
   /** True when it is known without a look at the rows that the run was stopped: a round trip less. */
   readonly stop?: true
+  /** The same of a pause. */
+  readonly pause?: true
 }
 
 export function encodePush(push: OrderPush): string {
@@ -76,4 +78,18 @@ const STOPS_DELIVERED = statement(
 export async function stopsDelivered(tx: Tx, runs: readonly RunKey[], at: Date): Promise<void> {
   const inOrder = runs.toSorted((a, b) => (a.runId < b.runId ? -1 : 1))
   await tx.query(STOPS_DELIVERED, [JSON.stringify({ deliveredAt: at.toISOString() }), ...RUNS.values(inOrder)])
+}
+
+const PAUSES_DELIVERED = statement(
+  'runs_pauses_delivered',
+  `update concordat.runs r
+      set pause_request = r.pause_request || $1::jsonb
+     from ${RUNS.from(2)} as x
+    where r.tenant_id = x.tenant_id and r.run_id = x.run_id and r.pause_request is not null`,
+)
+
+/** Notes that their worker has heard of these runs' pauses: none of them begins another step. */
+export async function pausesDelivered(tx: Tx, runs: readonly RunKey[], at: Date): Promise<void> {
+  const inOrder = runs.toSorted((a, b) => (a.runId < b.runId ? -1 : 1))
+  await tx.query(PAUSES_DELIVERED, [JSON.stringify({ deliveredAt: at.toISOString() }), ...RUNS.values(inOrder)])
 }

@@ -12,9 +12,9 @@ const PAST_MAX = 3
 export function pauseRows({ pauses, pauseRequest, phase, runId }: RunReport, now: Date): [string, string][] {
   const rows: [string, string][] = []
   if (pauseRequest !== null && !isTerminal(phase)) {
-    const { by, why, requestedAt } = pauseRequest
+    const { by, why, requestedAt, deliveredAt } = pauseRequest
     const asked = `asked for by ${name(by)} (${printable(why, MESSAGE_CHARS_MAX)}) ${timestamp(new Date(requestedAt))}`
-    rows.push(['pause', `${asked}; it begins before the next step`])
+    rows.push(['pause', `${asked}; it begins ${deliveredAt ? 'after the step under way' : 'before the next step'}`])
   }
   const lasting = pauses.find(({ endedAt }) => endedAt === null)
   if (lasting) rows.push(...lastingRows(lasting, runId, now))

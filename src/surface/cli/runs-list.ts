@@ -57,10 +57,24 @@ export const runsList = defineCommand<ListOptions>({
 })
 
 function toReport(run: RunSummary) {
-  const { run_id: runId, agent, agent_version: agentVersion, phase, status, waiting, parked, reason } = run
+  const { run_id: runId, agent, agent_version: agentVersion, phase, status, waiting, parked, pause, reason } = run
   const { step_count: steps, cost_nano_usd: cost, created_at: createdAt, ended_at: endedAt } = run
   const costUsd = cost === null ? null : usdFromNano(cost)
-  return { runId, agent, agentVersion, phase, status, waiting, parked, reason, steps, costUsd, createdAt, endedAt }
+  return {
+    runId,
+    agent,
+    agentVersion,
+    phase,
+    status,
+    waiting,
+    parked,
+    pause,
+    reason,
+    steps,
+    costUsd,
+    createdAt,
+    endedAt,
+  }
 }
 
 interface Page {
@@ -90,14 +104,23 @@ function showPage(terminal: Terminal, { tenant, runs, now, next }: Page): void {
     return [
       run.run_id,
       printable(`${run.agent}@${run.agent_version}`),
-      styledStatus(terminal, run.status, run.parked ? 'parked' : run.waiting),
+      styledStatus(terminal, run.status, run.pause?.reason ?? (run.parked ? 'parked' : run.waiting)),
       ended ? count(run.step_count) : '', // counted at the end
       age(now - run.created_at.getTime()),
       ended ? duration(run.ended_at.getTime() - run.created_at.getTime()) : '',
       run.cost_nano_usd === null ? '' : usd(usdFromNano(run.cost_nano_usd)),
-      run.status === 'succeeded' ? '' : (run.reason ?? ''),
+      run.pause ? pauseText(run.pause, now) : run.status === 'succeeded' ? '' : (run.reason ?? ''),
     ]
   })
   for (const line of tableLines(terminal, columns, rows)) terminal.out(line)
   if (next !== null) terminal.out(terminal.style('dim', `  older ones: --before ${next}`))
+}
+
+/** What becomes of a paused run though nobody resumes it, and why it is paused. */
+function pauseText(
+  { message, timeoutAt, onTimeout, escalated }: NonNullable<RunSummary['pause']>,
+  now: number,
+): string {
+  const then = escalated ? 'escalated' : `${onTimeout} in ${age(new Date(timeoutAt).getTime() - now)}`
+  return `${then}: ${printable(message)}`
 }

@@ -1,4 +1,4 @@
-import type { RunStatus, Waiting } from '../../domains/runs/runs.ts'
+import type { RunStatus } from '../../domains/runs/runs.ts'
 import type { Style, Terminal } from './terminal.ts'
 
 const STYLES: { readonly [Status in RunStatus]: Style } = {
@@ -11,13 +11,13 @@ const STYLES: { readonly [Status in RunStatus]: Style } = {
   cancelled: 'yellow',
 }
 
-/** A run's status in its colour, with what it waits for, or that it is parked. */
+/** A run's status in its colour, with what it waits for, that it is parked, or why it is paused. */
 export function styledStatus(
   { style }: Pick<Terminal, 'style'>,
   status: RunStatus,
-  waiting: Waiting | 'parked' | null = null,
+  detail: string | null = null,
 ): string {
-  return style(STYLES[status], waiting === null ? status : `${status} ${waiting}`)
+  return style(STYLES[status], detail === null ? status : `${status} ${detail}`)
 }
 
 const VERDICT_STYLES: { readonly [word: string]: Style } = {
