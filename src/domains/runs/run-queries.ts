@@ -168,14 +168,22 @@ const CONTRACTS = statement(
     cross join lateral (
       select tenant_id as "tenantId", run_id as "runId", phase, expectations, execution_started_at as "executionStartedAt",
              execution_ended_at as "executionEndedAt", active_since as "activeSince", active_ms::float8 as "activeMs",
-             pending->>'blockedBy' as "blockedBy", pending->>'error' as "blockedBecause"
+             pending
         from concordat.runs a where a.tenant_id = x.tenant_id and a.run_id = x.run_id limit 1) r`,
 )
 
 /** The contracts of runs; those that are not there are left out. */
 export async function contractsOf(tx: Tx, runs: readonly RunKey[]): Promise<ContractRow[]> {
-  return tx.query<ContractRow>(CONTRACTS, KEYS.values(runs))
+  type Row = Omit<ContractRow, 'blockedBy' | 'blockedBecause'> & { readonly pending: string | null }
+  const rows = await tx.query<Row>(CONTRACTS, KEYS.values(runs))
+  // Parsed here: PostgreSQL refuses to read any member of a JSON text that holds a NUL somewhere.
+  return rows.map(({ pending, ...row }) => {
+    const { blockedBy, error } = pending === null ? NOT_BLOCKED : (JSON.parse(pending) as PendingEnd)
+    return { ...row, blockedBy, blockedBecause: error }
+  })
 }
+
+const NOT_BLOCKED = { blockedBy: null, error: null } as const
 
 const ENDED_SINCE = statement(
   'runs_ended_after',
