@@ -8,14 +8,14 @@ const folder = mkdtempSync(join(tmpdir(), 'concordat-demo-test-'))
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
 describe('the demo', () => {
-  test('plays a dozen runs, proves the agreement, and leaves nothing behind', async () => {
+  test('plays thirteen runs, proves the agreement, and leaves nothing behind', async () => {
     const { code, out, err } = await runCli(['demo'], { cwd: folder, env: { TMPDIR: folder } })
     expect({ code, err }).toEqual({ code: 0, err: '' })
     const lines = out.trimEnd().split('\n')
     expect(lines).toContain(
-      '12 runs ended · 12 incidents · 12 policy evaluations · 12 traces · 60 acks · 0 missing · 0 drift · outbox 0',
+      '13 runs ended · 13 incidents · 13 policy evaluations · 13 traces · 65 acks · 0 missing · 0 drift · outbox 0',
     )
-    const table = lines.slice(lines.findIndex((line) => line.startsWith('  AGENT')) + 1).slice(0, 12)
+    const table = lines.slice(lines.findIndex((line) => line.startsWith('  AGENT')) + 1).slice(0, 13)
     expect(table.map((line) => line.trim().split(/ {2,}/).slice(0, 6))).toEqual([
       ['census', 'succeeded', 'COMPLETED', 'SUCCESS', 'NO_VIOLATION', 'COMPLETE'],
       ['exports', 'succeeded', 'COMPLETED', 'SUCCESS', 'NO_VIOLATION', 'COMPLETE'],
@@ -25,6 +25,7 @@ describe('the demo', () => {
       ['flaky', 'succeeded', 'COMPLETED', 'SUCCESS', 'NO_VIOLATION', 'COMPLETE'],
       ['missing', 'failed', 'FAILED', 'FAILURE', 'NO_VIOLATION', 'COMPLETE'],
       ['chatty', 'failed_policy', 'FAILED', 'BLOCKED', 'VIOLATION', 'ABORTED'],
+      ['tidy', 'succeeded', 'COMPLETED', 'SUCCESS', 'ADVISORY', 'COMPLETE'],
       ['deploy', 'failed_policy', 'FAILED', 'BLOCKED', 'NO_VIOLATION', 'ABORTED'],
       ['watch', 'cancelled', 'FAILED', 'PARTIAL', 'NO_VIOLATION', 'ABORTED'],
       ['ledger', 'succeeded', 'COMPLETED', 'SUCCESS', 'NO_VIOLATION', 'COMPLETE'],

@@ -11,6 +11,8 @@ let gates = new Gates()
 let finished = new Set<string>()
 
 const TICK_MS = 2
+/** Three runtimes, beside other tests. */
+const OPEN_MS = 120_000
 
 /** Spends a little, waits at its tenant's gate, and then works until it may end. */
 const works = defineAgent<string>({
@@ -46,7 +48,7 @@ describeOnDatabases('a run whose policies are checked on the way', (open) => {
     strict = await open({ agents: [works], config: everyStep })
     observed = await open({ agents: [works], config: { ...everyStep, governanceProfile: 'OBSERVE_ONLY' } })
     runtime.database.intercept(({ statement }) => void (statement.startsWith('policy_') && read.push(statement)))
-  })
+  }, OPEN_MS)
 
   let tenants = 0
   const tenantWith = async (on: TestRuntime, ...policies: PolicyInput[]) => {
@@ -114,6 +116,12 @@ describeOnDatabases('a run whose policies are checked on the way', (open) => {
       },
     ])
     await expect(strict.runs.result(tenantId, ended.runId)).rejects.toMatchObject({ code: 'BUDGET_EXCEEDED' })
+    const simulated = async (max: number) => {
+      const { changed } = await strict.concordat.policies.simulate(tenantId, [steps({ max })])
+      return changed.map(({ before, after, statusAfter }) => [before, after.outcome, statusAfter])
+    }
+    expect(await simulated(2)).toEqual([])
+    expect(await simulated(3)).toEqual([['VIOLATION', 'NO_VIOLATION', null]])
   })
 
   it.each([

@@ -1,4 +1,5 @@
-import type { EvaluationOutcome, PolicyFinding, Verdict } from './policy-rules.ts'
+import { isLimit } from './policy-document.ts'
+import type { ActivePolicy, EvaluationOutcome, PolicyFinding, Verdict } from './policy-rules.ts'
 import type { PolicyVersions } from './policy-versions.ts'
 import { type MetViolation, violationKey } from './violations.ts'
 
@@ -72,4 +73,15 @@ function violationOf(finding: PolicyFinding, changed: PolicyVersions | undefined
 export function brokenText(finding: PolicyFinding): string {
   const broken = 'when' in finding ? finding.when : `${finding.metric} ${finding.value} over ${finding.limit}`
   return finding.note === undefined ? broken : `${broken} (${finding.note})`
+}
+
+/**
+ * Pure. Whether a violation that a run met stands under other policies, as far as that can be told: a limit that is no
+ * higher, a condition that is the same. What was not about a policy's own rule stands.
+ */
+export function standsUnder({ type, policyId, limit, policyVersion }: MetViolation, policies: readonly ActivePolicy[]) {
+  if (type !== 'BUDGET_EXCEEDED' && type !== 'RATE_LIMIT_HIT') return true
+  const policy = policies.find(({ name }) => name === policyId)
+  if (!policy) return false
+  return isLimit(policy) ? limit !== null && policy.max <= limit : policy.version === policyVersion
 }

@@ -5,7 +5,7 @@ import type { MetViolation } from './violations.ts'
 export { parsePolicies } from './check-policies.ts'
 export type { RunFacts, StepFacts } from './expression-facts.ts'
 export { Expressions } from './expressions.ts'
-export { brokenText, judgeEnd } from './judge-end.ts'
+export { brokenText, judgeEnd, standsUnder } from './judge-end.ts'
 export { type Lesson, lessonsOf, writeLessons } from './lessons.ts'
 export { inForce, PolicyBook, type PolicySet } from './policy-book.ts'
 export { type PolicyChange, planChanges, type StoredPolicy } from './policy-changes.ts'
@@ -80,16 +80,19 @@ export async function evaluationOfRun(
   return { tenantId, runId, evaluationId, verdict, violations, evaluatedAt }
 }
 
-/** The stored outcomes of those of the runs that have one. */
-export async function outcomesOfRuns(
+/** What simulations ask of a stored evaluation. */
+export type StoredVerdict = Pick<PolicyEvaluation, 'violations'> & Pick<Verdict, 'outcome'>
+
+/** The stored verdicts of those of the runs that have one. */
+export async function verdictsOfRuns(
   tx: Tx,
   tenantId: string,
   runIds: readonly string[],
-): Promise<Map<string, EvaluationOutcome>> {
-  const rows = await tx.query<{ runId: string; outcome: EvaluationOutcome }>(
-    `select run_id as "runId", outcome from concordat.policy_evaluations
+): Promise<Map<string, StoredVerdict>> {
+  const rows = await tx.query<StoredVerdict & { readonly runId: string }>(
+    `select run_id as "runId", outcome, violations from concordat.policy_evaluations
       where tenant_id = $1 and run_id = any($2::uuid[])`,
     [tenantId, runIds],
   )
-  return new Map(rows.map(({ runId, outcome }) => [runId, outcome]))
+  return new Map(rows.map(({ runId, ...verdict }) => [runId, verdict]))
 }

@@ -80,7 +80,7 @@ function show(terminal: Terminal, tenant: string, { runs, changed }: Simulation)
       before === null ? 'none' : styledOutcome(terminal, before),
       styledOutcome(terminal, after.outcome),
       styledStatus(terminal, statusBefore),
-      styledStatus(terminal, statusAfter),
+      statusAfter === null ? 'goes on' : styledStatus(terminal, statusAfter),
       brokenNames(each),
     ]
   })

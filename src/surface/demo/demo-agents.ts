@@ -11,8 +11,11 @@ export interface Stage {
   watching(): void
   /** What the agent `survey` waits for in the middle of its work. */
   untilResumed(signal: AbortSignal): Promise<void>
+  /** What the agent `tidy` waits for in the middle of its work. */
+  untilPolicyChanged(signal: AbortSignal): Promise<void>
 }
 
+const LONG_LINES = 250
 const server = z.object({ server: z.string() })
 
 /** The agents of the demo. They read this package's own files and call the demo's server. */
@@ -26,6 +29,7 @@ export function demoAgents(stage: Stage): Agent[] {
     flaky(),
     missing(),
     chatty(),
+    tidy(stage),
     deploy(),
     watching(stage),
     ledger(),
@@ -116,6 +120,26 @@ function chatty(): Agent {
         await step.do(`talk about ${path}`, () => measureFile(path), READS)
       }
       return 'far too much'
+    },
+  })
+}
+
+/** Its policy changes in the middle of its second step. */
+function tidy(stage: Stage): Agent {
+  return defineAgent({
+    name: 'tidy',
+    version: '1',
+    async run({ step }) {
+      const paths = await step.do('list the code', codePaths, READS)
+      const files = await step.do(
+        'measure its files',
+        async ({ signal }) => {
+          await stage.untilPolicyChanged(signal)
+          return Promise.all(paths.map(measureFile))
+        },
+        READS,
+      )
+      return step.do('find the long ones', () => files.filter(({ lines }) => lines > LONG_LINES).length, READS)
     },
   })
 }

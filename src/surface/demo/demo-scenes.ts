@@ -13,6 +13,10 @@ export interface Scenery {
   readonly watching: Promise<void>
   /** Lets agent `survey` go on. */
   readonly resumeSurvey: () => void
+  /** Resolves when agent `tidy` is in the middle of its second step. */
+  readonly tidying: Promise<void>
+  /** Lets it go on. */
+  readonly policyChanged: () => void
 }
 
 /** One run: what it is for, what about it is staged, how it is brought about, and what came of it. */
@@ -84,14 +88,20 @@ export const scenes: readonly Scene[] = [
   },
   {
     agent: 'chatty',
-    about: 'takes more steps than its policy allows',
+    about: 'wants more steps than its budget has',
     staged: 'a policy allows it 3 steps',
     ends: 'failed_policy',
     play: submitted('chatty'),
-    told: ({ reason, evaluation }) => {
-      const violation = evaluation?.verdict.findings.find(({ met }) => met === false)
-      if (!violation || !('limit' in violation)) return reason ?? ''
-      return `${reason}: ${violation.value} ${violation.metric} of ${violation.limit}`
+    told: ({ reason, violations }) => `${reason}, before the step was taken: ${violations[0]?.message}`,
+  },
+  {
+    agent: 'tidy',
+    about: 'looks for long files; meanwhile its policy is changed',
+    staged: 'the demo changes the policy, and plays the operator who lets the run go on',
+    play: pausedByChange,
+    told: ({ pauses, violations, output }) => {
+      const { previousVersion, policyVersion } = violations[0] ?? {}
+      return `paused (${pauses[0]?.reason}, version ${previousVersion} → ${policyVersion}), resumed, done: ${output} long files`
     },
   },
   {
@@ -149,6 +159,17 @@ async function stoppedByHand({ concordat: { runs }, watching }: Scenery): Promis
   await runs.stop(TENANT, run.runId, { by: 'demo', why: 'it has watched long enough' })
   await run.result().catch(() => {})
   return run.runId
+}
+
+async function pausedByChange({ concordat: { runs, policies }, tidying, policyChanged }: Scenery): Promise<string> {
+  const { runId, result } = await runs.submit({ tenant: TENANT, agent: 'tidy' })
+  await tidying
+  await policies.apply(TENANT, [{ name: 'tidied', metric: 'steps', max: 10, agent: 'tidy' }])
+  policyChanged()
+  await until(async () => (await runs.get(TENANT, runId)).status === 'paused')
+  await runs.resume(TENANT, runId, { by: 'demo', as: 'OPERATOR', note: 'ten steps will do' })
+  await result()
+  return runId
 }
 
 async function refusedOnce({ concordat: { runs, database } }: Scenery): Promise<string> {

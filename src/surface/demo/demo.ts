@@ -36,7 +36,7 @@ export interface DemoOutcome {
 }
 
 /**
- * Plays a dozen runs on an embedded database in a temporary folder, which is removed at the end: real work on this
+ * Plays thirteen runs on an embedded database in a temporary folder, which is removed at the end: real work on this
  * machine, and failures of which each scene says what is staged. Profile STRICT. When the signal aborts, it ends after
  * the scene that is playing.
  */
@@ -58,23 +58,40 @@ async function withScenery<T>(folder: string, log: Logger, work: (scenery: Scene
   const server = await startDemoServer(files)
   const watching = Promise.withResolvers<void>()
   const resumed = Promise.withResolvers<void>()
+  const tidying = Promise.withResolvers<void>()
+  const policyChanged = Promise.withResolvers<void>()
   let concordat: Concordat | undefined
   try {
     concordat = await createConcordat({
-      agents: demoAgents({ watching: watching.resolve, untilResumed: () => resumed.promise }),
+      agents: demoAgents({
+        watching: watching.resolve,
+        untilResumed: () => resumed.promise,
+        untilPolicyChanged: () => {
+          tidying.resolve()
+          return policyChanged.promise
+        },
+      }),
       authorize: ({ agent }) => agent !== 'deploy' || 'nobody deploys from a demo',
       allowedPrivateHosts: [server.host],
       log,
       env: {},
-      config: { governanceProfile: 'STRICT', dataDir: folder, leaseMs: LEASE_MS },
+      config: { governanceProfile: 'STRICT', dataDir: folder, leaseMs: LEASE_MS, policyCheckIntervalMs: 0 },
     })
     await concordat.policies.apply(TENANT, [
       { name: 'bounded', metric: 'steps', max: 50 },
       { name: 'terse', metric: 'steps', max: 3, agent: 'chatty' },
+      { name: 'tidied', metric: 'steps', max: 20, agent: 'tidy' },
       { name: 'frugal', metric: 'tokens', max: 20, agent: 'summary', effect: 'warn' },
     ])
     await concordat.start()
-    return await work({ concordat, server, watching: watching.promise, resumeSurvey: resumed.resolve })
+    return await work({
+      concordat,
+      server,
+      watching: watching.promise,
+      resumeSurvey: resumed.resolve,
+      tidying: tidying.promise,
+      policyChanged: policyChanged.resolve,
+    })
   } finally {
     await concordat?.close()
     await server.close()

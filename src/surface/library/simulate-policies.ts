@@ -3,11 +3,14 @@ import {
   type Expressions,
   evaluate,
   inForce,
+  judgeEnd,
   listPolicies,
-  outcomesOfRuns,
   type PolicyDefinition,
   planChanges,
+  type StoredVerdict,
+  standsUnder,
   type Verdict,
+  verdictsOfRuns,
 } from '../../domains/policies/policies.ts'
 import { countEndedRuns, type EndedRunUse, endedRuns, type RunOutcome } from '../../domains/runs/runs.ts'
 import type { Database } from '../../foundation/storage/storage.ts'
@@ -21,7 +24,8 @@ export interface ChangedVerdict {
   readonly before: Verdict['outcome'] | null
   readonly after: Verdict
   readonly statusBefore: RunOutcome
-  readonly statusAfter: RunOutcome
+  /** Null: a policy ended it on its way, and it would have gone on. */
+  readonly statusAfter: RunOutcome | null
 }
 
 export interface Simulation {
@@ -61,7 +65,7 @@ export async function simulate(
   while (runs < runsMax && !signal?.aborted) {
     const pageMax = Math.min(limits.simulationPageMax, runsMax - runs)
     const page: EndedRunUse[] = await endedRuns(database, { tenantId, agent, before, limit: pageMax })
-    const stored = await outcomesOfRuns(
+    const stored = await verdictsOfRuns(
       database,
       tenantId,
       page.map(({ runId }) => runId),
@@ -92,11 +96,19 @@ function candidates(
 function verdictOf(
   tenantId: string,
   { runId, agent, status, reason, totals, wallClockMs }: EndedRunUse,
-  before: Verdict['outcome'] | null,
+  stored: StoredVerdict | null,
   policies: readonly ActivePolicy[],
 ): ChangedVerdict[] {
-  const after = evaluate({ tenantId, agent, ...totals, wallClockMs }, policies)
+  const met = stored?.violations.filter((violation) => standsUnder(violation, policies)) ?? []
+  const refused = status === 'failed_policy' && reason !== 'POLICY_VIOLATION'
+  const facts = { refused, met, changed: new Map(), muted: false, at: new Date(0) }
+  const { verdict: after } = judgeEnd(evaluate({ tenantId, agent, ...totals, wallClockMs }, policies), facts)
+  const before = stored?.outcome ?? null
   if (after.outcome === before) return []
+  const endedOnItsWay = refused && stored?.violations.some(({ decision }) => decision === 'TERMINATE')
+  if (endedOnItsWay && after.outcome !== 'VIOLATION') {
+    return [{ runId, agent, before, after, statusBefore: status, statusAfter: null }]
+  }
   const endedByPolicy = status === 'failed_policy' && reason === 'POLICY_VIOLATION'
   const otherwise = endedByPolicy ? 'succeeded' : status
   const statusAfter = after.outcome === 'VIOLATION' && otherwise === 'succeeded' ? 'failed_policy' : otherwise
