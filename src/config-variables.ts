@@ -193,14 +193,12 @@ export const variables: { readonly [Key in keyof Settings]: Variable<Settings[Ke
     kind: duration('seconds', 1, 3_600),
     default: 30_000,
     meaning: 'Time between two heartbeats of the reactor.',
-    notEnforced: true,
   },
   reactorHeartbeatMissThreshold: {
     variable: 'REACTOR_HEARTBEAT_MISS_THRESHOLD',
     kind: integer(1, 1_000),
     default: 3,
     meaning: 'Missed heartbeats after which the reactor counts as unhealthy.',
-    notEnforced: true,
   },
   pauseSlaMs: {
     variable: 'PAUSE_SLA_SECONDS',

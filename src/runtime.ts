@@ -36,6 +36,7 @@ import {
   EventReactor,
   type EventReactorOptions,
   type HandlerDefinition,
+  type Unhealthy,
 } from './flow/reactor/reactor.ts'
 import { createReconciliationSweep } from './flow/reconciliation/reconciliation.ts'
 import { createRelay } from './flow/relay/relay.ts'
@@ -72,6 +73,8 @@ export interface ConcordatDefinition {
   readonly participants?: readonly Participant[]
   /** Called for events, by the reactor. */
   readonly handlers?: readonly HandlerDefinition[]
+  /** Called when the reactor has missed REACTOR_HEARTBEAT_MISS_THRESHOLD heartbeats; a system incident is raised too. */
+  readonly onReactorUnhealthy?: (unhealthy: Unhealthy) => void
   /** The models that plans name in `llm_invoke`. */
   readonly models?: Readonly<Record<string, LanguageModelV4>>
   /** By the provider's model name; these win over the shipped ones. */
@@ -335,11 +338,22 @@ function compose({ options, config, log, directory, prices, database }: Foundati
   return concordat
 }
 
-type ReactorGround = Omit<EventReactorOptions, 'process' | 'leaseMs' | 'drainTimeoutMs'>
+type ReactorGround = Pick<
+  EventReactorOptions,
+  'database' | 'bus' | 'clock' | 'log' | 'metrics' | 'newId' | 'random' | 'onDatabaseTime'
+>
 
 function createReactor(options: ConcordatOptions, config: Config, ground: ReactorGround): EventReactor {
-  const { leaseMs, drainTimeoutMs } = config
-  const reactor = new EventReactor({ ...ground, leaseMs, drainTimeoutMs, process: `${hostname()}:${process.pid}` })
+  const { leaseMs, drainTimeoutMs, reactorHeartbeatIntervalMs, reactorHeartbeatMissThreshold } = config
+  const reactor = new EventReactor({
+    ...ground,
+    leaseMs,
+    drainTimeoutMs,
+    heartbeatIntervalMs: reactorHeartbeatIntervalMs,
+    heartbeatMissThreshold: reactorHeartbeatMissThreshold,
+    onUnhealthy: options.onReactorUnhealthy,
+    process: `${hostname()}:${process.pid}`,
+  })
   for (const { type, handle, ...handler } of options.handlers ?? []) reactor.on(type, handle as EventHandler, handler)
   return reactor
 }

@@ -56,7 +56,7 @@ describeOnRedis('on', ({ url }) => {
           subject: event.runId,
           tenantid: 'default',
           partition: event.partition,
-          position: 1,
+          position: '1',
           data: { agent: 'triage' },
         },
       ])

@@ -82,6 +82,8 @@ export class ReactorWorld {
       process: 'test',
       leaseMs: 5_000,
       drainTimeoutMs: 2_000,
+      heartbeatIntervalMs: 30_000,
+      heartbeatMissThreshold: 3,
       ...options,
     })
     this.#closing.push(

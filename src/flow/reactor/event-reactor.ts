@@ -1,3 +1,4 @@
+import { closeSystemIncident, openSystemIncident, type SystemIncident } from '../../domains/incidents/incidents.ts'
 import type { Bus } from '../../foundation/bus/bus.ts'
 import type { Clock } from '../../foundation/clock.ts'
 import type { Logger } from '../../foundation/log.ts'
@@ -12,6 +13,7 @@ import {
   Handlers,
   type TransactionalHandler,
 } from './handlers.ts'
+import { createHeartbeat, type Unhealthy } from './heartbeat.ts'
 import { reactorMetrics } from './reactor-metrics.ts'
 import { ReactorWork } from './reactor-work.ts'
 
@@ -24,7 +26,7 @@ export const ReactorState = Object.freeze({
 export type ReactorState = keyof typeof ReactorState
 
 /** The group of reactors that share the partitions, unless another is named. */
-const DEFAULT_GROUP = 'concordat'
+export const DEFAULT_GROUP = 'concordat'
 const TICK_MS = 50
 
 export interface EventReactorOptions {
@@ -43,6 +45,11 @@ export interface EventReactorOptions {
   readonly leaseMs: number
   /** How long `stop` waits for handlers. */
   readonly drainTimeoutMs: number
+  readonly heartbeatIntervalMs: number
+  /** Heartbeats that are missed in a row before the reactor counts as unhealthy. */
+  readonly heartbeatMissThreshold: number
+  /** Called once when it has become unhealthy; a system incident is raised too, as soon as the database takes it. */
+  readonly onUnhealthy?: ((unhealthy: Unhealthy) => void) | undefined
   readonly onDatabaseTime?: (nowMs: number, roundTripMs: number) => void
 }
 
@@ -70,6 +77,11 @@ export class EventReactor {
 
   get state(): ReactorState {
     return this.#service.state
+  }
+
+  /** Names of the registered handlers. */
+  get handlers(): readonly string[] {
+    return this.#handlers.names
   }
 
   /**
@@ -141,11 +153,45 @@ export class EventReactor {
     })
     await work.open()
     await ticker.start()
+    const heartbeat = this.#heartbeat(work)
+    await heartbeat.start()
     return async () => {
+      await heartbeat.stop()
       await ticker.stop()
       const patience = setTimeout(() => deliveries.abort(new ReactorStopped()), drainTimeoutMs)
       await work.close()
       clearTimeout(patience)
     }
+  }
+
+  #heartbeat(work: ReactorWork): Service {
+    const { database, clock, log, metrics, newId, process, onUnhealthy } = this.#options
+    const beats = metrics.counter('concordat_reactor_heartbeats_total')
+    const subject = { component: 'event reactor', subject: process }
+    const raise = async ({ misses, cause }: Unhealthy): Promise<void> => {
+      const message = `${misses} heartbeats missed: ${cause}`
+      log.error({ process, misses, cause }, 'The event reactor is unhealthy')
+      onUnhealthy?.({ misses, cause })
+      raised = { ...subject, reason: 'REACTOR_UNHEALTHY', message }
+      await store().catch(() => {}) // the database may be what is away: then with the first beat after that
+    }
+    let raised: SystemIncident | undefined
+    const store = async () => {
+      if (raised) await openSystemIncident(database, raised, newId())
+      raised = undefined
+    }
+    return createHeartbeat({
+      clock,
+      intervalMs: this.#options.heartbeatIntervalMs,
+      missThreshold: this.#options.heartbeatMissThreshold,
+      prove: () => work.prove(),
+      onBeat: () => beats.inc({}),
+      onUnhealthy: (unhealthy) => void raise(unhealthy),
+      onHealthyAgain: async () => {
+        await store()
+        await closeSystemIncident(database, subject)
+        log.info({ process }, 'The event reactor is healthy again')
+      },
+    })
   }
 }

@@ -3,23 +3,31 @@ import type { EventEnvelope } from '../../foundation/events/events.ts'
 /** Events that came before those in front of them; more are not kept, the outbox has them. */
 const AHEAD_MAX = 5_000
 
-/** What became of an event that was put in. */
-export type Placed = 'next' | 'ahead' | 'known' | 'refused'
+/** An event whose turn has not come, and how many had come before it. */
+interface Early {
+  readonly event: EventEnvelope
+  readonly arrival: number
+}
 
 /**
- * The latest events of a partition without a gap, shared by its lanes. Transports may lose events, repeat them and
- * bring them early; a place is filled once, by whoever comes first.
+ * The latest events of a partition without a gap, shared by its lanes. Transports may lose events, repeat them, bring
+ * them early, and bring what somebody else has made up: so an event of a transport is taken in when its place comes and
+ * the relay is known to have given that place away; a place that two claim is left to the outbox.
  */
 export class EventWindow {
   #events: EventEnvelope[] = []
   #base: number
-  readonly #ahead = new Map<number, EventEnvelope>()
+  readonly #ahead = new Map<number, Early>()
+  readonly #disputed = new Set<number>()
+  #confirmed: number
   #published: number
+  #arrivals = 0
 
   /** Begins after this position. */
   constructor(end: number) {
     this.#base = end + 1
     this.#published = end
+    this.#confirmed = end
   }
 
   /** Position of the first event that is kept. */
@@ -36,13 +44,24 @@ export class EventWindow {
     return this.#events.length
   }
 
-  /** Whether the outbox has, or will soon have, events that are not here. */
+  /** Whether the outbox has events that are not here. */
   get isBehind(): boolean {
-    return this.#published > this.end || this.#ahead.size > 0
+    return this.#published > this.end
   }
 
   get hasAhead(): boolean {
     return this.#ahead.size > 0
+  }
+
+  /** Whether events are here that may not exist. */
+  get wantsConfirmation(): boolean {
+    for (const position of this.#ahead.keys()) if (position > this.#confirmed) return true
+    return false
+  }
+
+  /** How many events have come so far. */
+  get arrivals(): number {
+    return this.#arrivals
   }
 
   /** The outbox has, or had, all events up to this position. */
@@ -52,6 +71,22 @@ export class EventWindow {
 
   sees(published: number): void {
     if (published > this.#published) this.#published = published
+    this.confirm(published)
+  }
+
+  /**
+   * The relay has given away the places up to this one. It does so before it publishes an event: those among the first
+   * so many `arrivals`, the ones from before it was asked, that claim a later place are made up. Returns whether events
+   * came in.
+   */
+  confirm(position: number, arrivals = 0): boolean {
+    if (position > this.#confirmed) this.#confirmed = position
+    for (const [place, { arrival }] of [...this.#ahead]) {
+      if (place > position && arrival <= arrivals) this.#ahead.delete(place)
+    }
+    const { end } = this
+    this.#join()
+    return this.end > end
   }
 
   /** The last event that is known to exist. */
@@ -59,23 +94,38 @@ export class EventWindow {
     return Math.max(this.#published, this.end)
   }
 
-  put(event: EventEnvelope): Placed {
+  /** Takes an event of a transport. Returns whether it came in. */
+  put(event: EventEnvelope): boolean {
     const { position } = event
+    const arrival = ++this.#arrivals
     const next = this.end + 1
-    if (position < next) return 'known'
-    if (position > next) {
-      if (this.#ahead.size >= AHEAD_MAX) return 'refused'
-      this.#ahead.set(position, event)
-      return 'ahead'
+    if (position < next) return false
+    if (
+      position === next &&
+      position <= this.#confirmed &&
+      !this.#ahead.has(position) &&
+      !this.#disputed.has(position)
+    ) {
+      this.#events.push(event)
+      if (this.#ahead.size > 0) this.#join()
+      return true
     }
-    this.#events.push(event)
-    if (this.#ahead.size > 0) this.#join()
-    return 'next'
+    const other = this.#ahead.get(position)
+    if (other && other.event.id !== event.id) {
+      this.#ahead.delete(position)
+      if (this.#disputed.size < AHEAD_MAX) this.#disputed.add(position)
+    } else if (!other && this.#ahead.size < AHEAD_MAX && !this.#disputed.has(position))
+      this.#ahead.set(position, { event, arrival })
+    return false
   }
 
-  /** The event that was already at this place, if it is still kept. */
-  at(position: number): EventEnvelope | undefined {
-    return this.#events[position - this.#base] ?? this.#ahead.get(position)
+  /** Takes an event of the outbox. */
+  append(event: EventEnvelope): void {
+    if (event.position !== this.end + 1) return
+    this.#events.push(event)
+    this.#ahead.delete(event.position)
+    this.#disputed.delete(event.position)
+    this.confirm(event.position)
   }
 
   /** Events from after the position up to and with `last`, `max` at the most. */
@@ -88,7 +138,7 @@ export class EventWindow {
   skipTo(position: number): void {
     this.#events = []
     this.#base = position + 1
-    for (const early of this.#ahead.keys()) if (early <= position) this.#ahead.delete(early)
+    for (const early of [...this.#ahead.keys()]) if (early <= position) this.#ahead.delete(early)
     this.#join()
   }
 
@@ -96,6 +146,7 @@ export class EventWindow {
   dropAhead(): number {
     const { size } = this.#ahead
     this.#ahead.clear()
+    this.#disputed.clear()
     return size
   }
 
@@ -108,9 +159,11 @@ export class EventWindow {
   }
 
   #join(): void {
-    for (let event = this.#ahead.get(this.end + 1); event; event = this.#ahead.get(this.end + 1)) {
-      this.#ahead.delete(event.position)
-      this.#events.push(event)
+    for (let next = this.end + 1; next <= this.#confirmed; next++) {
+      const early = this.#ahead.get(next)
+      if (!early) return
+      this.#ahead.delete(next)
+      this.#events.push(early.event)
     }
   }
 }

@@ -95,7 +95,7 @@ export class Handlers {
       attemptsMax,
       from,
       handle: handle as TransactionalHandler,
-      handles: matcher(type),
+      handles: typeMatcher(type),
     }
     this.#handlers = [...this.#handlers, handler].toSorted((a, b) => b.priority - a.priority)
     return handler
@@ -113,7 +113,8 @@ export class Handlers {
   }
 }
 
-function matcher(pattern: string): (type: string) => boolean {
+/** Whether a type is meant by an exact one, a prefix as in `audit.*`, or `*`. */
+export function typeMatcher(pattern: string): (type: string) => boolean {
   if (pattern === '*') return () => true
   if (!pattern.endsWith('.*')) return (type) => type === pattern
   const prefix = pattern.slice(0, -1)

@@ -24,7 +24,7 @@ export class MalformedMessages {
 
   /** Stores what has come; what can't be stored waits. */
   async store(): Promise<void> {
-    const storing = this.#waiting
+    const storing = [...this.#waiting]
     if (storing.length === 0) return
     const { database, group } = this.#ground
     await database.transaction((tx) =>

@@ -77,6 +77,26 @@ export function releasePartitions(
   return leases.release(tx, { owner, held, scope: group })
 }
 
+const BEAT = statement(
+  'reactor_member_beat',
+  'update concordat.reactor_members set heartbeat_at = clock_timestamp() where member_id = $1 returning 1 as beat',
+)
+
+/** Stores a heartbeat; false when the reactor is not among the members, because it has not renewed its leases. */
+export async function storeHeartbeat(tx: Tx, memberId: string): Promise<boolean> {
+  return (await tx.query(BEAT, [memberId])).length > 0
+}
+
+// A process that was killed leaves its row; what it held is free as soon as its lease has run out.
+const REMOVE_DEAD = statement(
+  'reactor_members_remove',
+  `delete from concordat.reactor_members where expires_at < clock_timestamp() - interval '1 hour'`,
+)
+
+export async function removeDeadMembers(tx: Tx): Promise<void> {
+  await tx.query(REMOVE_DEAD)
+}
+
 const LEAVE = statement('reactor_member_leave', 'delete from concordat.reactor_members where member_id = $1')
 
 /** This reactor has stopped. */

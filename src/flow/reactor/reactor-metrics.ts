@@ -25,7 +25,6 @@ export function reactorMetrics(metrics: Metrics) {
     failed: metrics.counter('concordat_events_failed_total'),
     deadLetters: metrics.counter('concordat_event_dead_letters_total'),
     duration: metrics.histogram('concordat_event_handler_duration_seconds'),
-    heartbeats: metrics.counter('concordat_reactor_heartbeats_total'),
     lag: metrics.gauge('concordat_reactor_lag_events'),
     missed: metrics.counter('concordat_events_missed_total'),
   }

@@ -58,7 +58,7 @@ export class ReactorPartition implements LaneSource {
   /** Takes an event in as it comes; true if it has to be looked at. */
   receive(event: EventEnvelope): boolean {
     if (this.window.size >= limits.reactorWindowEventsMax) return false // the outbox brings it when there is room
-    return this.window.put(event) === 'next'
+    return this.window.put(event)
   }
 
   /** The outbox has all events up to this position. What came early and is not true by now never was. */
@@ -77,7 +77,7 @@ export class ReactorPartition implements LaneSource {
     const { window } = this
     const first = events[0]?.position ?? window.published + 1
     if (first > window.end + 1) window.skipTo(first - 1)
-    for (const event of events) window.put(event)
+    for (const event of events) window.append(event)
   }
 
   /** Lets every lane go on that has something to do. */

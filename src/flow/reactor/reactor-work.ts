@@ -1,13 +1,20 @@
 import type { Bus, Feed } from '../../foundation/bus/bus.ts'
 import type { Clock } from '../../foundation/clock.ts'
-import { type EventEnvelope, positionsNow, readPublished } from '../../foundation/events/events.ts'
+import { type EventEnvelope, positionsGiven, positionsNow, readPublished } from '../../foundation/events/events.ts'
 import type { Logger } from '../../foundation/log.ts'
 import type { Database } from '../../foundation/storage/storage.ts'
 import { moveCheckpoints, openCheckpoints, seeCheckpoints } from './checkpoint-store.ts'
 import type { Handlers } from './handlers.ts'
 import type { LaneGround } from './lane.ts'
 import { MalformedMessages } from './malformed-messages.ts'
-import { balance, createPartitions, leave, releasePartitions } from './member-store.ts'
+import {
+  balance,
+  createPartitions,
+  leave,
+  releasePartitions,
+  removeDeadMembers,
+  storeHeartbeat,
+} from './member-store.ts'
 import { TypeCounts } from './reactor-metrics.ts'
 import { ReactorPartition } from './reactor-partition.ts'
 import { readRetries } from './retry-store.ts'
@@ -54,6 +61,8 @@ export class ReactorWork {
   #measureAtMs = 0
   #handlersOpened: readonly unknown[] = []
   #yields = false
+  #confirming: Promise<void> | undefined
+  #tickedAtMs = 0
 
   constructor(options: ReactorWorkOptions) {
     this.#options = options
@@ -83,11 +92,13 @@ export class ReactorWork {
       },
     })
     await this.#balance()
+    this.#tickedAtMs = this.#clock.nowMs()
   }
 
   /** Does what is due. */
   async tick(): Promise<void> {
     const nowMs = this.#clock.nowMs()
+    this.#tickedAtMs = nowMs
     if (nowMs >= this.#balanceAtMs || this.#handlersOpened !== this.#options.handlers.all) await this.#balance()
     if (this.#clock.nowMs() >= this.#leasedUntilMs) this.#abandon()
     await this.#fill(nowMs >= this.#pollAtMs)
@@ -99,6 +110,16 @@ export class ReactorWork {
       await this.#malformed.store()
     }
     await this.#tellProgress(nowMs)
+  }
+
+  /** Rejects when the loop does not run any more, or a connection does not work. */
+  async prove(): Promise<void> {
+    const { bus, memberId, leaseMs } = this.#options
+    const sinceMs = this.#clock.nowMs() - this.#tickedAtMs
+    if (sinceMs > leaseMs) throw new Error(`the loop has not run for ${Math.floor(sinceMs / 1_000)} s`)
+    if (!(await storeHeartbeat(this.#database, memberId))) throw new Error('the reactor is not among the members')
+    if (!bus.healthy) throw new Error(`${bus.name} is not connected`)
+    await removeDeadMembers(this.#database)
   }
 
   /** Ends the work on all partitions and lets others have them. Lanes that are still at an event are waited for. */
@@ -123,11 +144,35 @@ export class ReactorWork {
     for (const event of events) {
       const partition = this.#partitions.get(event.partition)
       if (!partition) continue
+      if (this.#feed?.isTrusted) partition.window.confirm(event.position)
       this.#received.add(event.type)
       if (partition.receive(event)) touched.add(partition)
     }
     this.#received.drain((type, times) => this.#options.ground.metrics.received.inc({ type }, times))
     for (const partition of touched) partition.pump()
+    if (!this.#feed || this.#feed.isTrusted || this.#confirming) return
+    if ([...this.#partitions.values()].some(({ window }) => window.wantsConfirmation))
+      this.#confirming = this.#confirm()
+  }
+
+  /** Asks the database whether events that have come can be true: once for all that come meanwhile. */
+  async #confirm(): Promise<void> {
+    try {
+      while ([...this.#partitions.values()].some(({ window }) => window.wantsConfirmation)) {
+        const asked = [...this.#partitions.values()].map((partition) => ({
+          partition,
+          arrivals: partition.window.arrivals,
+        }))
+        const given = await positionsGiven(this.#database)
+        for (const { partition, arrivals } of asked) {
+          if (partition.window.confirm(given.get(partition.partition) ?? 0, arrivals)) partition.pump()
+        }
+      }
+    } catch (error) {
+      this.#log.debug({ error }, 'Events wait until the database confirms them')
+    } finally {
+      this.#confirming = undefined
+    }
   }
 
   async #balance(): Promise<void> {

@@ -8,3 +8,6 @@ export type {
   TransactionalContext,
   TransactionalHandler,
 } from './handlers.ts'
+export { typeMatcher } from './handlers.ts'
+export type { Unhealthy } from './heartbeat.ts'
+export { type Redriven, redriveDeadLetters, redriveEvents } from './redrive.ts'

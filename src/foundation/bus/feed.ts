@@ -4,6 +4,6 @@ import type { Feed } from './port.ts'
 export const SAFETY_POLL_MS = 2_000
 
 /** A feed of a transport that brings all partitions to everybody and keeps nothing for its readers. */
-export function createFeed(pollMs: number, close: () => void): Feed {
-  return { pollMs, want: () => {}, handled: () => {}, close: async () => close() }
+export function createFeed(pollMs: number, close: () => void, isTrusted = false): Feed {
+  return { pollMs, isTrusted, want: () => {}, handled: () => {}, close: async () => close() }
 }

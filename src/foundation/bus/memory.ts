@@ -64,7 +64,7 @@ export function createMemoryBus({ log }: { readonly log: Logger }): Bus {
     },
     feed: async (options) => {
       feeds.add(options)
-      return createFeed(SAFETY_POLL_MS, () => feeds.delete(options))
+      return createFeed(SAFETY_POLL_MS, () => feeds.delete(options), true)
     },
   }
 }

@@ -35,6 +35,8 @@ export interface FeedOptions {
 export interface Feed {
   /** How often the reader should look into the outbox by itself, in ms. */
   readonly pollMs: number
+  /** Nobody else can bring events: they need no confirmation. */
+  readonly isTrusted: boolean
   /** The partitions whose events the reader wants now. */
   want(partitions: ReadonlySet<number>): void
   /** The reader has room again for events of these partitions, and has durably dealt with all up to the position. */

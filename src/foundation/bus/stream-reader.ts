@@ -42,6 +42,7 @@ export interface StreamReaderOptions {
 /** One reactor's share of the streams: reads the partitions that it holds, and acknowledges what is dealt with. */
 export class StreamReader implements Feed {
   readonly pollMs = SAFETY_POLL_MS
+  readonly isTrusted = false
   readonly #options: StreamReaderOptions
   /** Waits for entries; everything else goes over the other one. */
   readonly #reading: RedisLink

@@ -11,7 +11,7 @@ const MESSAGE = {
   subject: '0198c0de-0000-7000-8000-00000000000a',
   tenantid: 'default',
   partition: 10,
-  position: 42,
+  position: '42',
   data: { status: 'succeeded', nested: [{ deep: true }] },
 }
 
@@ -47,6 +47,11 @@ describe('an event envelope', () => {
     expect(EventEnvelope.parse(text).data).toEqual(data)
   })
 
+  it('reads the position as a number too, as it was written once', () => {
+    expect(EventEnvelope.parse(JSON.stringify({ ...MESSAGE, position: 42 })).position).toBe(42)
+    expect(EventEnvelope.parse(JSON.stringify({ ...MESSAGE, position: '9007199254740991' })).position).toBe(2 ** 53 - 1)
+  })
+
   it('ignores attributes that it does not know', () => {
     const event = EventEnvelope.parse(JSON.stringify({ ...MESSAGE, traceparent: '00-1-2-03', type: 'from.the.future' }))
     expect(event.type).toBe('from.the.future')
@@ -70,7 +75,10 @@ describe('an event envelope', () => {
     ['a time that is none', JSON.stringify({ ...MESSAGE, time: 'yesterday' })],
     ['a partition beyond the last', JSON.stringify({ ...MESSAGE, partition: 16 })],
     ['position 0', JSON.stringify({ ...MESSAGE, position: 0 })],
-    ['a position that is a text', JSON.stringify({ ...MESSAGE, position: '42' })],
+    ['a position that is no number', JSON.stringify({ ...MESSAGE, position: '0x2a' })],
+    ['a position that no number can hold', JSON.stringify({ ...MESSAGE, position: '9999999999999999' })],
+    ['a subject that is no run', JSON.stringify({ ...MESSAGE, subject: "'; drop table runs" })],
+    ['the partition of another run', JSON.stringify({ ...MESSAGE, partition: 3 })],
     ['bytes that are not UTF-8', Buffer.from([0x7b, 0xff, 0x7d])],
     ['100,000 levels', `${'['.repeat(100_000)}${']'.repeat(100_000)}`],
   ])('refuses %s', (_, message) => {

@@ -1,6 +1,7 @@
 import { isUtf8 } from 'node:buffer'
 import { limits } from '../../limits.ts'
 import { AppError } from '../app-error.ts'
+import { partitionOf } from '../ids.ts'
 import type { Json } from '../json.ts'
 
 /** Messages of other versions may be larger than ours, never without a bound. */
@@ -10,6 +11,8 @@ const SOURCE = '/concordat'
 
 const NAME_CHARS_MAX = 1_024
 const NAMES = ['id', 'source', 'type', 'subject', 'tenantid'] as const
+const DECIMAL = /^[1-9]\d{0,15}$/
+const RUN_ID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
 const RFC_3339 = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)$/
 
 /** What an event says, without the attributes that are the same for all. */
@@ -63,13 +66,15 @@ export class EventEnvelope implements EventFields {
   static parse(received: string | Uint8Array): EventEnvelope {
     const message = parseBounded(decode(received))
     checkMessage(message)
-    const { id, source, type, time, subject: runId, tenantid: tenantId, partition, position, data = null } = message
+    const { id, source, type, time, subject: runId, tenantid: tenantId, partition, data = null } = message
+    const position = Number(message.position)
     return new EventEnvelope({ id, type, time, runId, tenantId, partition, position, data }, source)
   }
 
-  /** The CloudEvents JSON of the event. */
+  /** The CloudEvents JSON of the event. Its position is a text: an Integer of CloudEvents has 32 bits. */
   toJSON(): { readonly [attribute: string]: Json } {
-    const { specversion, id, source, type, time, runId, tenantId, partition, position, data } = this
+    const { specversion, id, source, type, time, runId, tenantId, partition, data } = this
+    const position = String(this.position)
     return { specversion, id, source, type, time, subject: runId, tenantid: tenantId, partition, position, data }
   }
 }
@@ -79,7 +84,7 @@ interface Message extends Record<(typeof NAMES)[number], string> {
   readonly specversion: typeof SPEC_VERSION
   readonly time: string
   readonly partition: number
-  readonly position: number
+  readonly position: string | number
   readonly data?: Json
 }
 
@@ -101,7 +106,12 @@ function checkMessage(value: unknown): asserts value is Message {
   if (!isIntegerFrom(0, partition) || partition >= limits.partitions) {
     throw malformed(`partition is not 0 to ${limits.partitions - 1}`)
   }
-  if (!isIntegerFrom(1, position)) throw malformed('position is not an integer from 1')
+  // As a number it came from versions that wrote it so.
+  if (!isIntegerFrom(1, typeof position === 'string' && DECIMAL.test(position) ? Number(position) : position)) {
+    throw malformed('position is not an integer from 1')
+  }
+  if (!RUN_ID.test(message.subject as string)) throw malformed('subject is not the id of a run')
+  if (partitionOf(message.subject as string) !== partition) throw malformed('partition is not that of the run')
 }
 
 function isIntegerFrom(min: number, value: unknown): value is number {

@@ -16,7 +16,7 @@ It is delivered at least once, and the events of one run, or of a tenant itself,
 | \`data\` | the fields of the type |
 | \`tenantid\` | the tenant that it is about, or that its run belongs to |
 | \`partition\` | 0 to 15; all events of one subject are in one partition |
-| \`position\` | place of the event within its partition, from 1, without gaps; the same in every delivery of it |
+| \`position\` | place of the event within its partition, from 1, without gaps; the same in every delivery of it; a text, since integers of CloudEvents end at 2³¹ |
 `
 
 /** docs/reference/events.md, made from the table of event types. */

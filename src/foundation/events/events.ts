@@ -10,6 +10,6 @@ export {
   pruneOutbox,
   type RunEvent,
 } from './outbox.ts'
-export { type Positions, positionsNow, readPublished } from './published-events.ts'
+export { type Positions, positionsGiven, positionsNow, readPublished } from './published-events.ts'
 export { eventsOfRun, type StoredEvent } from './stored-events.ts'
 export { envelopesOf, type OutboxRow } from './unpack.ts'

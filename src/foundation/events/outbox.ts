@@ -101,6 +101,8 @@ function eventsText({ runId, events }: OutboxEntry): string {
 }
 
 const PRUNE_BATCH_MAX = 5_000
+/** How many times longer events are kept that a handler which is alive has not handled. */
+const RETENTIONS_FOR_HANDLERS = 7
 
 /*
  * Oldest positions first, partition by partition: no index orders rows by time. `ctid` names the row versions of this
@@ -111,23 +113,31 @@ const PRUNE = `
     select old.ctid
       from generate_series(0, $3 - 1) as p (partition)
      cross join lateral (
-       select o.ctid, o.published_at from concordat.outbox o
+       select o.ctid, o.published_at, o.position, o.event_count from concordat.outbox o
         where o.partition = p.partition and o.position is not null
         order by o.position limit $2
      ) old
+      left join lateral (
+        select min(c.position) as position from concordat.reactor_checkpoints c
+         where c.partition = p.partition and c.seen_at > clock_timestamp() - $1 * interval '1 millisecond'
+     ) needed on true
      where old.published_at < clock_timestamp() - $1 * interval '1 millisecond'
+       and (needed.position is null or old.position + old.event_count - 1 <= needed.position
+            or old.published_at < clock_timestamp() - $4 * $1 * interval '1 millisecond')
   ))
   returning 1`
 
 /**
- * Deletes events that were published longer ago than `retentionMs`, at most 5,000 rows a call. Returns how many rows
- * went; 0 means that nothing old is left.
+ * Deletes events that were published longer ago than `retentionMs`, at most 5,000 rows a call. What an event handler
+ * still needs that was alive within that time is kept up to seven times longer. Returns how many rows went; 0 means that
+ * nothing more can go.
  */
 export async function pruneOutbox(database: Database, retentionMs: number): Promise<number> {
   const rows = await database.query(PRUNE, [
     retentionMs,
     Math.floor(PRUNE_BATCH_MAX / limits.partitions),
     limits.partitions,
+    RETENTIONS_FOR_HANDLERS,
   ])
   return rows.length
 }

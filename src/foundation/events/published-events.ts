@@ -36,3 +36,15 @@ export async function readPublished(tx: Tx, after: Positions, rowsMax: number): 
     .flatMap((row) => envelopesOf(row, Number(row.position)))
     .filter((event) => event.position > (after.get(event.partition) ?? 0))
 }
+
+/**
+ * Up to which position the relay has given places away: published events, and those that it is about to publish. An
+ * upper bound, since what is in flight is known by rows.
+ */
+export async function positionsGiven(tx: Tx): Promise<Positions> {
+  const rows = await tx.query<{ partition: number; last: bigint }>(
+    `select partition, next_position - 1 + ${EVENTS_PER_ENTRY_MAX} * cardinality(in_flight) as last
+       from concordat.relay_partitions`,
+  )
+  return new Map(rows.map((row) => [row.partition, Number(row.last)]))
+}

@@ -19,6 +19,9 @@ const definition = z.strictObject({
   skills: listOf('what defineSkill returns'),
   participants: listOf('a participant with a name'),
   handlers: listOf('a handler with a name'),
+  onReactorUnhealthy: z
+    .custom<unknown>((value) => typeof value === 'function', { error: 'is not a function' })
+    .optional(),
   models: z.record(z.string(), anything).optional(),
   prices: z.record(z.string(), anything).optional(),
   authorize: z.custom<unknown>((value) => typeof value === 'function', { error: 'is not a function' }).optional(),

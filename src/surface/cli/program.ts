@@ -5,8 +5,10 @@ import { auditCommands } from './audit-commands.ts'
 import { commonOptions, type Shell, setUp } from './command.ts'
 import { demoCommand } from './demo-command.ts'
 import { doctorCommand } from './doctor-command.ts'
+import { eventsCommands } from './events-commands.ts'
 import { migrateCommand } from './migrate-command.ts'
 import { policiesCommands } from './policies-commands.ts'
+import { reactorCommand } from './reactor-command.ts'
 import { replayCommand } from './replay-command.ts'
 import { runsCommands } from './runs-commands.ts'
 import { tenantsCommands } from './tenants-commands.ts'
@@ -29,6 +31,7 @@ export function createProgram(shell: Shell): Command {
     demoCommand,
     replayCommand,
     workerCommand,
+    reactorCommand,
     migrateCommand,
     doctorCommand,
     runsCommands,
@@ -36,6 +39,7 @@ export function createProgram(shell: Shell): Command {
     auditCommands,
     alertsCommands,
     tenantsCommands,
+    eventsCommands,
   ]
   for (const add of commands) add(program, shell)
   return program

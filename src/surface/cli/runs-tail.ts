@@ -1,9 +1,7 @@
 import { Option } from 'commander'
 import { isTerminal, type RunKey } from '../../domains/runs/runs.ts'
 import { sleep } from '../../foundation/backoff.ts'
-import { createBus } from '../../foundation/bus/bus.ts'
-import { EventEnvelope, eventsOfRun, positionsNow } from '../../foundation/events/events.ts'
-import { silentLogger } from '../../foundation/log.ts'
+import { EventEnvelope, eventsOfRun } from '../../foundation/events/events.ts'
 import type { Concordat } from '../../runtime.ts'
 import { defineCommand } from './command.ts'
 import type { ExitCode } from './errors.ts'
@@ -11,6 +9,7 @@ import { eventLine } from './event-line.ts'
 import { namedRun } from './find-run.ts'
 import { onInterruption } from './interruption.ts'
 import { type CommandContext, type CommonOptions, withSession } from './session.ts'
+import { sayNobodyElse, tailEvents } from './tail-events.ts'
 
 const POLL_MS = 200
 
@@ -33,25 +32,14 @@ export const runsTail = defineCommand<{ sinceStart?: true }>({
   },
 })
 
-/** The outbox is read whatever the transport: it has every event, and from the first on. */
-async function tailAll(context: TailContext, { database }: Concordat, signal: AbortSignal): Promise<ExitCode> {
-  const now = await positionsNow(database)
-  const after = context.options.sinceStart ? new Map([...now.keys()].map((partition) => [partition, 0])) : now
-  const bus = createBus({ transport: 'postgres', database, log: silentLogger })
-  const { tenant } = context.options
-  const read = new Map(after)
-  await bus.start()
-  await bus.subscribe(
-    (event) => {
-      read.set(event.partition, event.position)
-      if (tenant === undefined || event.tenantId === tenant) show(context, event)
-    },
-    { after },
-  )
-  const isDone = () => [...now].every(([partition, last]) => (read.get(partition) ?? 0) >= last)
-  while (!signal.aborted && !(database.kind === 'embedded' && isDone())) await pause(signal)
-  await bus.stop()
-  if (!signal.aborted) sayNobodyElse(context)
+async function tailAll(context: TailContext, concordat: Concordat, signal: AbortSignal): Promise<ExitCode> {
+  const { sinceStart = false, tenant } = context.options
+  await tailEvents(concordat, context.terminal, {
+    signal,
+    sinceStart,
+    wants: (event) => tenant === undefined || event.tenantId === tenant,
+    show: (event) => show(context, event),
+  })
   return 0
 }
 
@@ -67,7 +55,7 @@ async function tailRun(context: TailContext, concordat: Concordat, signal: Abort
     shown = events.length
     const ended = isTerminal(phase) && events.length === (await eventsOfRun(database, run)).length
     if (ended && !context.options.json) context.terminal.err(`Run ${runId} has ended: ${status}.`)
-    if (!ended && database.kind === 'embedded') sayNobodyElse(context)
+    if (!ended && database.kind === 'embedded') sayNobodyElse(context.terminal)
     if (ended || signal.aborted || database.kind === 'embedded') return 0
     await pause(signal)
   }
@@ -83,11 +71,6 @@ async function publishedEvents({ database }: Concordat, { tenantId, runId }: Run
 
 function show({ terminal, options, args }: TailContext, event: EventEnvelope): void {
   terminal.out(options.json ? JSON.stringify(event) : eventLine(terminal, event, args.length > 0))
-}
-
-/** This process has the embedded database for itself, and executes nothing. */
-function sayNobodyElse({ terminal }: TailContext): void {
-  terminal.err('These are all: on the embedded database no other process can add events while this one looks.')
 }
 
 async function pause(signal: AbortSignal): Promise<void> {

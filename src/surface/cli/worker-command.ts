@@ -2,7 +2,7 @@ import { Option } from 'commander'
 import type { Concordat } from '../../runtime.ts'
 import { defineCommand, integer } from './command.ts'
 import { plural } from './format.ts'
-import { onInterruption } from './interruption.ts'
+import { databasePlace, runService } from './service-command.ts'
 
 export const workerCommand = defineCommand<{ concurrency?: number }>({
   usage: 'worker',
@@ -10,45 +10,27 @@ export const workerCommand = defineCommand<{ concurrency?: number }>({
   options: [
     new Option('--concurrency <n>', 'runs at the same time; default WORKER_CONCURRENCY').argParser(integer(1, 10_000)),
   ],
-  run: async (context) => {
-    const { terminal, options } = context
-    const concordat = await context.open({
+  run: (context) => {
+    const { concurrency } = context.options
+    return runService(context, {
       processKind: 'worker',
-      logLevel: 'info',
-      ...(options.concurrency && { config: { workerConcurrency: options.concurrency } }),
+      ...(concurrency && { config: { workerConcurrency: concurrency } }),
+      draining: 'Draining: no new runs, those under way get their time.',
+      describe,
     })
-    const interruption = onInterruption(terminal, 'Draining: no new runs, those under way get their time.')
-    try {
-      await concordat.start()
-      terminal.err(description(concordat))
-      await new Promise<void>((resolve) => {
-        if (interruption.signal.aborted) resolve()
-        interruption.signal.addEventListener('abort', () => resolve(), { once: true })
-      })
-    } finally {
-      await concordat.close()
-      interruption.end()
-    }
-    return 0
   },
 })
 
 /** One line of what it does. */
-function description({ agents, config, database }: Concordat): string {
+function describe(concordat: Concordat): string {
+  const { agents, config, reactor } = concordat
   const names = agents.all().map(({ name, version }) => `${name}@${version}`)
-  const where =
-    database.kind === 'embedded' ? `embedded database ${config.dataDir}` : `PostgreSQL ${placeOf(config.databaseUrl)}`
   return [
     `concordat worker ${process.pid}: ${plural(names.length, 'agent')} (${names.join(', ')})`,
     `${plural(config.workerConcurrency, 'run')} at a time`,
-    where,
+    databasePlace(concordat),
     `events by ${config.eventTransport}`,
+    ...(config.eventReactorEnabled ? [plural(reactor.handlers.length, 'event handler')] : []),
     config.governanceProfile ? `profile ${config.governanceProfile}` : 'no governance profile',
   ].join(' · ')
-}
-
-/** Host and database, without user and password. */
-function placeOf(url: string | undefined): string {
-  const { host, pathname } = new URL(url ?? '')
-  return host + pathname
 }

@@ -60,6 +60,18 @@ const UP = [
     envelope       text not null,
     created_at     timestamptz not null default clock_timestamp()
   )`,
+  // What is wrong with a part of Concordat itself; the incidents of runs have a table of their own.
+  `create table concordat.system_incidents (
+    incident_id uuid primary key,
+    component   text collate "C" not null,
+    subject     text not null,
+    reason      text not null,
+    message     text not null,
+    status      text not null default 'open' check (status in ('open', 'closed')),
+    created_at  timestamptz not null default clock_timestamp(),
+    closed_at   timestamptz
+  )`,
+  `create unique index system_incidents_open on concordat.system_incidents (component, subject) where status = 'open'`,
   `create index dead_letters_of_handler on concordat.dead_letters (reactor_group, handler, dead_letter_id)`,
 ]
 

@@ -1,0 +1,35 @@
+import { Option } from 'commander'
+import { typeMatcher } from '../../flow/reactor/reactor.ts'
+import { defineCommand } from './command.ts'
+import { eventLine } from './event-line.ts'
+import { onInterruption } from './interruption.ts'
+import { withSession } from './session.ts'
+import { tailEvents } from './tail-events.ts'
+
+export const eventsTail = defineCommand<{ type?: string; sinceStart?: true }>({
+  usage: 'tail',
+  description: 'follow events as they are published',
+  options: [
+    new Option('--type <type>', 'only this type, or a prefix as in audit.*'),
+    new Option('--since-start', 'from the first event that is kept on'),
+  ],
+  run: async (context) => {
+    const { terminal, options } = context
+    const { type, tenant, sinceStart = false, json } = options
+    const matches = typeMatcher(type ?? '*')
+    const interruption = onInterruption(terminal, 'Stopped.')
+    try {
+      await withSession(context, (concordat) =>
+        tailEvents(concordat, terminal, {
+          signal: interruption.signal,
+          sinceStart,
+          wants: (event) => matches(event.type) && (tenant === undefined || event.tenantId === tenant),
+          show: (event) => terminal.out(json ? JSON.stringify(event) : eventLine(terminal, event, false)),
+        }),
+      )
+    } finally {
+      interruption.end()
+    }
+    return 0
+  },
+})

@@ -1,0 +1,44 @@
+import { sleep } from '../../foundation/backoff.ts'
+import { createBus } from '../../foundation/bus/bus.ts'
+import { type EventEnvelope, positionsNow } from '../../foundation/events/events.ts'
+import { silentLogger } from '../../foundation/log.ts'
+import type { Concordat } from '../../runtime.ts'
+import type { Terminal } from './terminal.ts'
+
+const POLL_MS = 200
+
+export interface TailOptions {
+  readonly signal: AbortSignal
+  readonly sinceStart: boolean
+  wants(event: EventEnvelope): boolean
+  show(event: EventEnvelope): void
+}
+
+/**
+ * Shows events as they are published until it is told to end. The outbox is read whatever the transport: it has every
+ * event, and from the first on.
+ */
+export async function tailEvents({ database }: Concordat, terminal: Terminal, options: TailOptions): Promise<void> {
+  const { signal, sinceStart, wants, show } = options
+  const now = await positionsNow(database)
+  const after = sinceStart ? new Map([...now.keys()].map((partition) => [partition, 0])) : now
+  const bus = createBus({ transport: 'postgres', database, log: silentLogger })
+  const read = new Map(after)
+  await bus.start()
+  await bus.subscribe(
+    (event) => {
+      read.set(event.partition, event.position)
+      if (wants(event)) show(event)
+    },
+    { after },
+  )
+  const isDone = () => [...now].every(([partition, last]) => (read.get(partition) ?? 0) >= last)
+  while (!signal.aborted && !(database.kind === 'embedded' && isDone())) await sleep(POLL_MS, signal).catch(() => {})
+  await bus.stop()
+  if (!signal.aborted) sayNobodyElse(terminal)
+}
+
+/** This process has the embedded database for itself, and executes nothing. */
+export function sayNobodyElse(terminal: Terminal): void {
+  terminal.err('These are all: on the embedded database no other process can add events while this one looks.')
+}
