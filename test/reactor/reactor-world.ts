@@ -52,6 +52,11 @@ export class ReactorWorld {
 
   static async open(server: PostgresServer, openBus: OpenBus): Promise<ReactorWorld> {
     const { url, drop } = await createDatabase(server)
+    return ReactorWorld.at(url, openBus, drop)
+  }
+
+  /** On a new database; it is not dropped in the end unless `drop` does. */
+  static async at(url: string, openBus: OpenBus, drop: () => Promise<void> = async () => {}): Promise<ReactorWorld> {
     const open = () => openDatabase({ url, dataDir: '', log: silentLogger })
     const database = await open()
     await migrate(database)
@@ -106,11 +111,17 @@ export class ReactorWorld {
     return entries.flatMap(({ events }) => events.map(({ id }) => id))
   }
 
-  async effects(handler: string): Promise<{ runId: string; eventId: string }[]> {
+  /** What handlers have written, one handler or all, in order. */
+  async effects(handler: string | null = null): Promise<{ runId: string; eventId: string }[]> {
     return this.database.query(
-      'select run_id as "runId", event_id as "eventId" from effects where handler = $1 order by n',
+      'select run_id as "runId", event_id as "eventId" from effects where $1::text is null or handler = $1 order by n',
       [handler],
     )
+  }
+
+  async countEffects(): Promise<number> {
+    const [row] = await this.database.query<{ count: number }>('select count(*)::int as count from effects')
+    return row?.count ?? 0
   }
 
   async deadLetters(): Promise<

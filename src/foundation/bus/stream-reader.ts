@@ -166,8 +166,10 @@ export class StreamReader implements Feed {
     command.push('BLOCK', String(BLOCK_MS), 'STREAMS')
     for (const partition of partitions) command.push(this.#stream(partition))
     for (const _ of partitions) command.push('>')
-    const streams = (await this.#reading.call((client) => client.sendCommand(command))) as [string, Entry[]][] | null
-    for (const [key, entries] of streams ?? []) this.#take(Number(key.slice(streamPrefix.length)), entries)
+    const found = (await this.#reading.call((client) => client.sendCommand(command))) as Record<string, Entry[]> | null
+    for (const [key, entries] of Object.entries(found ?? {})) {
+      this.#take(Number(key.slice(streamPrefix.length)), entries)
+    }
   }
 
   #take(partition: number, entries: readonly Entry[]): void {
