@@ -2,6 +2,9 @@ export type { Config, ConfigOverrides } from './config.ts'
 export {
   type Agent,
   type AgentContext,
+  type ApprovalDecision,
+  type ApprovalOptions,
+  type Approver,
   defineAgent,
   defineSkill,
   type LlmRequest,
@@ -13,6 +16,7 @@ export {
   type WaitOptions,
 } from './domains/agents/agents.ts'
 export { AlertSeverity, AuditAlertType, type StoredAlert } from './domains/alerts/alerts.ts'
+export type { Approval, ApprovalState } from './domains/approvals/approvals.ts'
 export { type AuditExpectation, type DomainAck, reconcile } from './domains/audit/audit.ts'
 export { IncidentFacade } from './domains/incidents/incidents.ts'
 export { Authority, mayResume, PauseReason } from './domains/pauses/pauses.ts'
@@ -77,8 +81,12 @@ export {
 } from './runtime.ts'
 export type {
   AlertsApi,
+  ApprovalReport,
+  ApprovalsApi,
+  ApprovalsFilter,
   AuditApi,
   AuditReport,
+  DecisionInput,
   PauseInput,
   PauseReport,
   PauseResult,

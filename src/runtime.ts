@@ -52,8 +52,10 @@ import { defineService, type Service, startAll, stopAll } from './foundation/ser
 import { type Database, migrate, openDatabase } from './foundation/storage/storage.ts'
 import {
   type AlertsApi,
+  type ApprovalsApi,
   type AuditApi,
   createAlertsApi,
+  createApprovalsApi,
   createAuditApi,
   createPoliciesApi,
   createRunsApi,
@@ -108,6 +110,7 @@ export interface Concordat extends Service {
   readonly audit: AuditApi
   readonly alerts: AlertsApi
   readonly policies: PoliciesApi
+  readonly approvals: ApprovalsApi
   readonly tenants: TenantsApi
   readonly agents: AgentDirectory
   readonly metrics: Metrics
@@ -316,6 +319,7 @@ function compose({ options, config, log, directory, prices, database }: Foundati
     }),
     audit: createAuditApi(ground),
     alerts: createAlertsApi(database),
+    approvals: createApprovalsApi({ ...ground, kernel, codec, onReady: () => worker.nudge() }),
     policies: createPoliciesApi({
       ...ground,
       expressions,

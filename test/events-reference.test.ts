@@ -9,6 +9,11 @@ import { until } from './flow/support/until.ts'
 const agents = [
   defineAgent({ name: 'works', version: '1', run: () => 'done' }),
   defineAgent({ name: 'sleeps', version: '1', run: ({ step }) => step.sleep('long', 86_400_000) }),
+  defineAgent({
+    name: 'asks',
+    version: '1',
+    run: ({ step, input }) => step.approval('ask', { timeout: Number(input) }),
+  }),
   defineAgent({ name: 'fails', version: '1', run: () => Promise.reject(new Error('no')) }),
 ]
 const tenant = 'default'
@@ -29,16 +34,25 @@ beforeAll(async () => {
   await runs.resume(tenant, stopped.runId, { by: 'ada', as: 'OPERATOR' })
   await runs.stop(tenant, stopped.runId)
   for (const run of [works, fails, stopped]) await runtime.ended(run)
+  const asks = await runs.submit({ tenant, agent: 'asks', input: 3_600_000 })
+  const expires = await runs.submit({ tenant, agent: 'asks', input: 10 })
+  const { approvals } = await until(
+    () => runs.get(tenant, asks.runId),
+    ({ status }) => status === 'paused',
+  )
+  const decision = { decision: 'approved', by: 'ada', as: 'OPERATOR' } as const
+  await concordat.approvals.decide(tenant, approvals[0]?.approvalId ?? '', decision)
+  for (const run of [asks, expires]) await runtime.ended(run)
   await leaveFindings(works.runId)
   await concordat.audit.reconcile(tenant, works.runId)
   await concordat.policies.apply(tenant, [{ name: 'p', metric: 'steps', max: 9 }])
   await concordat.tenants.suspend(tenant)
   await concordat.tenants.resume(tenant)
-  const ofRuns = [works, fails, stopped, { tenantId: tenant, runId: NO_RUN }].map((run) =>
+  const ofRuns = [works, fails, stopped, asks, expires, { tenantId: tenant, runId: NO_RUN }].map((run) =>
     eventsOfRun(runtime.database, run),
   )
   published = (await Promise.all(ofRuns)).flat()
-})
+}, 120_000)
 afterAll(() => runtime.close())
 
 /** What a reconciliation finds: an action that is missing, one that nobody expected, an expectation without deadline. */

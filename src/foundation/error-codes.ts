@@ -151,6 +151,27 @@ export const errorCodes = Object.freeze({
     hint: 'Ask one of those whom the message names.',
   },
 
+  APPROVAL_NOT_FOUND: {
+    kind: 'terminal',
+    meaning: 'There is no approval of that id for this tenant.',
+    hint: 'Check the id and the tenant with `concordat approvals list`.',
+  },
+  APPROVAL_CLOSED: {
+    kind: 'terminal',
+    meaning: 'The approval is not pending any more: somebody decided it, its time is over, or its run has ended.',
+    hint: 'See with `concordat approvals get` who decided, when and why.',
+  },
+  APPROVAL_FORBIDDEN: {
+    kind: 'terminal',
+    meaning: 'The approval may not be decided by this authority; the attempt is recorded.',
+    hint: 'Ask one of those whom the message names.',
+  },
+  APPROVAL_PENDING: {
+    kind: 'terminal',
+    meaning: 'The run is paused for an approval: it goes on by its decision, not by a resume.',
+    hint: 'Decide it with `concordat approvals decide`.',
+  },
+
   // How it is set up
   INVALID_CONFIGURATION: {
     kind: 'terminal',
@@ -303,6 +324,16 @@ export const errorCodes = Object.freeze({
     kind: 'terminal',
     meaning: 'A policy let the run go no further: its next step would have broken a limit or met a condition.',
     hint: "See the violations in the run's policy evaluation; `concordat policies get` has the policy's versions.",
+  },
+  APPROVAL_REJECTED: {
+    kind: 'terminal',
+    meaning: 'Somebody who was asked to approve a step rejected it, and it did not run.',
+    hint: 'See with `concordat approvals get` who rejected it and why; the agent can catch the error and go on without.',
+  },
+  APPROVAL_EXPIRED: {
+    kind: 'terminal',
+    meaning: 'A step asked for an approval, and had none that holds when its time was over.',
+    hint: 'Decide sooner, or give the approval a longer timeout.',
   },
   OBSERVABILITY: {
     kind: 'terminal',

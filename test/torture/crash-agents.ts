@@ -64,6 +64,15 @@ export function crashAgents(witness: pg.Pool): Agent[] {
         return [...together, last]
       },
     }),
+    /** Leaves a witness of having acted, once somebody approved that. */
+    defineAgent({
+      name: 'approved',
+      version: '1',
+      run: ({ step, run }) =>
+        step.do('act', async () => void (await witness.query(WITNESS, [run.runId, 'act#1', true])), {
+          approval: { timeout: 120_000 },
+        }),
+    }),
     /** Waits until the witness table has a row that says `go on`, then writes another step. */
     defineAgent({
       name: 'waits for a word',

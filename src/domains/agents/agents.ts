@@ -11,6 +11,9 @@ export { SignalSchemas } from './signal-schema.ts'
 export type { Secrets, Skill, SkillContext, SkillStep, ToolCall } from './skill.ts'
 export { defineSkill } from './skill.ts'
 export type {
+  ApprovalDecision,
+  ApprovalOptions,
+  Approver,
   ChildOptions,
   LlmRequest,
   LlmResult,

@@ -19,12 +19,42 @@ export interface RetryOptions {
   readonly capMs?: number
 }
 
+/** As what somebody may decide an approval. OPERATOR always may. */
+export type Approver = 'TENANT_USER' | 'TENANT_ADMIN' | 'API_KEY_OWNER' | 'OPERATOR'
+
+/** What is asked of people before a step runs. */
+export interface ApprovalOptions {
+  /** What the step is about to do, as people see it beside its input. Another action needs another approval. */
+  readonly action?: Json
+  /** What is asked, for people; a sentence about the step where it is left out. */
+  readonly message?: string
+  /** Who may decide; TENANT_ADMIN where it is left out. */
+  readonly approvers?: readonly Approver[]
+  /** Milliseconds until it expires, at most a year; PAUSE_SLA_SECONDS where it is left out. */
+  readonly timeout?: number
+}
+
+/** What somebody decided. */
+export interface ApprovalDecision {
+  readonly decision: 'approved' | 'rejected'
+  readonly by: string
+  /** As what, as in `TENANT_ADMIN`. */
+  readonly as: string
+  readonly note: string | null
+  /** RFC 3339. */
+  readonly decidedAt: string
+}
+
 export interface StepOptions {
   /**
    * False when the step may safely run again: then nothing is recorded before it, and it simply runs again after a
    * crash. Otherwise its start is recorded first, and a crash in between leaves it `unknown`.
    */
   readonly sideEffects?: boolean
+  /** The step runs only once somebody approved it. Rejected, it fails with `APPROVAL_REJECTED`, which can be caught. */
+  readonly approval?: ApprovalOptions
+  /** Of a step that a crash left `unknown`: `fail` with `STEP_UNKNOWN`, the default, or `ask` whether it may run again. */
+  readonly onUnknown?: 'fail' | 'ask'
   readonly retry?: RetryOptions
   /** Milliseconds; default STEP_TIMEOUT_SECONDS. */
   readonly timeoutMs?: number
@@ -101,6 +131,11 @@ export interface StepApi {
    * counts as this run's; it is stopped when this run ends before it.
    */
   run<T = Json>(agent: string, input?: Json, options?: ChildOptions): Promise<T>
+  /**
+   * Asks somebody to decide, and returns what they decided and why: a rejection is an answer. The run is paused meanwhile.
+   * Fails with `APPROVAL_EXPIRED` when nobody decides in time and PAUSE_TIMEOUT_BEHAVIOR lets the run go on.
+   */
+  approval(name: string, options: ApprovalOptions): Promise<ApprovalDecision>
   /** Records a step that happened elsewhere; its error is recorded, not thrown. Nothing is executed. */
   record(step: RecordedStep): Promise<Json>
 }

@@ -1,6 +1,6 @@
 import type { PolicyViolation } from '../../domains/policies/policies.ts'
 import type { RunEnd } from '../../domains/runs/runs.ts'
-import { AppError, serializeError } from '../../foundation/app-error.ts'
+import { AppError, type ErrorCode, serializeError } from '../../foundation/app-error.ts'
 import { type EncodedPayload, safeText } from '../../foundation/payload-codec.ts'
 import { limits } from '../../limits.ts'
 
@@ -16,11 +16,14 @@ export function succeededEnd(output: EncodedPayload): RunEnd {
   }
 }
 
+/** What people and rules decided, not the agent: its run is blocked, it did not fail. */
+const GOVERNED: ReadonlySet<ErrorCode> = new Set(['APPROVAL_REJECTED', 'APPROVAL_EXPIRED'])
+
 /** The end of a run that failed: with our code where the error has one, else `AGENT_FAILED`. */
 export function failedEnd(error: unknown, lastStepRecorded: boolean): RunEnd {
   const serialized = serializeError(error)
   return {
-    outcome: 'failed',
+    outcome: error instanceof AppError && GOVERNED.has(error.code) ? 'failed_policy' : 'failed',
     reason: error instanceof AppError ? error.code : 'AGENT_FAILED',
     message: safeText(serialized.message, limits.errorMessageCharsMax),
     error: serialized,

@@ -48,6 +48,9 @@ function stepsOf(plan: { steps: readonly { name: string; skill: string }[] }) {
       taken.push(['run', agent])
       return null as T
     },
+    async approval() {
+      throw new Error('plans ask nobody')
+    },
     async record(recorded) {
       taken.push(['record', recorded])
       return recorded.output

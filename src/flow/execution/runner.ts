@@ -3,6 +3,7 @@ import { checkpointsOfRun, type RunEnd } from '../../domains/runs/runs.ts'
 import { AppError } from '../../foundation/app-error.ts'
 import { backoffMs, sleep } from '../../foundation/backoff.ts'
 import type { Clock } from '../../foundation/clock.ts'
+import type { IdSource } from '../../foundation/ids.ts'
 import type { Json } from '../../foundation/json.ts'
 import type { Logger } from '../../foundation/log.ts'
 import type { PayloadCodec } from '../../foundation/payload-codec.ts'
@@ -40,6 +41,7 @@ export interface RunnerOptions {
   /** Submits what `step.run` starts. */
   readonly startChild: StartChild
   readonly clock: Clock
+  readonly newId: IdSource
   readonly random: () => number
   readonly log: Logger
   readonly stepTimeoutMs: number

@@ -1,6 +1,8 @@
 import type {
   Agent,
   AgentDirectory,
+  ApprovalDecision,
+  ApprovalOptions,
   ChildOptions,
   LlmRequest,
   LlmResult,
@@ -17,9 +19,24 @@ import { AppError } from '../../foundation/app-error.ts'
 import type { Json } from '../../foundation/json.ts'
 import { costOf, type Prices } from './prices.ts'
 import { callModel } from './skills/skills.ts'
-import { checkChild, checkLlmRequest, checkOptions, checkRecordedStep, checkWork } from './step-arguments.ts'
+import {
+  checkApproval,
+  checkChild,
+  checkLlmRequest,
+  checkOptions,
+  checkRecordedStep,
+  checkWork,
+} from './step-arguments.ts'
 import type { StepExecutor } from './step-executor.ts'
-import { DURATION_MS_MAX, isDuration, recordedResult, retryOf, specOptions, waitTimeoutMs } from './step-spec.ts'
+import {
+  approvalAsk,
+  DURATION_MS_MAX,
+  isDuration,
+  recordedResult,
+  retryOf,
+  specOptions,
+  waitTimeoutMs,
+} from './step-spec.ts'
 
 export interface StepApiOptions {
   readonly agent: Agent
@@ -109,6 +126,21 @@ export function createStepApi({ agent, directory, executor, prices, schemas }: S
       const spec = { kind: 'run', name, input: { agent, version: version ?? null, input } } as const
       const execute = () => ({ output: null })
       return executor.run({ ...spec, sideEffects: false, retry: retryOf(), child, execute }) as Promise<T>
+    },
+
+    async approval(name: string, options: ApprovalOptions): Promise<ApprovalDecision> {
+      checkApproval(name, options)
+      const { action = null } = options
+      const decision = await executor.run({
+        kind: 'approval',
+        name,
+        input: action,
+        sideEffects: false,
+        retry: retryOf(),
+        approval: { ...approvalAsk(options), action: undefined }, // it is the step's input
+        execute: () => ({ output: null }),
+      })
+      return decision as unknown as ApprovalDecision
     },
 
     async record(step: RecordedStep): Promise<Json> {

@@ -1,4 +1,4 @@
-import type { ChildOptions, LlmRequest, RecordedStep } from '../../domains/agents/agents.ts'
+import type { Approver, ChildOptions, LlmRequest, RecordedStep } from '../../domains/agents/agents.ts'
 import { AppError } from '../../foundation/app-error.ts'
 import { stringifyJson } from '../../foundation/json.ts'
 import { limits } from '../../limits.ts'
@@ -18,8 +18,33 @@ export function checkWork(name: string, work: unknown): void {
 export function checkOptions(name: string, options: unknown): void {
   if (options === undefined) return
   if (!isRecord(options)) throw invalid(name, 'options', 'an object', options)
-  const { retry } = options
+  const { retry, approval, onUnknown } = options
   if (retry !== undefined && !isRecord(retry)) throw invalid(name, 'retry', 'an object', retry)
+  if (approval !== undefined) checkApproval(name, approval)
+  if (onUnknown !== undefined && onUnknown !== 'fail' && onUnknown !== 'ask') {
+    throw invalid(name, 'onUnknown', 'fail or ask', onUnknown)
+  }
+}
+
+const APPROVERS: ReadonlySet<unknown> = new Set([
+  'TENANT_USER',
+  'TENANT_ADMIN',
+  'API_KEY_OWNER',
+  'OPERATOR',
+] satisfies Approver[])
+
+/** Fails with `INVALID_REQUEST` unless somebody can be asked so. */
+export function checkApproval(name: string, approval: unknown): void {
+  if (!isRecord(approval)) throw invalid(name, 'approval', 'an object', approval)
+  const { message, approvers, timeout } = approval
+  if (message !== undefined && typeof message !== 'string') throw invalid(name, 'message', 'text', message)
+  if (approvers !== undefined) {
+    const known = Array.isArray(approvers) && approvers.length > 0 && approvers.every((each) => APPROVERS.has(each))
+    if (!known) throw invalid(name, 'approvers', `a list of ${[...APPROVERS].join(', ')}`, approvers)
+  }
+  if (timeout !== undefined && !(isWithin(timeout, limits.waitTimeoutMsMax) && timeout !== 0)) {
+    throw invalid(name, 'timeout', `1 to ${limits.waitTimeoutMsMax} ms`, timeout)
+  }
 }
 
 /** Fails with `INVALID_REQUEST` unless it has a prompt and a model of the AI SDK's interface. */

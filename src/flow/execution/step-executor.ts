@@ -4,19 +4,21 @@ import type { RunTotals, StepRecord } from '../../domains/runs/runs.ts'
 import { AppError, deserializeError, type SerializedError, serializeError } from '../../foundation/app-error.ts'
 import { backoffMs } from '../../foundation/backoff.ts'
 import type { Clock } from '../../foundation/clock.ts'
+import type { IdSource } from '../../foundation/ids.ts'
 import type { Json } from '../../foundation/json.ts'
 import type { EncodedPayload, PayloadCodec } from '../../foundation/payload-codec.ts'
 import { limits } from '../../limits.ts'
-import type { PauseOrder, RunOrchestrationKernel, StepRow, StepStatus } from '../kernel/kernel.ts'
+import type { PauseOrder, RunOrchestrationKernel, StepRow } from '../kernel/kernel.ts'
 import { ChildRuns, type ChildSpec, type StartChild } from './child-runs.ts'
 import type { ObservabilityGuard } from './observability-guard.ts'
 import type { Interruption, RunControl } from './run-control.ts'
-import { failedEnd } from './run-end.ts'
 import { type SignalSpec, SignalWaits } from './signal-waits.ts'
+import { type ApprovalAsk, StepApprovals } from './step-approvals.ts'
 import { runAttempt } from './step-attempt.ts'
+import { interruptionBy, notRepeated, RecordedStepError } from './step-failures.ts'
 import type { StepGate } from './step-gate.ts'
 import { StepKeys } from './step-keys.ts'
-import { type StepResult, type StepSpec, usageColumns } from './step-spec.ts'
+import { type StepResult, type StepSpec, type StepWrite, usageColumns } from './step-spec.ts'
 import { StepTally } from './step-tally.ts'
 import { type Suspension, sooner } from './suspension.ts'
 
@@ -28,6 +30,7 @@ export interface StepExecutorOptions {
   readonly guard: ObservabilityGuard
   readonly gate: StepGate
   readonly clock: Clock
+  readonly newId: IdSource
   readonly codec: PayloadCodec
   readonly random: () => number
   readonly stepTimeoutMs: number
@@ -62,6 +65,7 @@ export class StepExecutor {
   #inFlight = 0
   readonly #waits: SignalWaits
   readonly #children: ChildRuns
+  readonly #approvals: StepApprovals
   #suspension: Suspension | undefined
   /** Set when the run pauses as soon as the steps in flight are recorded; until then no new one begins. */
   #pausing: Extract<Interruption, { kind: 'pause' }> | undefined
@@ -73,6 +77,7 @@ export class StepExecutor {
     this.#tally = new StepTally(options.control.claim.fresh)
     this.#waits = new SignalWaits(options.kernel, options.codec)
     this.#children = new ChildRuns({ ...options, claim: options.control.claim })
+    this.#approvals = new StepApprovals(options, options.control.claim)
   }
 
   /** True when no step is under way whose result is not recorded. */
@@ -170,6 +175,7 @@ export class StepExecutor {
   /** A sleep that is over, or a retry that is due. */
   #wake(step: PlannedStep, recorded: StepRecord): Promise<Json> {
     const { clock } = this.#options
+    if (recorded.attempt === 0) return this.#attempt(step, 1, true) // asked for an approval, and not begun
     if (step.spec.signal) return this.#await(step, step.spec.signal, recorded)
     if (step.spec.child) return this.#child(step, step.spec.child)
     if (recorded.dueAt && recorded.dueAt > clock.now()) return this.#suspend(step, recorded.dueAt)
@@ -179,28 +185,48 @@ export class StepExecutor {
 
   /** It was started and its worker died: whether it took effect is not known. Idempotent steps never get here. */
   #unknown(step: PlannedStep, recorded: StepRecord): Promise<Json> {
-    if (step.spec.sideEffects === false) return this.#attempt(step, recorded.attempt)
+    const { sideEffects, onUnknown, approval = {} } = step.spec
+    if (sideEffects === false) return this.#attempt(step, recorded.attempt)
+    if (onUnknown === 'ask')
+      return this.#whenApproved(step, { ...approval, message: undefined }, 'REPEAT', recorded.attempt)
     const message = `step ${step.key} was started and then interrupted; whether it took effect is not known`
     return this.#fail(step, recorded.attempt, serializeError(new AppError('STEP_UNKNOWN', message)))
   }
 
-  async #attempt(step: PlannedStep, attempt: number): Promise<Json> {
-    const { control, clock, gate, stepTimeoutMs, secrets } = this.#options
+  /** `asked`: somebody was asked whether it may run, which holds whatever is asked now. */
+  async #attempt(step: PlannedStep, attempt: number, asked = false): Promise<Json> {
+    const { control, gate } = this.#options
     const { spec, key } = step
     const { kind, name, tool = '' } = spec
     const checking = gate.before({ key, kind, name, tool })
     const refusal = checking && (await checking)
-    if (refusal?.kind === 'pause') return this.#pause(refusal.pause)
-    if (refusal) control.interrupt(refusal)
+    const demanded = refusal?.kind === 'pause' && refusal.pause?.reason === 'APPROVAL_REQUIRED' ? refusal.pause : null
+    if (refusal?.kind === 'pause' && !demanded) return this.#pause(refusal.pause)
+    if (refusal && !demanded) control.interrupt(refusal)
     if (control.interruption || this.#pausing) return this.#never()
+    const ask = demanded ? { ...spec.approval, message: demanded.message, detail: demanded.detail } : spec.approval
+    if (ask || asked) return this.#whenApproved(step, ask ?? {}, 'ACTION', attempt)
+    return this.#begin(step, attempt)
+  }
+
+  /** Nothing stands against it. `started`: its start is recorded. */
+  async #begin(step: PlannedStep, attempt: number, started = false): Promise<Json> {
+    const { spec } = step
     if (spec.signal) return this.#await(step, spec.signal)
     if (spec.child) return this.#child(step, spec.child)
     if (spec.sleepMs !== undefined) {
-      const dueAt = new Date(clock.now().getTime() + spec.sleepMs)
+      const dueAt = new Date(this.#options.clock.now().getTime() + spec.sleepMs)
       await this.#record(step, { status: 'waiting', attempt, dueAt })
       return this.#suspend(step, dueAt)
     }
-    if (spec.sideEffects) await this.#record(step, { status: 'started', attempt })
+    if (spec.sideEffects && !started) await this.#record(step, { status: 'started', attempt })
+    return this.#execute(step, attempt)
+  }
+
+  /** Its start is recorded, where that is called for. */
+  async #execute(step: PlannedStep, attempt: number): Promise<Json> {
+    const { control, clock, stepTimeoutMs, secrets } = this.#options
+    const { spec } = step
     if (control.interruption) return this.#never()
     const idempotencyKey = `${control.claim.runId}:${step.key}`
     const outcome = await runAttempt(spec, {
@@ -237,6 +263,38 @@ export class StepExecutor {
       case 'succeeded':
         return this.#succeed(step, 1, answer.result)
     }
+  }
+
+  /**
+   * Asks somebody, because the agent says so or a policy does, and pauses the run for it. When it goes on, the step runs
+   * once, or fails, by what they decided.
+   */
+  async #whenApproved(
+    step: PlannedStep,
+    ask: ApprovalAsk,
+    purpose: 'ACTION' | 'REPEAT',
+    attempt: number,
+  ): Promise<Json> {
+    const { key, input, stored, spec } = step
+    const { kind, name } = spec
+    const asking = { key, kind, name, input, stored }
+    const answer = await this.#approvals.answer(asking, ask, purpose, Math.max(attempt, 1))
+    if (this.#options.control.interruption) return this.#never()
+    switch (answer.kind) {
+      case 'ask':
+        if (!stored) await this.#record(step, { status: 'waiting', attempt: 0 })
+        return this.#pause(answer.pause)
+      case 'granted':
+        if (kind === 'approval') return this.#succeed(step, 1, { output: answer.decision })
+        return this.#begin(step, attempt, answer.started)
+      case 'rejected':
+        if (kind === 'approval') return this.#succeed(step, 1, { output: answer.decision })
+        break
+      case 'expired':
+        break
+    }
+    const error = purpose === 'REPEAT' ? notRepeated(key, answer.error) : answer.error
+    return this.#fail(step, Math.max(attempt, 1), serializeError(error))
   }
 
   /** Its signal is there, its time is over, or it gives the slot back. */
@@ -337,29 +395,4 @@ export class StepExecutor {
       ...usageColumns(result),
     }
   }
-}
-
-interface StepWrite {
-  readonly status: StepStatus
-  readonly attempt: number
-  readonly dueAt?: Date
-  readonly output?: EncodedPayload
-  readonly error?: SerializedError | null
-  readonly result?: StepResult
-}
-
-/** A step's error that is recorded: the one kind of failure that the agent's code gets to see. */
-class RecordedStepError extends Error {
-  readonly recorded: Error
-
-  constructor(recorded: Error) {
-    super(recorded.message)
-    this.recorded = recorded
-  }
-}
-
-/** Anything else ends the execution here: what can't be written is not this worker's any more, the rest fails the run. */
-function interruptionBy(error: unknown): Interruption {
-  const lost = error instanceof AppError && (error.code === 'LEASE_LOST' || error.kind === 'retryable')
-  return lost ? { kind: 'lost' } : { kind: 'end', end: failedEnd(error, false) }
 }

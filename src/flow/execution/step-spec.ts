@@ -1,9 +1,18 @@
-import type { RecordedStep, RetryOptions, SkillContext, StepOptions } from '../../domains/agents/agents.ts'
+import type {
+  ApprovalOptions,
+  RecordedStep,
+  RetryOptions,
+  SkillContext,
+  StepOptions,
+} from '../../domains/agents/agents.ts'
 import { AppError, type SerializedError } from '../../foundation/app-error.ts'
 import { nanoFromUsd } from '../../foundation/money.ts'
+import type { EncodedPayload } from '../../foundation/payload-codec.ts'
 import { limits } from '../../limits.ts'
+import type { StepStatus } from '../kernel/kernel.ts'
 import type { ChildSpec } from './child-runs.ts'
 import type { SignalSpec } from './signal-waits.ts'
+import type { ApprovalAsk } from './step-approvals.ts'
 
 /** What a step's code gives back, and what it used. Absent usage is not recorded; it is not zero. */
 export interface StepResult {
@@ -17,9 +26,12 @@ export interface StepResult {
   readonly error?: SerializedError
 }
 
-/** One kind of step, ready to be executed: `step.do`, `step.tool`, `step.llm`, `step.sleep`, `step.waitFor`, `step.run` and `step.record` are these. */
+/**
+ * One kind of step, ready to be executed: `step.do`, `step.tool`, `step.llm`, `step.sleep`, `step.waitFor`, `step.run`,
+ * `step.approval` and `step.record` are these.
+ */
 export interface StepSpec {
-  readonly kind: 'do' | 'tool' | 'llm' | 'user' | 'sleep' | 'signal' | 'run'
+  readonly kind: 'do' | 'tool' | 'llm' | 'user' | 'sleep' | 'signal' | 'run' | 'approval'
   readonly name: string
   readonly input: unknown
   /** Of the tool or skill that it calls. */
@@ -34,9 +46,23 @@ export interface StepSpec {
   readonly signal?: SignalSpec
   /** Only for a child. */
   readonly child?: ChildSpec
+  /** It runs only once somebody approved it. Of a step of kind `approval`, the decision is its output. */
+  readonly approval?: ApprovalAsk
+  /** Asks whether it may run again when it may have acted already. */
+  readonly onUnknown?: 'fail' | 'ask'
   /** A recorded error is returned as it was recorded, not thrown. */
   readonly keepsError?: boolean
   readonly execute: (context: SkillContext) => Promise<StepResult> | StepResult
+}
+
+/** What a step's row gets. */
+export interface StepWrite {
+  readonly status: StepStatus
+  readonly attempt: number
+  readonly dueAt?: Date
+  readonly output?: EncodedPayload
+  readonly error?: SerializedError | null
+  readonly result?: StepResult
 }
 
 const RETRY_ATTEMPTS_CAP = 100
@@ -69,11 +95,18 @@ export function retryOf({ maxAttempts, baseMs, capMs }: RetryOptions = {}): Requ
   return retry
 }
 
-export function specOptions({ sideEffects, retry, timeoutMs }: StepOptions = {}, sideEffectsByDefault = true) {
+export function specOptions(options: StepOptions = {}, sideEffectsByDefault = true) {
+  const { sideEffects, retry, timeoutMs, approval, onUnknown } = options
   if (timeoutMs !== undefined && !(timeoutMs > 0 && timeoutMs <= limits.timerMsMax)) {
     throw new AppError('INVALID_REQUEST', `a step's timeoutMs is 1 to ${limits.timerMsMax}, not ${timeoutMs}`)
   }
-  return { sideEffects: sideEffects ?? sideEffectsByDefault, retry: retryOf(retry), ...(timeoutMs && { timeoutMs }) }
+  return {
+    sideEffects: sideEffects ?? sideEffectsByDefault,
+    retry: retryOf(retry),
+    ...(timeoutMs && { timeoutMs }),
+    ...(approval && { approval: approvalAsk(approval) }),
+    ...(onUnknown && { onUnknown }),
+  }
 }
 
 /** Fails with `INVALID_REQUEST` unless a wait may last that long. */
@@ -84,6 +117,11 @@ export function waitTimeoutMs(name: string, timeout: number = limits.waitTimeout
     'INVALID_REQUEST',
     `the timeout of ${shown} is 1 to ${limits.waitTimeoutMsMax} ms, not ${JSON.stringify(timeout)}`,
   )
+}
+
+/** An approval as the agent asks for it. */
+export function approvalAsk({ action, message, approvers, timeout }: ApprovalOptions): ApprovalAsk {
+  return { action, message, approvers, timeoutMs: timeout }
 }
 
 /** A step's usage as its row's columns. Latency is what the step says; what was measured is in its times. */

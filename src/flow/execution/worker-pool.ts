@@ -1,6 +1,5 @@
 import type { Agent } from '../../domains/agents/agents.ts'
 import { backoffMs, sleep } from '../../foundation/backoff.ts'
-import type { IdSource } from '../../foundation/ids.ts'
 import { createTicker, defineService, type Service, type Ticker } from '../../foundation/service.ts'
 import { limits } from '../../limits.ts'
 import type { Claim, EagerSlot, HeartbeatReply, Lane, OrderPush, Orders } from '../kernel/kernel.ts'
@@ -19,7 +18,6 @@ const REGISTER_CAP_MS = 5_000
 const RELEASE_MS = 2 * limits.stopGraceMs
 
 export interface WorkerPoolOptions extends RunnerOptions {
-  readonly newId: IdSource
   /** For people: host and process. */
   readonly process: string
   /** Runs executed at the same time. */

@@ -1,3 +1,4 @@
+import { type Approval, approvalAt } from '../../domains/approvals/approvals.ts'
 import type { PauseSla } from '../../domains/pauses/pauses.ts'
 import { type PendingEnd, pendingEnd, type RunEnd, type RunKey } from '../../domains/runs/runs.ts'
 import { AppError } from '../../foundation/app-error.ts'
@@ -6,6 +7,7 @@ import { GroupCommit } from '../../foundation/group-commit.ts'
 import type { IdSource } from '../../foundation/ids.ts'
 import { type Database, isRetryable, type Tx } from '../../foundation/storage/storage.ts'
 import { limits } from '../../limits.ts'
+import { type ApprovedStart, type DecisionAnswer, type DecisionOrder, decide, startApproved } from './approving.ts'
 import { type AwaitChild, type AwaitedChild, abandonedChildren, awaitChild, stopChildren } from './child-store.ts'
 import { claimsUnknownTo } from './claim-store.ts'
 import { claimTransaction } from './claim-transaction.ts'
@@ -64,6 +66,7 @@ import {
 } from './worker-store.ts'
 
 export type { DeliveredSignal } from '../../domains/signals/signals.ts'
+export type { DecisionAnswer, DecisionOrder } from './approving.ts'
 export type { AwaitChild, AwaitedChild, EndedChild } from './child-store.ts'
 export { type EagerSlot, insertAndStart } from './eager-start.ts'
 export type * from './messages.ts'
@@ -232,6 +235,21 @@ export class RunOrchestrationKernel {
   /** Ends the pause of a run, once. */
   resume(order: ResumeOrder): Promise<ResumeAnswer> {
     return resumeRun(this.#options, order)
+  }
+
+  /** The latest approval that a step has asked for; null when it has asked for none. */
+  approvalAt(run: RunKey, stepKey: string): Promise<Approval | null> {
+    return approvalAt(this.#options.database, run, stepKey)
+  }
+
+  /** Decides an approval, and lets its run go on with that, once. */
+  decideApproval(order: DecisionOrder): Promise<DecisionAnswer> {
+    return decide(this.#options, order)
+  }
+
+  /** Uses an approval up for a step that starts with that. False: its time is over. Fails with `LEASE_LOST`. */
+  startApproved(lease: Lease, start: ApprovedStart): Promise<boolean> {
+    return startApproved(this.#options, lease, start)
   }
 
   /** What is due of pauses though nobody asks: warnings, timeouts, rate limits that have room again. */

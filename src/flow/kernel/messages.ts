@@ -161,8 +161,27 @@ export interface PauseOrder {
   readonly detail?: Json
   /** Of `APPROVAL_REQUIRED`: who may decide, and so resume; TENANT_ADMIN where it is left out. */
   readonly approvers?: readonly Authority[]
+  /** How long it may last; PAUSE_SLA_SECONDS where it is left out. */
+  readonly timeoutMs?: number
+  /** Of `APPROVAL_REQUIRED`: what is to be decided; its time is the pause's. */
+  readonly approval?: AskedApproval
   /** Of `RATE_LIMIT_SOFT`: when the window has room, and Concordat resumes the run by itself. */
   readonly resumeAt?: Date
+}
+
+/** An approval as a step asks for it. */
+export interface AskedApproval {
+  readonly approvalId: string
+  readonly stepKey: string
+  /** `REPEAT`: whether a step that may have acted already is to run again. */
+  readonly purpose: 'ACTION' | 'REPEAT'
+  readonly agent: string
+  /** SHA-256 over the exact action. */
+  readonly digest: string
+  /** The policy that asks for it; null: the agent does. */
+  readonly policy: string | null
+  /** The action as people see it: the payload's stored text. */
+  readonly action: string
 }
 
 /** A pause that a person asked for and that has not begun: kept in the run's row until its next step, or its claim. */

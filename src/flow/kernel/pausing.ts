@@ -13,6 +13,7 @@ import type { Json } from '../../foundation/json.ts'
 import { safeText } from '../../foundation/payload-codec.ts'
 import type { Database, Tx } from '../../foundation/storage/storage.ts'
 import { limits } from '../../limits.ts'
+import { requestApproval } from './approval-effects.ts'
 import type { Lease, PauseOrder, PauseRequest } from './messages.ts'
 import { databaseNow, lockRequestedPause, pauseLeased, requestPause } from './paused-run-store.ts'
 
@@ -42,7 +43,10 @@ export type PauseAnswer = 'paused' | 'requested' | 'refused'
 export function pauseRun(context: PausingContext, lease: Lease, order: PauseOrder): Promise<boolean> {
   return context.database.transaction(async (tx) => {
     const pause = newPause(context, { ...lease, ...SYSTEM, pauseId: context.newId(), order }, await databaseNow(tx))
-    return (await pauseLeased(tx, lease, pause.pauseId, nextMoment(pause))) && begin(tx, context, pause)
+    if (!(await pauseLeased(tx, lease, pause.pauseId, nextMoment(pause)))) return false
+    await begin(tx, context, pause)
+    if (order.approval) await requestApproval(tx, context, pause, order.approval)
+    return true
   })
 }
 
@@ -97,7 +101,7 @@ function newPause({ pauseSla }: PausingContext, { tenantId, runId, pauseId, by, 
     pausedAs: as,
     pausedAt: at,
     resumeAt: order.resumeAt ?? null,
-    ...scheduleOf(pauseSla, at),
+    ...scheduleOf({ ...pauseSla, slaMs: order.timeoutMs ?? pauseSla.slaMs }, at),
     warnedAt: null,
     escalatedAt: null,
   }

@@ -1,3 +1,4 @@
+import { pendingApproval } from '../../domains/approvals/approvals.ts'
 import {
   Authority,
   authoritiesOf,
@@ -17,8 +18,10 @@ import { pendingEnd, type RunEnd, type RunKey, type RunStatus } from '../../doma
 import { AppError } from '../../foundation/app-error.ts'
 import { invariant } from '../../foundation/assert.ts'
 import { appendEvents } from '../../foundation/events/events.ts'
+import { safeText } from '../../foundation/payload-codec.ts'
 import type { Tx } from '../../foundation/storage/storage.ts'
 import { limits } from '../../limits.ts'
+import { cancelPending, expirePending, leavePendingOpen } from './approval-effects.ts'
 import {
   databaseNow,
   isPausedDue,
@@ -42,11 +45,12 @@ export interface ResumeOrder extends RunKey {
 /**
  * `resumed`: it goes on as soon as a worker is free. `withdrawn`: the pause was requested and had not begun.
  * `forbidden`: not by this authority, and that is recorded. `not_paused`: as when somebody else was first; `last` is the
- * run's latest pause.
+ * run's latest pause. `undecided`: it waits for an approval, and goes on by its decision.
  */
 export type ResumeAnswer =
   | { readonly kind: 'resumed'; readonly pause: Pause }
   | { readonly kind: 'withdrawn' }
+  | { readonly kind: 'undecided'; readonly approvalId: string }
   | { readonly kind: 'forbidden'; readonly why: string; readonly may: readonly Authority[] }
   | { readonly kind: 'not_paused'; readonly status: RunStatus; readonly phase: string; readonly last: Pause | null }
 
@@ -75,6 +79,8 @@ async function resumeWithin(tx: Tx, context: PausingContext, order: ResumeOrder)
     await recordRefusal(tx, order, { at: at.toISOString(), by, as, why })
     return { kind: 'forbidden', why, may: authoritiesOf(pause) }
   }
+  const approval = await pendingApproval(tx, order)
+  if (approval) return { kind: 'undecided', approvalId: approval.approvalId }
   await resumeAll(tx, context, [pause], { by, as, note, at })
   return { kind: 'resumed', pause }
 }
@@ -87,7 +93,12 @@ interface Resumption {
 }
 
 /** Paused runs, locked by the caller, go on: ready to be claimed, their pauses ended, and that announced. */
-async function resumeAll(tx: Tx, { newId }: PausingContext, pauses: readonly Pause[], how: Resumption): Promise<void> {
+export async function resumeAll(
+  tx: Tx,
+  { newId }: PausingContext,
+  pauses: readonly Pause[],
+  how: Resumption,
+): Promise<void> {
   if (pauses.length === 0) return
   const { by, as, note, at } = how
   const woken = pauses.map(({ tenantId, runId, reason }) => {
@@ -114,6 +125,7 @@ export async function endPausesOf(
   endedHow: 'STOPPED' | 'TIMED_OUT',
   at: Date,
 ): Promise<void> {
+  await cancelPending(tx, runs)
   await endPauses(
     tx,
     runs.map(({ tenantId, runId }) => ({
@@ -156,6 +168,8 @@ export async function sweepPauses(context: PausingContext): Promise<SweptPauses>
       done.filter(({ action }) => actions.includes(action)).map(({ pause }) => pause)
     await markPauses(tx, of('WARN'), 'WARN', now)
     await markPauses(tx, of('ESCALATE'), 'ESCALATE', now)
+    await leavePendingOpen(tx, of('ESCALATE'))
+    const expired = await expirePending(tx, context, of('TERMINATE', 'CONTINUE'), now)
     const moved = runs.map((run) => {
       const pause = pauses.find(({ runId }) => runId === run.runId)
       return { ...run, dueAt: pause === undefined ? null : momentAfter(pause, now) }
@@ -163,7 +177,7 @@ export async function sweepPauses(context: PausingContext): Promise<SweptPauses>
     await movePausedDue(tx, moved)
     await resumeAll(tx, context, of('RESUME'), { ...SYSTEM, note: 'its rate limit has room again', at: now })
     await resumeAll(tx, context, of('CONTINUE'), { ...SYSTEM, note: 'nobody resumed it in time', at: now })
-    return { done, ends: await terminate(tx, of('TERMINATE'), now) }
+    return { done, ends: await terminate(tx, of('TERMINATE'), expired, now) }
   })
 }
 
@@ -174,8 +188,11 @@ function momentAfter(pause: Pause, now: Date): Date | null {
   return nextMoment({ ...pause, ...(action === 'WARN' ? { warnedAt: now } : { escalatedAt: now }) })
 }
 
-async function terminate(tx: Tx, pauses: readonly Pause[], at: Date): Promise<DueEnd[]> {
-  const runs = pauses.map((pause) => ({ ...pause, pending: pendingEnd(pauseTimeoutEnd(pause)) }))
+async function terminate(tx: Tx, pauses: readonly Pause[], expired: ReadonlySet<string>, at: Date): Promise<DueEnd[]> {
+  const runs = pauses.map((pause) => {
+    const code = expired.has(pause.runId) ? 'APPROVAL_EXPIRED' : 'PAUSE_TIMEOUT'
+    return { ...pause, pending: pendingEnd(pauseTimeoutEnd(pause, code)) }
+  })
   const tokens = await seizePaused(tx, runs, limits.takeoverMs)
   await endPausesOf(tx, pauses, 'TIMED_OUT', at)
   return runs.flatMap(({ tenantId, runId, pending }) => {
@@ -188,9 +205,16 @@ async function terminate(tx: Tx, pauses: readonly Pause[], at: Date): Promise<Du
  * How a run ends that nobody resumed in time. The same whatever it was paused for: the agent made no error and nobody
  * stopped it; what ends it is a rule of governance, how long a run may stay paused.
  */
-function pauseTimeoutEnd({ reason, pausedAt, timeoutAt }: Pause): RunEnd {
+function pauseTimeoutEnd(
+  { reason, pausedAt, timeoutAt, message: asked }: Pause,
+  code: 'PAUSE_TIMEOUT' | 'APPROVAL_EXPIRED',
+): RunEnd {
   const seconds = Math.round((timeoutAt.getTime() - pausedAt.getTime()) / 1_000)
-  const message = `paused (${reason}) and not resumed within ${seconds} s`
-  const error = { name: 'AppError', code: 'PAUSE_TIMEOUT', message }
-  return { outcome: 'failed_policy', reason: 'PAUSE_TIMEOUT', message, error, output: null, lastStepRecorded: true }
+  const what =
+    code === 'APPROVAL_EXPIRED'
+      ? `nobody decided within ${seconds} s: ${asked}`
+      : `paused (${reason}) and not resumed within ${seconds} s`
+  const message = safeText(what, limits.errorMessageCharsMax)
+  const error = { name: 'AppError', code, message }
+  return { outcome: 'failed_policy', reason: code, message, error, output: null, lastStepRecorded: true }
 }

@@ -132,28 +132,25 @@ const HOLD = statement(
       for no key update`,
 )
 
-function hold(tx: Tx, { tenantId, runId, workerId, leaseToken }: Lease): Promise<{ seen: number }[]> {
-  return tx.query<{ seen: number }>(HOLD, [tenantId, runId, workerId, leaseToken])
-}
-
-function leaseLost({ runId }: Lease): AppError {
-  return new AppError('LEASE_LOST', `run ${runId} is no longer this worker's to write`)
+/** Locks a run that its worker executes, and tells how many signals it has got. Fails with `LEASE_LOST`. */
+export async function holdLease(tx: Tx, { tenantId, runId, workerId, leaseToken }: Lease): Promise<number> {
+  const [held] = await tx.query<{ seen: number }>(HOLD, [tenantId, runId, workerId, leaseToken])
+  if (held) return held.seen
+  throw new AppError('LEASE_LOST', `run ${runId} is no longer this worker's to write`)
 }
 
 /** Says that the step waits, and looks whether its signal is there or its time is over. Fails with `LEASE_LOST`. */
 export async function awaitSignal(tx: Tx, { lease, ...asked }: AwaitSignal): Promise<AwaitedSignal> {
   const wait = { ...asked, tenantId: lease.tenantId, runId: lease.runId }
-  const [held] = await hold(tx, lease)
-  if (!held) throw leaseLost(lease)
+  const seen = await holdLease(tx, lease)
   const [, signal, timedOut] = await Promise.all([openWait(tx, wait), takeSignal(tx, wait), closeWait(tx, wait)])
   if (signal) return { kind: 'signal', ...signal }
-  return timedOut ? { kind: 'timed_out' } : { kind: 'none', seen: held.seen }
+  return timedOut ? { kind: 'timed_out' } : { kind: 'none', seen }
 }
 
 /** Refuses a signal that its step can't take, and says why. Fails with `LEASE_LOST`. */
 export async function refuseAwaited(tx: Tx, lease: Lease, number: number, why: string) {
-  const [held] = await hold(tx, lease)
-  if (!held) throw leaseLost(lease)
+  await holdLease(tx, lease)
   const { tenantId, runId } = lease
   return lastFlight(refuseSignal(tx, { tenantId, runId, number }, why))
 }

@@ -95,6 +95,21 @@ async function writeSteps(tx: Tx, sql: Statement, records: readonly RecordStep[]
   return tx.query<WrittenStep>(sql, [[...workers], ...STEPS.values(records)])
 }
 
+const START = statement(
+  'steps_start',
+  `update concordat.steps set status = 'started', attempt = $4, due_at = null, started_at = clock_timestamp()
+    where tenant_id = $1 and run_id = $2 and step_key = $3 and status in ('waiting', 'started')`,
+)
+
+/** Marks a step as started that has waited until now. The caller holds its run. */
+export async function startStep(
+  tx: Tx,
+  { tenantId, runId }: RecordStep['lease'],
+  { stepKey, attempt }: { readonly stepKey: string; readonly attempt: number },
+): Promise<void> {
+  await tx.query(START, [tenantId, runId, stepKey, attempt])
+}
+
 /** The columns that most steps leave empty, as one JSON text; null when all of them are. */
 function restOf({ dueAt, latencyMs, tokensIn, tokensOut, costNanoUsd, traceGap }: StepRow): string | null {
   const rest = { dueAt, latencyMs, tokensIn, tokensOut, costNanoUsd: costNanoUsd?.toString() ?? null, traceGap }

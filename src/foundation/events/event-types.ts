@@ -72,6 +72,38 @@ export const eventTypes = Object.freeze({
       note: 'what was noted with it; null where nothing was',
     },
   },
+  'approval.requested': {
+    when: 'A step asks somebody to approve it; its run is paused meanwhile.',
+    data: {
+      approvalId: 'id of the approval',
+      stepKey: 'the step that asks',
+      purpose: 'ACTION, or REPEAT for a step that may have acted already',
+      digest: 'SHA-256 over the exact action, in hex',
+      message: 'what is asked, for people',
+      approvers: 'as what somebody may decide; OPERATOR always may',
+      policy: 'name of the policy that asks; null when the agent does',
+      expiresAt: 'when it expires unless somebody decides, RFC 3339',
+    },
+  },
+  'approval.decided': {
+    when: 'Somebody approved or rejected a step, and its run goes on with that.',
+    data: {
+      approvalId: 'id of the approval',
+      stepKey: 'the step that asked',
+      decision: 'approved or rejected',
+      by: 'who decided',
+      as: 'as what, as in TENANT_ADMIN',
+      note: 'the reason given; null when none was',
+    },
+  },
+  'approval.expired': {
+    when: 'Nobody decided an approval in time, or it was given and not used in time.',
+    data: {
+      approvalId: 'id of the approval',
+      stepKey: 'the step that asked',
+      expiresAt: 'when its time was over, RFC 3339',
+    },
+  },
   'run.completed': { when: 'The run succeeded, and its whole footprint is committed.', data: RUN_END },
   'run.failed': {
     when: 'The run failed, was refused or was stopped, and its whole footprint is committed.',

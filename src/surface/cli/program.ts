@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { Command } from 'commander'
 import { alertsCommands } from './alerts-commands.ts'
+import { approvalsCommands } from './approvals-commands.ts'
 import { auditCommands } from './audit-commands.ts'
 import { commonOptions, type Shell, setUp } from './command.ts'
 import { demoCommand } from './demo-command.ts'
@@ -36,6 +37,7 @@ export function createProgram(shell: Shell): Command {
     doctorCommand,
     runsCommands,
     policiesCommands,
+    approvalsCommands,
     auditCommands,
     alertsCommands,
     tenantsCommands,

@@ -9,7 +9,7 @@ const NAME_CHARS_MAX = 100
 const PAST_MAX = 3
 
 /** Labels and texts: the pause that lasts, what ends it, and those that are over. */
-export function pauseRows({ pauses, pauseRequest, phase, runId }: RunReport, now: Date): [string, string][] {
+export function pauseRows({ pauses, pauseRequest, phase, runId, approvals }: RunReport, now: Date): [string, string][] {
   const rows: [string, string][] = []
   if (pauseRequest !== null && !isTerminal(phase)) {
     const { by, why, requestedAt, deliveredAt } = pauseRequest
@@ -17,44 +17,59 @@ export function pauseRows({ pauses, pauseRequest, phase, runId }: RunReport, now
     rows.push(['pause', `${asked}; it begins ${deliveredAt ? 'after the step under way' : 'before the next step'}`])
   }
   const lasting = pauses.find(({ endedAt }) => endedAt === null)
-  if (lasting) rows.push(...lastingRows(lasting, runId, now))
+  if (lasting) rows.push(...lastingRows(lasting, endingOf(runId, approvals), now))
   for (const pause of pauses.filter(({ endedAt }) => endedAt !== null).slice(-PAST_MAX)) {
     rows.push(['was paused', pastText(pause)])
   }
   return rows
 }
 
-function lastingRows(pause: PauseReport, runId: string, now: Date): [string, string][] {
+/** What ends a pause: the decision of the approval that it is for, or a resume. */
+interface Ending {
+  readonly label: string
+  readonly command: string
+  readonly asTimeout: string
+}
+
+function endingOf(runId: string, approvals: RunReport['approvals']): Ending {
+  const asked = approvals.find(({ state }) => state === 'pending')
+  if (!asked) return { label: 'resume', command: `concordat runs resume ${runId}`, asTimeout: 'PAUSE_TIMEOUT' }
+  const command = `concordat approvals decide ${asked.approvalId} approve|reject`
+  return { label: 'decide', command, asTimeout: 'APPROVAL_EXPIRED' }
+}
+
+function lastingRows(pause: PauseReport, { label, command, asTimeout }: Ending, now: Date): [string, string][] {
   const { reason, message, pausedAt, resumableBy, refusals } = pause
   const since = `${timestamp(pausedAt)}, ${age(now.getTime() - pausedAt.getTime())} ago`
   const rows: [string, string][] = [
     ['paused', `${reason} since ${since}, by ${who(pause.pausedBy, pause.pausedAs)}`],
     ['why', printable(message, MESSAGE_CHARS_MAX)],
-    ['resume', `concordat runs resume ${runId}  (${resumableBy.join(', ')})`],
-    ['then', ahead(pause, now)],
+    [label, `${command}  (${resumableBy.join(', ')})`],
+    ['then', ahead(pause, asTimeout, now)],
   ]
   const last = refusals.at(-1)
   if (last) {
     const attempts = plural(refusals.length, 'attempt')
     rows.push([
       'refused',
-      `${attempts} to resume it, the last by ${who(last.by, last.as)} ${timestamp(new Date(last.at))}`,
+      `${attempts} to ${label} it, the last by ${who(last.by, last.as)} ${timestamp(new Date(last.at))}`,
     ])
   }
   return rows
 }
 
 const ON_TIMEOUT: { readonly [Behavior in PauseReport['onTimeout']]: string } = {
-  TERMINATE: 'it ends as failed_policy (PAUSE_TIMEOUT)',
+  TERMINATE: 'it ends as failed_policy',
   CONTINUE: 'it goes on by itself',
   ESCALATE: 'only OPERATOR may resume it',
 }
 
 /** What happens though nobody does anything. */
-function ahead({ escalatedAt, resumeAt, timeoutAt, onTimeout }: PauseReport, now: Date): string {
+function ahead({ escalatedAt, resumeAt, timeoutAt, onTimeout }: PauseReport, asTimeout: string, now: Date): string {
   if (escalatedAt !== null) return `nothing: it is escalated since ${timestamp(escalatedAt)}`
   if (resumeAt !== null && resumeAt < timeoutAt) return `${at(resumeAt, now)}: it goes on, its rate limit has room then`
-  return `${at(timeoutAt, now)}: ${ON_TIMEOUT[onTimeout]}`
+  const reason = onTimeout === 'TERMINATE' ? ` (${asTimeout})` : ''
+  return `${at(timeoutAt, now)}: ${ON_TIMEOUT[onTimeout]}${reason}`
 }
 
 function at(moment: Date, now: Date): string {

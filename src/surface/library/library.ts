@@ -1,4 +1,11 @@
 export { type AlertsApi, createAlertsApi } from './alerts-api.ts'
+export {
+  type ApprovalReport,
+  type ApprovalsApi,
+  type ApprovalsFilter,
+  createApprovalsApi,
+  type DecisionInput,
+} from './approvals-api.ts'
 export { type AuditApi, type AuditReport, createAuditApi } from './audit-api.ts'
 export { createPoliciesApi, type PoliciesApi } from './policies-api.ts'
 export type { Acting, PauseInput, PauseResult, ResumeInput, ResumeResult } from './run-pauses.ts'

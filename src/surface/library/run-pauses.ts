@@ -32,7 +32,7 @@ export async function pauseRun(
   { by, as, why = 'no reason given' }: PauseInput,
   lookAgain: () => Promise<RunRow>,
 ): Promise<PauseResult> {
-  const acting = checked({ by, as })
+  const acting = checkActing({ by, as })
   if (as === Authority.SYSTEM_AUTO) throw wrongAuthority(as, 'people pause runs by hand')
   const answer = await kernel.requestPause({ tenantId, runId, ...acting, why: safeText(why, limits.noteCharsMax) })
   if (answer !== 'refused') return answer
@@ -62,7 +62,7 @@ export async function resumeRun(
   const order = {
     tenantId,
     runId,
-    ...checked({ by, as }),
+    ...checkActing({ by, as }),
     note: note === undefined ? null : safeText(note, limits.noteCharsMax),
   }
   const answer = await kernel.resume(order)
@@ -70,6 +70,11 @@ export async function resumeRun(
     case 'resumed':
     case 'withdrawn':
       return answer.kind
+    case 'undecided':
+      throw new AppError('APPROVAL_PENDING', `run ${runId} waits for the decision of approval ${answer.approvalId}`, {
+        hint: `Decide it with \`concordat approvals decide ${answer.approvalId} approve\`, or reject.`,
+        details: { runId, approvalId: answer.approvalId },
+      })
     case 'forbidden':
       throw new AppError('RESUME_FORBIDDEN', `run ${runId} stays paused: ${answer.why}`, {
         hint: `Ask one of ${answer.may.join(', ')}. The attempt is recorded.`,
@@ -93,7 +98,8 @@ function earlier({ last }: Extract<ResumeAnswer, { kind: 'not_paused' }>): strin
   return last.endedHow === 'STOPPED' ? `; it was stopped at ${at}` : `; nobody resumed it before ${at}`
 }
 
-function checked({ by, as }: Acting): Acting {
+/** Fails with `INVALID_REQUEST` unless somebody acts, as something. */
+export function checkActing({ by, as }: Acting): Acting {
   if (typeof by !== 'string' || by === '')
     throw new AppError('INVALID_REQUEST', 'by names who pauses or resumes the run')
   if (!Object.hasOwn(Authority, as)) throw wrongAuthority(as, `it is one of ${Object.keys(Authority).join(', ')}`)

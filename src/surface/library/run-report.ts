@@ -1,4 +1,5 @@
 import { alertsOfRun, type StoredAlert } from '../../domains/alerts/alerts.ts'
+import { type Approval, approvalsOfRun } from '../../domains/approvals/approvals.ts'
 import {
   acksOfRuns,
   type ExpectationState,
@@ -77,6 +78,8 @@ export interface RunReport extends Omit<RunRow, 'input' | 'output' | 'error' | '
   /** Steps that wait for a signal and have none. */
   readonly waits: readonly WaitReport[]
   readonly signals: readonly StoredSignal[]
+  /** What its steps asked people to decide, in that order, without their actions. */
+  readonly approvals: readonly Approval[]
   readonly events: readonly StoredEvent[]
 }
 
@@ -90,21 +93,35 @@ export interface ReportContext {
 export async function reportOf({ database, codec, clock }: ReportContext, run: RunRow): Promise<RunReport> {
   const decode = (text: string | null): Json => (text === null ? null : codec.decode(text))
   const { tenantId, runId } = run
-  const [steps, pauses, incident, evaluation, trace, acks, reconciliation, alerts, waits, signals, events, children] =
-    await Promise.all([
-      stepsOfRun(database, run),
-      pausesOfRun(database, run),
-      IncidentFacade.ofRun(database, run),
-      evaluationOfRun(database, run),
-      TraceFacade.ofRun(database, run),
-      acksOfRuns(database, [run]),
-      reconciliationOf(database, tenantId, runId),
-      alertsOfRun(database, run),
-      isTerminal(run.phase) ? [] : waitsOfRun(database, run),
-      signalsOfRun(database, run),
-      eventsOfRun(database, run),
-      childrenOf(database, run),
-    ])
+  const [
+    steps,
+    pauses,
+    incident,
+    evaluation,
+    trace,
+    acks,
+    reconciliation,
+    alerts,
+    waits,
+    signals,
+    approvals,
+    events,
+    children,
+  ] = await Promise.all([
+    stepsOfRun(database, run),
+    pausesOfRun(database, run),
+    IncidentFacade.ofRun(database, run),
+    evaluationOfRun(database, run),
+    TraceFacade.ofRun(database, run),
+    acksOfRuns(database, [run]),
+    reconciliationOf(database, tenantId, runId),
+    alertsOfRun(database, run),
+    isTerminal(run.phase) ? [] : waitsOfRun(database, run),
+    signalsOfRun(database, run),
+    approvalsOfRun(database, run),
+    eventsOfRun(database, run),
+    childrenOf(database, run),
+  ])
   return {
     ...run,
     input: decode(run.input),
@@ -124,6 +141,7 @@ export async function reportOf({ database, codec, clock }: ReportContext, run: R
     children,
     waits: waits.map(({ stepKey, name, dueAt, schema }) => ({ stepKey, name, dueAt, schema: parse(schema) })),
     signals,
+    approvals,
     events,
   }
 }

@@ -38,6 +38,34 @@ const UP = [
   `create unique index signals_id on concordat.signals (tenant_id, run_id, signal_id)`,
   // A signal answers one step, and a step gets one.
   `create unique index signals_delivered on concordat.signals (tenant_id, run_id, step_key) where state = 'delivered'`,
+
+  // What somebody is asked before a step runs. `digest` is that of the exact action, which `action` shows.
+  `create table concordat.approvals (
+    tenant_id    text collate "C" not null,
+    run_id       uuid not null,
+    approval_id  uuid not null,
+    step_key     text collate "C" not null,
+    purpose      text not null check (purpose in ('ACTION', 'REPEAT')),
+    agent        text collate "C" not null,
+    state        text not null check (state in ('pending', 'approved', 'rejected', 'expired', 'cancelled', 'consumed')),
+    digest       text not null,
+    message      text not null,
+    approvers    text[] not null,
+    policy       text,
+    requested_at timestamptz not null,
+    expires_at   timestamptz,
+    decided_at   timestamptz,
+    decided_by   text,
+    decided_as   text,
+    note         text,
+    consumed_at  timestamptz,
+    consumed_under integer,
+    action       json not null,
+    primary key (tenant_id, run_id, approval_id),
+    check ((decided_by is not null) = (state in ('approved', 'rejected', 'consumed') or (state = 'expired' and decided_at is not null)))
+  )`,
+  `create unique index approvals_id on concordat.approvals (tenant_id, approval_id)`,
+  `create unique index approvals_open on concordat.approvals (tenant_id, run_id, step_key) where state in ('pending', 'approved')`,
 ]
 
 export async function up(db: Kysely<unknown>): Promise<void> {

@@ -12,14 +12,21 @@ const asks = defineAgent({
   run: ({ step }) => step.waitFor<number>('how many?', { schema: { type: 'number' }, timeout: 3_600_000 }),
 })
 
+const pays = defineAgent({
+  name: 'pays',
+  version: '1',
+  tools: { pay: () => 'paid' },
+  run: ({ step }) => step.tool('pay', { amount: 100 }, { approval: { message: 'Pay 100?', timeout: 3_600_000 } }),
+})
+
 const json = ({ out }: CliResult) => JSON.parse(out)
 const error = ({ err }: CliResult) => JSON.parse(err).error
 
-describe('the command `runs signal`', () => {
+describe('the commands that let a run go on', () => {
   let runtime: TestRuntime
   let cli: ReturnType<typeof cliOn>
   beforeAll(async () => {
-    runtime = await createTestRuntime({ agents: [asks], snapshot: await sharedSnapshot() })
+    runtime = await createTestRuntime({ agents: [asks, pays], snapshot: await sharedSnapshot() })
     const inProcess = cliOn(runtime.concordat)
     cli = async (...args) => inProcess(...args).finally(() => runtime.start())
   })
@@ -88,5 +95,55 @@ describe('the command `runs signal`', () => {
       code: 'RUN_ENDED',
       hint: expect.stringContaining('runs get'),
     })
+  })
+
+  const askingRun = async () => {
+    const handle = await runtime.runs.submit({ tenant: 'default', agent: 'pays' })
+    const { approvals } = await until(
+      () => runtime.runs.get('default', handle.runId),
+      ({ status }) => status === 'paused',
+    )
+    return { handle, runId: handle.runId, approvalId: approvals[0]?.approvalId ?? '' }
+  }
+
+  test('`approvals list` and `get` show what is asked, `decide` answers once', async () => {
+    const { handle, runId, approvalId } = await askingRun()
+    expect((await cli('approvals', 'list')).out).toMatch(
+      new RegExp(`APPROVAL +STATE +AGENT +STEP +MESSAGE.*\\n +${approvalId} +pending +pays +pay#1 +Pay 100\\?`),
+    )
+    expect(json(await cli('approvals', 'list', '--state', 'pending', '--json')).approvals).toMatchObject([
+      { approvalId, runId, state: 'pending', approvers: ['TENANT_ADMIN'], stepKey: 'pay#1' },
+    ])
+    expect((await cli('runs', 'get', runId)).out).toContain(`concordat approvals decide ${approvalId} approve|reject`)
+    expect((await cli('approvals', 'get', approvalId)).out).toContain('"input":{"amount":100}')
+    expect(json(await cli('approvals', 'get', approvalId, '--json'))).toMatchObject({
+      approvalId,
+      action: { agent: 'pays', version: '1', kind: 'tool', name: 'pay', input: { amount: 100 } },
+    })
+    const resumed = await cli('runs', 'resume', runId, '--json')
+    expect(error(resumed)).toMatchObject({ code: 'APPROVAL_PENDING', hint: expect.stringContaining(approvalId) })
+    const refused = await cli('approvals', 'decide', approvalId, 'approve', '--as', 'TENANT_USER', '--json')
+    expect([refused.code, error(refused).code]).toEqual([1, 'APPROVAL_FORBIDDEN'])
+    const decided = await cli('approvals', 'decide', approvalId, 'approve', '--by', 'Eve', '--note', 'is due')
+    expect(decided).toMatchObject({ code: 0, out: `Step pay#1 of run ${runId} is approved; the run goes on.\n` })
+    expect(await runtime.ended(handle)).toMatchObject({
+      output: 'paid',
+      approvals: [{ state: 'consumed', decidedBy: 'Eve', decidedAs: 'OPERATOR', note: 'is due' }],
+    })
+    const second = await cli('approvals', 'decide', approvalId, 'reject', '--json')
+    expect([second.code, error(second)]).toMatchObject([1, { code: 'APPROVAL_CLOSED', details: { state: 'consumed' } }])
+    expect((await cli('approvals', 'list')).out).toBe('Nobody is asked to approve anything.\n')
+    expect((await cli('approvals', 'list', '--state', 'all')).out).toContain('consumed')
+  })
+
+  test('what is no approval, or another tenant’s, is not found; what is no decision is told', async () => {
+    const { runId, approvalId } = await askingRun()
+    const decide = async (...args: string[]) => error(await cli('approvals', 'decide', ...args, '--json')).code
+    expect(await decide('no-id', 'approve')).toBe('APPROVAL_NOT_FOUND')
+    expect(await decide(runId, 'approve')).toBe('APPROVAL_NOT_FOUND')
+    expect(await decide(approvalId, 'approve', '--tenant', 'other')).toBe('APPROVAL_NOT_FOUND')
+    expect(await decide(approvalId, 'maybe')).toBe('INVALID_REQUEST')
+    await runtime.runs.stop('default', runId)
+    expect(await decide(approvalId, 'approve')).toBe('APPROVAL_CLOSED')
   })
 })
