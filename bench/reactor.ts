@@ -18,7 +18,7 @@ import { query, startServers } from '../test/support/start-servers.ts'
  * processes of their own: machines are noisy, so only the ratio of a round and the median over the rounds say anything.
  * On streams all messages are there before; on pub/sub another process publishes them as fast as it can.
  *
- *     node bench/reactor.ts [--rounds 5] [--events 50000]
+ *     node bench/reactor.ts [--rounds 5] [--events 50000] [--transport redis-pubsub]
  */
 type Transport = 'redis-streams' | 'redis-pubsub'
 type Who = 'bare' | 'no-op' | 'writes'
@@ -255,6 +255,10 @@ if (process.argv[2] === 'measure') {
 } else {
   const rounds = option('rounds', 3)
   const count = option('events', 50_000)
+  const asked = process.argv[process.argv.indexOf('--transport') + 1]
+  const transports = (['redis-streams', 'redis-pubsub'] as const).filter(
+    (name) => !process.argv.includes('--transport') || name === asked,
+  )
   const { servers, stop } = await startServers(process.env)
   const postgres = servers.postgres.find((server) => server.version === 15) ?? servers.postgres[0]
   if (!postgres || !servers.redis) throw new Error('the benchmark needs PostgreSQL and Redis')
@@ -263,7 +267,7 @@ if (process.argv[2] === 'measure') {
     head: ['median of the rounds', 'events/s', 'of the bare client', 'CPU µs/event', 'of the bare client'],
   })
   try {
-    for (const transport of ['redis-streams', 'redis-pubsub'] as const) {
+    for (const transport of transports) {
       const rows = new Map<Who, { perSecond: number; share: number; cpuUs: number; cpuShare: number }[]>()
       for (let round = 1; round <= rounds; round++) {
         process.stderr.write(`${transport}, round ${round} of ${rounds}\n`)

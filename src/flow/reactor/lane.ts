@@ -1,4 +1,3 @@
-import { serializeError } from '../../foundation/app-error.ts'
 import { backoffMs } from '../../foundation/backoff.ts'
 import type { Clock } from '../../foundation/clock.ts'
 import type { EventEnvelope } from '../../foundation/events/events.ts'
@@ -7,10 +6,11 @@ import { type Database, isStale, lastFlight, type Tx } from '../../foundation/st
 import { limits } from '../../limits.ts'
 import { moveCheckpoint } from './checkpoint-store.ts'
 import { insertDeadEvent } from './dead-letter-store.ts'
-import { type Deliveries, HandlerFailure, ReactorStopped } from './deliveries.ts'
+import type { Deliveries, HandlerFailure } from './deliveries.ts'
 import type { Handler } from './handlers.ts'
 import { type HeldEvent, HeldRuns } from './held-runs.ts'
-import { type ReactorMetrics, TypeCounts } from './reactor-metrics.ts'
+import { causeOf, failureOf, isTrouble, LaneReport } from './lane-report.ts'
+import type { ReactorMetrics } from './reactor-metrics.ts'
 import { deleteRetry, insertRetries, postponeRetry, type Retry } from './retry-store.ts'
 
 /** A handler that is at one event for longer no longer makes those of lower priority wait. */
@@ -54,7 +54,7 @@ export class Lane {
   readonly #ground: LaneGround
   readonly #source: LaneSource
   readonly #held = new HeldRuns()
-  readonly #handled = new TypeCounts()
+  readonly #report: LaneReport
   /** The last event that is dealt with, and what is stored of that. */
   #cursor: number
   #stored: number
@@ -71,6 +71,7 @@ export class Lane {
     this.#ground = ground
     this.#source = source
     this.handler = handler
+    this.#report = new LaneReport(handler.name, ground)
     this.#cursor = position
     this.#stored = position
   }
@@ -125,13 +126,7 @@ export class Lane {
 
   /** Events up to this position no longer exist: the outbox was pruned before the handler had them. */
   miss(position: number): void {
-    const events = position - this.#cursor
-    const handler = this.handler.name
-    this.#ground.log.error(
-      { handler, partition: this.#source.partition, events },
-      'A handler has missed events: the outbox no longer has them',
-    )
-    this.#ground.metrics.missed.inc({ handler }, events)
+    this.#report.missed(this.#source.partition, position - this.#cursor)
     this.#cursor = position
   }
 
@@ -163,7 +158,7 @@ export class Lane {
           else await this.#take(events)
         }
         this.#troubles = 0
-        this.#count()
+        this.#report.count()
         this.#source.moved()
         if (performance.now() < turnEndsMs) continue
         await new Promise(setImmediate)
@@ -174,7 +169,7 @@ export class Lane {
     } finally {
       this.#working = false
       this.#eventSinceMs = 0
-      this.#count()
+      this.#report.count()
     }
   }
 
@@ -188,7 +183,7 @@ export class Lane {
             const startedMs = this.#begin()
             const delivered = this.#ground.deliveries.call(this.handler, event, 1)
             if (delivered) await delivered
-            this.#done(event.type, startedMs)
+            this.#report.handled(event.type, this.#end(startedMs))
           } catch (error) {
             await this.#setAside(event, failureOf(error), event.position)
           }
@@ -231,13 +226,14 @@ export class Lane {
   async #handleTogether(events: readonly EventEnvelope[], to: number): Promise<void> {
     const { deliveries } = this.#ground
     const waiting: EventEnvelope[] = []
+    const handled: (readonly [type: string, tookMs: number])[] = []
     await this.#store(to, async (tx) => {
       for (const event of events) {
         if (this.#held.has(event.runId)) waiting.push(event)
         else {
           const startedMs = this.#begin()
           await deliveries.call(this.handler, event, 1, tx)
-          this.#done(event.type, startedMs)
+          handled.push([event.type, this.#end(startedMs)])
         }
       }
       await this.#insertRetries(
@@ -245,19 +241,21 @@ export class Lane {
         waiting.map((event) => ({ event, attempts: 0, cause: null, delayMs: 0 })),
       )
     })
+    for (const [type, tookMs] of handled) this.#report.handled(type, tookMs) // now that it is committed
     for (const event of waiting) this.#held.add(this.#heldEvent(event, 0, null, 0))
   }
 
   /** Keeps an event for later, because it has failed or because it waits for one of its run that has. */
   async #setAside(event: EventEnvelope, failure: HandlerFailure | undefined, to: number): Promise<void> {
+    this.#eventSinceMs = 0
     const cause = failure && causeOf(failure)
     const attempts = failure ? 1 : 0
-    if (failure) this.#failed(event, attempts, failure)
+    if (failure) this.#report.failed(event, attempts, failure)
     if (attempts >= this.handler.attemptsMax) {
       await this.#store(to, (tx) =>
         this.#bury(tx, { event, attempts, cause: cause ?? 'null', handler: this.handler.name }),
       )
-      this.#buried(event)
+      this.#report.buried(event)
     } else {
       const delayMs = failure ? this.#delayMs(attempts) : 0
       await this.#store(to, (tx) => this.#insertRetries(tx, [{ event, attempts, cause: cause ?? null, delayMs }]))
@@ -283,7 +281,7 @@ export class Lane {
         await deliveries.call(this.handler, event, attempts + 1)
         await deleteRetry(database, group, held)
       }
-      this.#done(event.type, startedMs)
+      this.#report.handled(event.type, this.#end(startedMs))
       this.#held.finish(held)
     } catch (error) {
       await this.#failAgain(held, failureOf(error))
@@ -291,18 +289,19 @@ export class Lane {
   }
 
   async #failAgain(held: HeldEvent, failure: HandlerFailure): Promise<void> {
+    this.#eventSinceMs = 0
     const { group, database, clock } = this.#ground
     const { event } = held
     const attempts = held.attempts + 1
     const cause = causeOf(failure)
-    this.#failed(event, attempts, failure)
+    this.#report.failed(event, attempts, failure)
     if (attempts >= this.handler.attemptsMax) {
       await database.transaction(async (tx) => {
         await this.#bury(tx, { event, attempts, cause, handler: this.handler.name })
         return lastFlight(deleteRetry(tx, group, held))
       })
       this.#held.finish(held)
-      this.#buried(event)
+      this.#report.buried(event)
       return
     }
     const delayMs = this.#delayMs(attempts)
@@ -359,33 +358,10 @@ export class Lane {
     return startedMs
   }
 
-  #done(type: string, startedMs: number): void {
-    const handler = this.handler.name
+  /** The handler is at no event any more; returns how long it took. */
+  #end(startedMs: number): number {
     this.#eventSinceMs = 0
-    this.#handled.add(type)
-    this.#ground.metrics.duration.observe({ type, handler }, (performance.now() - startedMs) / 1_000)
-  }
-
-  #count(): void {
-    const handler = this.handler.name
-    this.#handled.drain((type, times) => this.#ground.metrics.handled.inc({ type, handler }, times))
-  }
-
-  #failed({ id, type, runId, tenantId }: EventEnvelope, attempt: number, { cause }: HandlerFailure): void {
-    const { log, metrics } = this.#ground
-    const handler = this.handler.name
-    this.#eventSinceMs = 0
-    metrics.failed.inc({ type, handler })
-    log.warn({ error: cause, handler, event: id, type, runId, tenantId, attempt }, 'A handler failed on an event')
-  }
-
-  #buried({ id, type, runId, tenantId }: EventEnvelope): void {
-    const handler = this.handler.name
-    this.#ground.metrics.deadLetters.inc({ handler })
-    this.#ground.log.error(
-      { handler, event: id, type, runId, tenantId },
-      'An event is a dead letter now: see `concordat events redrive --dead-letters`',
-    )
+    return performance.now() - startedMs
   }
 
   #delayMs(attempt: number): number {
@@ -411,22 +387,4 @@ export class Lane {
       'A handler’s progress can’t be stored, trying again',
     )
   }
-}
-
-/** Whether the error says nothing about the event. */
-function isTrouble(error: unknown): boolean {
-  const cause = error instanceof HandlerFailure ? error.cause : error
-  if (isStale(cause)) return !(error instanceof HandlerFailure)
-  if (cause instanceof ReactorStopped) return true
-  return cause instanceof Error && (cause as { code?: string }).code === 'DATABASE_UNREACHABLE'
-}
-
-/** The handler's failure, or what has spoiled its transaction; throws what is nobody's fault. */
-function failureOf(error: unknown): HandlerFailure {
-  if (isTrouble(error)) throw error
-  return error instanceof HandlerFailure ? error : new HandlerFailure(error)
-}
-
-function causeOf({ cause }: HandlerFailure): string {
-  return JSON.stringify(serializeError(cause))
 }
