@@ -20,6 +20,7 @@ export interface Settings extends ProfileSettings {
   readonly stepTimeoutMs: number
   readonly drainTimeoutMs: number
   readonly outboxRetentionMs: number
+  readonly deliveryDisableAfterMs: number
   readonly retentionMs: number
   readonly reactorHeartbeatIntervalMs: number
   readonly reactorHeartbeatMissThreshold: number
@@ -71,8 +72,7 @@ export const variables: { readonly [Key in keyof Settings]: Variable<Settings[Ke
     variable: 'AUDIT_ALERTS_ENABLED',
     kind: flag,
     default: true,
-    meaning: 'Send alerts about audit findings.',
-    notEnforced: true,
+    meaning: 'Send notifications of alerts. The alerts are stored all the same.',
   },
   policyCheckIntervalMs: {
     variable: 'POLICY_CHECK_INTERVAL_SECONDS',
@@ -180,6 +180,12 @@ export const variables: { readonly [Key in keyof Settings]: Variable<Settings[Ke
     kind: duration('hours', 1, 8_760),
     default: 72 * 3_600_000,
     meaning: 'How long published events are kept.',
+  },
+  deliveryDisableAfterMs: {
+    variable: 'DELIVERY_DISABLE_AFTER_HOURS',
+    kind: duration('hours', 1, 720),
+    default: 72 * 3_600_000,
+    meaning: 'How long no delivery to a subscription may arrive before it is disabled.',
   },
   retentionMs: {
     variable: 'RETENTION_DAYS',

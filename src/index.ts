@@ -46,6 +46,7 @@ export {
   TransactionPhase,
   TransactionResult,
 } from './flow/completion/completion.ts'
+export type { Sink } from './flow/delivery/delivery.ts'
 export {
   type CheckFacts,
   MidExecutionPolicyChecker,

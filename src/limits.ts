@@ -121,6 +121,24 @@ export const limits = Object.freeze({
   participantTimeoutMs: 5_000,
   participantIntentMs: 60_000, // an intent that is not settled by then belongs to a completion that died
 
+  // Deliveries
+  deliveryTimeoutMs: 10_000,
+  deliveryClaimMs: 30_000, // who has not settled a delivery by then has died: three times what one may take
+  deliverySweepMs: 500,
+  deliveriesUnderWayMax: 64,
+  deliveriesPerTargetMax: 8, // so that a target that hangs leaves room for others
+  deliveryBackoffMsBase: 5_000,
+  deliveryBackoffMsCap: 3_600_000,
+  deliveryAgeMsMax: 259_200_000, // three days of tries
+  deliveryPruneMax: 5_000,
+  subscriptionsPerTenantMax: 100,
+  subscriptionTypesMax: 50,
+  subscriptionUrlCharsMax: 2_048,
+  subscriptionsKnownMs: 1_000, // how old what a process knows of the subscriptions may be
+  secretOverlapMs: 86_400_000,
+  sinksMax: 20,
+  alertGroupMs: 1_000, // a notification waits for others that it can tell of
+
   // Audit contract
   expectationDeadlineMs: 5_000,
   finalizeGraceMs: 5_000,

@@ -17,6 +17,7 @@ import {
   type Participant,
   type RunCompletionTransaction,
 } from './flow/completion/completion.ts'
+import type { Sink } from './flow/delivery/delivery.ts'
 import {
   builtInSkills,
   createStepGates,
@@ -31,13 +32,7 @@ import {
 import { type Authorize, Intake } from './flow/intake/intake.ts'
 import { RunOrchestrationKernel, removeDeadWorkers } from './flow/kernel/kernel.ts'
 import { createMaintenance } from './flow/maintenance/maintenance.ts'
-import {
-  type EventHandler,
-  EventReactor,
-  type EventReactorOptions,
-  type HandlerDefinition,
-  type Unhealthy,
-} from './flow/reactor/reactor.ts'
+import type { EventReactor, HandlerDefinition, Unhealthy } from './flow/reactor/reactor.ts'
 import { createReconciliationSweep } from './flow/reconciliation/reconciliation.ts'
 import { createRelay } from './flow/relay/relay.ts'
 import { type StoppingContext, sweepSuspended } from './flow/stopping/stopping.ts'
@@ -50,6 +45,7 @@ import { createMetrics, type Metrics } from './foundation/metrics.ts'
 import { identityCodec, type PayloadCodec } from './foundation/payload-codec.ts'
 import { defineService, type Service, startAll, stopAll } from './foundation/service.ts'
 import { type Database, migrate, openDatabase } from './foundation/storage/storage.ts'
+import { composeEvents, partsOf } from './runtime-events.ts'
 import {
   type AlertsApi,
   type ApprovalsApi,
@@ -59,10 +55,12 @@ import {
   createAuditApi,
   createPoliciesApi,
   createRunsApi,
+  createSubscriptionsApi,
   createTenantsApi,
   type PoliciesApi,
   RunResults,
   type RunsApi,
+  type SubscriptionsApi,
   type TenantsApi,
 } from './surface/library/library.ts'
 import { planAgent } from './surface/plan/plan.ts'
@@ -73,6 +71,8 @@ export interface ConcordatDefinition {
   readonly agents?: readonly Agent[]
   readonly skills?: readonly Skill[]
   readonly participants?: readonly Participant[]
+  /** Where people are told of alerts; the log unless given. */
+  readonly sinks?: readonly Sink[]
   /** Called for events, by the reactor. */
   readonly handlers?: readonly HandlerDefinition[]
   /** Called when the reactor has missed REACTOR_HEARTBEAT_MISS_THRESHOLD heartbeats; a system incident is raised too. */
@@ -82,7 +82,7 @@ export interface ConcordatDefinition {
   /** By the provider's model name; these win over the shipped ones. */
   readonly prices?: Prices
   readonly authorize?: Authorize
-  /** Hosts that `http_call` may reach though they are private, as `localhost:8080`. */
+  /** Hosts that `http_call` and subscriptions may reach though they are private, as `localhost:8080`. */
   readonly allowedPrivateHosts?: readonly string[]
   readonly secrets?: SecretSource
   readonly codec?: PayloadCodec
@@ -109,6 +109,7 @@ export interface Concordat extends Service {
   readonly runs: RunsApi
   readonly audit: AuditApi
   readonly alerts: AlertsApi
+  readonly subscriptions: SubscriptionsApi
   readonly policies: PoliciesApi
   readonly approvals: ApprovalsApi
   readonly tenants: TenantsApi
@@ -279,13 +280,10 @@ function compose({ options, config, log, directory, prices, database }: Foundati
     onSubmitted: () => worker.nudge(),
   })
 
-  const reactor = createReactor(options, config, {
-    ...ground,
-    bus,
-    onDatabaseTime: (...time) => clock.correct(...time),
-  })
+  const events = { ...ground, bus, onDatabaseTime: clock.correct.bind(clock) }
+  const { reactor, deliveries } = composeEvents(options, config, events)
   const beside = [relay, maintenance, reconciliation, worker]
-  const parts: Service[] = partsOf(config, options.processKind, { bus, reactor, beside })
+  const parts: Service[] = partsOf(config, options.processKind, { bus, reactor, deliveries, beside })
   const service = defineService('concordat', {
     start: async () => {
       if (options.processKind !== 'reactor') await registerAgents(database, directory.all())
@@ -318,7 +316,6 @@ function compose({ options, config, log, directory, prices, database }: Foundati
       onWoken: () => worker.nudge(),
     }),
     audit: createAuditApi(ground),
-    alerts: createAlertsApi(database),
     approvals: createApprovalsApi({ ...ground, kernel, codec, onReady: () => worker.nudge() }),
     policies: createPoliciesApi({
       ...ground,
@@ -329,6 +326,8 @@ function compose({ options, config, log, directory, prices, database }: Foundati
       },
     }),
     tenants: createTenantsApi(stopping, () => worker.nudge()),
+    alerts: createAlertsApi(ground),
+    subscriptions: createSubscriptionsApi({ ...ground, allowedPrivateHosts: options.allowedPrivateHosts ?? [] }),
     agents: directory,
     metrics,
     bus,
@@ -340,48 +339,6 @@ function compose({ options, config, log, directory, prices, database }: Foundati
     blame: (error) => scope.blame(error),
   }
   return concordat
-}
-
-type ReactorGround = Pick<
-  EventReactorOptions,
-  'database' | 'bus' | 'clock' | 'log' | 'metrics' | 'newId' | 'random' | 'onDatabaseTime'
->
-
-function createReactor(options: ConcordatOptions, config: Config, ground: ReactorGround): EventReactor {
-  const { leaseMs, drainTimeoutMs, reactorHeartbeatIntervalMs, reactorHeartbeatMissThreshold } = config
-  const reactor = new EventReactor({
-    ...ground,
-    leaseMs,
-    drainTimeoutMs,
-    heartbeatIntervalMs: reactorHeartbeatIntervalMs,
-    heartbeatMissThreshold: reactorHeartbeatMissThreshold,
-    onUnhealthy: options.onReactorUnhealthy,
-    process: `${hostname()}:${process.pid}`,
-  })
-  for (const { type, handle, ...handler } of options.handlers ?? []) reactor.on(type, handle as EventHandler, handler)
-  return reactor
-}
-
-interface Parts {
-  readonly bus: Service
-  readonly reactor: EventReactor
-  /** What runs beside, in every process but one that only handles events. */
-  readonly beside: readonly Service[]
-}
-
-/** What runs in this process, in the order of its start. What the relay still publishes in the end is handled. */
-function partsOf(config: Config, kind: ProcessKind | undefined, parts: Parts): Service[] {
-  const { bus, reactor, beside } = parts
-  const handling: Service = {
-    name: 'event reactor',
-    get state() {
-      return reactor.state
-    },
-    start: () => reactor.startBackground(),
-    stop: () => reactor.stop(),
-  }
-  if (kind === 'reactor') return [bus, handling]
-  return config.eventReactorEnabled ? [bus, handling, ...beside] : [bus, ...beside]
 }
 
 function createEventBus({ eventTransport, redisUrl }: Config, database: Database, log: Logger): Bus {

@@ -119,6 +119,11 @@ export const errorCodes = Object.freeze({
     meaning: 'There is no run of that id for this tenant.',
     hint: 'Check the id and the tenant with `concordat runs list`.',
   },
+  SUBSCRIPTION_NOT_FOUND: {
+    kind: 'terminal',
+    meaning: 'There is no subscription of that id.',
+    hint: 'Look for its id with `concordat subscriptions list`.',
+  },
   ALERT_NOT_FOUND: {
     kind: 'terminal',
     meaning: 'There is no alert of that id, or it does not fire any more.',

@@ -26,7 +26,7 @@ const ALERTS = rowSet<NewAlert>({
   raised_at: ['timestamptz', (each) => each.at],
 })
 
-const COLUMNS = `a.tenant_id as "tenantId", a.run_id as "runId", a.alert_id as "alertId", a.type, a.subject, a.domain, a.severity,
+export const ALERT_COLUMNS = `a.tenant_id as "tenantId", a.run_id as "runId", a.alert_id as "alertId", a.type, a.subject, a.domain, a.severity,
    a.state, a.message, a.times, a.raised_at as "raisedAt", a.acknowledged_at as "acknowledgedAt",
    a.acknowledged_by as "acknowledgedBy", a.resolved_at as "resolvedAt"`
 
@@ -38,7 +38,7 @@ const RAISE = statement(
      set state = 'firing', message = excluded.message, raised_at = excluded.raised_at, times = a.times + 1,
          acknowledged_at = null, acknowledged_by = null, resolved_at = null
      where a.state = 'resolved'
-   returning ${COLUMNS}`,
+   returning ${ALERT_COLUMNS}`,
 )
 
 /** Raises what does not fire yet, one row a key, and returns that; what fires already stays as it is. */
@@ -61,7 +61,7 @@ const RESOLVE = statement(
          and o.run_id || ' ' || o.type || ' ' || o.subject <> all($4::text[])
        order by o.type, o.subject for no key update) cleared
     where a.ctid = cleared.address
-   returning ${COLUMNS}`,
+   returning ${ALERT_COLUMNS}`,
 )
 
 /** Resolves all alerts of the runs but those that stand, and returns what was resolved. */
@@ -78,7 +78,7 @@ const ACKNOWLEDGE = statement(
   'alerts_acknowledge',
   `update concordat.alerts a set state = 'acknowledged', acknowledged_at = clock_timestamp(), acknowledged_by = $2
     where a.alert_id = $1 and a.state = 'firing' and ($3::text is null or a.tenant_id = $3)
-   returning ${COLUMNS}`,
+   returning ${ALERT_COLUMNS}`,
 )
 
 /** Null: there is no such alert, or it does not fire. */
@@ -94,7 +94,7 @@ export async function acknowledge(
 
 export async function findAlert(tx: Tx, alertId: string, tenantId: string | null): Promise<StoredAlert | null> {
   const [row] = await tx.query<StoredAlert>(
-    `select ${COLUMNS} from concordat.alerts a where alert_id = $1 and ($2::text is null or tenant_id = $2)`,
+    `select ${ALERT_COLUMNS} from concordat.alerts a where alert_id = $1 and ($2::text is null or tenant_id = $2)`,
     [alertId, tenantId],
   )
   return row ?? null
@@ -102,7 +102,7 @@ export async function findAlert(tx: Tx, alertId: string, tenantId: string | null
 
 export async function alertsOfRun(tx: Tx, { tenantId, runId }: RunKeys): Promise<StoredAlert[]> {
   return tx.query<StoredAlert>(
-    `select ${COLUMNS} from concordat.alerts a where tenant_id = $1 and run_id = $2 order by raised_at, type, subject`,
+    `select ${ALERT_COLUMNS} from concordat.alerts a where tenant_id = $1 and run_id = $2 order by raised_at, type, subject`,
     [tenantId, runId],
   )
 }
@@ -126,7 +126,7 @@ const LIST_CONDITIONS = {
 /** Alerts, the latest raised first. */
 export async function listAlerts(tx: Tx, { tenantId, state, limit }: AlertFilter): Promise<StoredAlert[]> {
   return tx.query<StoredAlert>(
-    `select ${COLUMNS} from concordat.alerts a
+    `select ${ALERT_COLUMNS} from concordat.alerts a
       where ${LIST_CONDITIONS[state]} and ($1::text is null or tenant_id = $1)
       order by raised_at desc, alert_id desc limit $2`,
     [tenantId, limit],

@@ -6,6 +6,26 @@ import { type RunKeys, raise, resolveOthers } from './alert-store.ts'
 
 export { type Alert, AlertSeverity, type AlertState, AuditAlertType, type StoredAlert } from './alert.ts'
 export { type AlertFilter, acknowledge, alertsOfRun, findAlert, listAlerts } from './alert-store.ts'
+export {
+  type Candidate,
+  DUPLICATE_MS,
+  type FatigueState,
+  type HeldBack,
+  holdBack,
+  notified,
+  type Suppression,
+  sumHeld,
+  suppressionOf,
+} from './fatigue.ts'
+export {
+  lockFatigue,
+  type NotifiableAlert,
+  notifiableAlerts,
+  saveFatigue,
+  setTold,
+  type Told,
+} from './notification-store.ts'
+export { activeSilences, addSilence, type Silence } from './silences.ts'
 
 /** The moment of a change, and where ids of new rows and events come from. */
 export interface AlertMoment {

@@ -7,18 +7,18 @@ const KEYS = rowSet<RunKey>({ tenant_id: ['text', (run) => run.tenantId], run_id
 const PRESENT = statement(
   'records_present',
   `select x.run_id as "runId",
-          exists (select from concordat.incidents i where i.tenant_id = x.tenant_id and i.run_id = x.run_id) as incident,
-          exists (select from concordat.policy_evaluations e where e.tenant_id = x.tenant_id and e.run_id = x.run_id) as evaluation,
-          exists (select from concordat.traces t
-                   where t.tenant_id = x.tenant_id and t.run_id = x.run_id and t.ending is not null) as trace
+          (select true from concordat.incidents i where i.tenant_id = x.tenant_id and i.run_id = x.run_id limit 1) as incident,
+          (select true from concordat.policy_evaluations e where e.tenant_id = x.tenant_id and e.run_id = x.run_id limit 1) as evaluation,
+          (select t.ending is not null from concordat.traces t
+            where t.tenant_id = x.tenant_id and t.run_id = x.run_id limit 1) as trace
      from ${KEYS.from(1)} as x`,
 )
 
 interface Present {
   readonly runId: string
-  readonly incident: boolean
-  readonly evaluation: boolean
-  readonly trace: boolean
+  readonly incident: boolean | null
+  readonly evaluation: boolean | null
+  readonly trace: boolean | null
 }
 
 /**

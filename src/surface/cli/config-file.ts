@@ -18,6 +18,7 @@ const definition = z.strictObject({
   agents: listOf('what defineAgent returns'),
   skills: listOf('what defineSkill returns'),
   participants: listOf('a participant with a name'),
+  sinks: z.array(anything).optional(),
   handlers: listOf('a handler with a name'),
   onReactorUnhealthy: z
     .custom<unknown>((value) => typeof value === 'function', { error: 'is not a function' })

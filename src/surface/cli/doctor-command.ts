@@ -103,7 +103,10 @@ function notEnforced(config: Config, rows: readonly EffectiveRow[]): Finding[] {
         'MID_EXECUTION_POLICY_CHECK_ENABLED=true',
       ),
     config.policyDecisionsMuted && warning(area, 'OBSERVE_ONLY: policy decisions are recorded, not acted upon'),
-    warning(area, 'alerts are stored with their runs; none is sent by this version'),
+    !config.eventReactorEnabled &&
+      warning(area, 'alerts are stored; none is sent without a reactor', 'EVENT_REACTOR_ENABLED=true'),
+    !config.auditAlertsEnabled &&
+      warning(area, 'alerts are stored; none is sent while they are off', 'AUDIT_ALERTS_ENABLED=true'),
     config.storage === 'embedded' &&
       warning(
         area,

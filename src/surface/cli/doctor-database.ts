@@ -4,6 +4,7 @@ import { listPolicies } from '../../domains/policies/policies.ts'
 import { exitCodeOf, toAppError } from '../../foundation/app-error.ts'
 import { type Database, schemaState, type Tx } from '../../foundation/storage/storage.ts'
 import { databaseExists, withDatabase } from './database.ts'
+import { alerts, deliveries } from './doctor-alerts.ts'
 import { type Finding, ok, warning } from './doctor-findings.ts'
 import { age, count, duration, plural } from './format.ts'
 import { whatIsNotHeld } from './policy-text.ts'
@@ -38,6 +39,7 @@ async function examineOpen(database: Database, config: Config, tenant: string): 
     ...findings,
     ...(await policies(database, config, tenant)),
     ...(await alerts(database)),
+    ...(await deliveries(database)),
     ...(await blocked(database)),
     ...(await outbox(database)),
     ...(await workers(database)),
@@ -106,15 +108,6 @@ async function policies(tx: Tx, config: Config, tenant: string): Promise<Finding
 async function notHeld(tx: Tx, config: Config, tenant: string): Promise<Finding[]> {
   const definitions = (await listPolicies(tx, tenant)).map(({ definition }) => definition)
   return whatIsNotHeld(definitions, config.midExecutionPolicyCheckEnabled).map((text) => warning('not enforced', text))
-}
-
-async function alerts(tx: Tx): Promise<Finding[]> {
-  const rows = await tx.query<{ severity: string; n: number }>(
-    `select severity, count(*)::int as n from concordat.alerts where state = 'firing' group by severity order by severity`,
-  )
-  if (rows.length === 0) return [ok('events', 'no alert is firing')]
-  const text = rows.map(({ severity, n }) => `${n} ${severity}`).join(', ')
-  return [warning('events', `alerts firing: ${text}`, 'They are stored with their runs: concordat runs get RUN --json')]
 }
 
 async function blocked(tx: Tx): Promise<Finding[]> {

@@ -12,6 +12,7 @@ import { policiesCommands } from './policies-commands.ts'
 import { reactorCommand } from './reactor-command.ts'
 import { replayCommand } from './replay-command.ts'
 import { runsCommands } from './runs-commands.ts'
+import { subscriptionsCommands } from './subscriptions-commands.ts'
 import { tenantsCommands } from './tenants-commands.ts'
 import { workerCommand } from './worker-command.ts'
 
@@ -42,6 +43,7 @@ export function createProgram(shell: Shell): Command {
     alertsCommands,
     tenantsCommands,
     eventsCommands,
+    subscriptionsCommands,
   ]
   for (const add of commands) add(program, shell)
   return program

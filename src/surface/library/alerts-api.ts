@@ -1,6 +1,15 @@
-import { type AlertFilter, acknowledge, findAlert, listAlerts, type StoredAlert } from '../../domains/alerts/alerts.ts'
+import {
+  type AlertFilter,
+  acknowledge,
+  activeSilences,
+  addSilence,
+  findAlert,
+  listAlerts,
+  type Silence,
+  type StoredAlert,
+} from '../../domains/alerts/alerts.ts'
 import { AppError } from '../../foundation/app-error.ts'
-import { isId } from '../../foundation/ids.ts'
+import { type IdSource, isId } from '../../foundation/ids.ts'
 import type { Database } from '../../foundation/storage/storage.ts'
 
 /** Alerts, as programs use them. A `tenantId` that is null or left out means every tenant, for operators. */
@@ -9,12 +18,18 @@ export interface AlertsApi {
   list(filter?: Partial<AlertFilter>): Promise<StoredAlert[]>
   /** Notes who looks after it: it stays until its cause is gone. Fails with `ALERT_NOT_FOUND` unless it fires. */
   ack(alertId: string, by: string, tenantId?: string): Promise<StoredAlert>
+  /** Mutes notifications of alerts of a tenant, run and type (null: any) until it ends. The alerts are stored all the same. */
+  silence(silence: NewSilence): Promise<Silence>
+  /** Silences that have not ended. */
+  silences(tenantId?: string): Promise<Silence[]>
 }
+
+export type NewSilence = Pick<Silence, 'until' | 'by'> & Partial<Pick<Silence, 'tenantId' | 'runId' | 'type'>>
 
 const LIST_DEFAULT = 100
 const LIST_MAX = 1_000
 
-export function createAlertsApi(database: Database): AlertsApi {
+export function createAlertsApi({ database, newId }: { database: Database; newId: IdSource }): AlertsApi {
   return {
     list({ tenantId = null, state = 'open', limit = LIST_DEFAULT } = {}) {
       return listAlerts(database, { tenantId, state, limit: Math.min(Math.max(1, limit), LIST_MAX) })
@@ -28,6 +43,14 @@ export function createAlertsApi(database: Database): AlertsApi {
       }
       throw new AppError('ALERT_NOT_FOUND', `there is no alert ${JSON.stringify(alertId)}`)
     },
+    async silence({ tenantId = null, runId = null, type = null, until, by }) {
+      if (runId !== null && !isId(runId))
+        throw new AppError('RUN_NOT_FOUND', `there is no run ${JSON.stringify(runId)}`)
+      if (Number.isNaN(until.getTime()))
+        throw new AppError('INVALID_REQUEST', 'a silence needs a time at which it ends')
+      return addSilence(database, { silenceId: newId(), tenantId, runId, type, until, by })
+    },
+    silences: (tenantId) => activeSilences(database, tenantId ?? null),
   }
 }
 

@@ -1,6 +1,6 @@
 import type { IncomingMessage, OutgoingHttpHeaders } from 'node:http'
 import { AppError } from '../../../foundation/app-error.ts'
-import type { HttpRequest, SendRequest } from './guarded-request.ts'
+import type { HttpRequest, SendRequest } from '../../../foundation/http/http.ts'
 
 const REDIRECTS_MAX = 5
 const IMPERSONAL_HEADERS = new Set(['accept', 'accept-encoding', 'user-agent', 'content-type', 'idempotency-key'])

@@ -3,9 +3,9 @@ import type { AddressInfo } from 'node:net'
 import { gzipSync } from 'node:zlib'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { SkillContext } from '../../../domains/agents/agents.ts'
+import type { GuardOptions } from '../../../foundation/http/http.ts'
 import type { Json } from '../../../foundation/json.ts'
 import { limits } from '../../../limits.ts'
-import type { GuardOptions } from './guarded-request.ts'
 import { httpCallSkill } from './http-call.ts'
 
 type Handler = (request: IncomingMessage, response: ServerResponse) => void

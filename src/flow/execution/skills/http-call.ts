@@ -3,10 +3,10 @@ import { z } from 'zod'
 import { defineSkill, type Secrets, type Skill, type SkillContext } from '../../../domains/agents/agents.ts'
 import { AppError } from '../../../foundation/app-error.ts'
 import { withTimeout } from '../../../foundation/backoff.ts'
+import { type GuardOptions, guardedSender, type HttpRequest, type SendRequest } from '../../../foundation/http/http.ts'
 import type { Json } from '../../../foundation/json.ts'
 import { limits } from '../../../limits.ts'
 import { followRedirects, isCallable, isSafe } from './follow-redirects.ts'
-import { type GuardOptions, guardedSender, type HttpRequest, type SendRequest } from './guarded-request.ts'
 import { keptHeaders, readBody } from './read-answer.ts'
 
 const TIMEOUT_MS_MAX = 600_000

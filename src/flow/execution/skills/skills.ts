@@ -1,6 +1,6 @@
 import type { LanguageModelV4 } from '@ai-sdk/provider'
 import type { Skill } from '../../../domains/agents/agents.ts'
-import type { GuardOptions } from './guarded-request.ts'
+import type { GuardOptions } from '../../../foundation/http/http.ts'
 import { httpCallSkill } from './http-call.ts'
 import { jsonTransformSkill } from './json-transform.ts'
 import { llmInvokeSkill } from './llm-invoke.ts'

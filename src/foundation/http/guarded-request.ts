@@ -2,7 +2,7 @@ import { lookup as dnsLookup, type LookupAddress } from 'node:dns'
 import { request as httpRequest, type IncomingMessage, type OutgoingHttpHeaders } from 'node:http'
 import { request as httpsRequest } from 'node:https'
 import { isIP, type LookupFunction } from 'node:net'
-import { AppError } from '../../../foundation/app-error.ts'
+import { AppError } from '../app-error.ts'
 import { publicAddressCheck } from './public-address.ts'
 
 export interface HttpRequest {
@@ -43,7 +43,7 @@ export function guardedSender({ allowedPrivateHosts, resolve = resolveAll }: Gua
   }
 
   return ({ method, url, headers, body }, signal) => {
-    const hostname = url.hostname.replace(/^\[|\]$/g, '')
+    const hostname = hostOf(url)
     const isAllowed = allowed.has(hostname) || allowed.has(url.host)
     if (!isAllowed && isIP(hostname) && !isPublic(hostname)) throw blockedAddress(hostname, hostname)
     const request = url.protocol === 'https:' ? httpsRequest : httpRequest
@@ -52,6 +52,18 @@ export function guardedSender({ allowedPrivateHosts, resolve = resolveAll }: Gua
       request(url, options).on('response', answer).on('error', refuse).end(body)
     })
   }
+}
+
+/** Refuses, with `HTTP_BLOCKED_ADDRESS`, a URL with a private address in it. A name is looked up when it is called. */
+export function refusePrivateAddress(url: URL, allowedPrivateHosts: readonly string[]): void {
+  const hostname = hostOf(url)
+  if (allowedPrivateHosts.some((host) => [hostname, url.host].includes(host.toLowerCase()))) return
+  if (hostname === 'localhost' || (isIP(hostname) && !publicAddressCheck()(hostname)))
+    throw blockedAddress(hostname, hostname)
+}
+
+function hostOf(url: URL): string {
+  return url.hostname.replace(/^\[|\]$/g, '')
 }
 
 const resolveAll: NonNullable<GuardOptions['resolve']> = (hostname, done) => dnsLookup(hostname, { all: true }, done)

@@ -1,0 +1,27 @@
+export {
+  addDeliveries,
+  type ClaimedDelivery,
+  claimDeliveries,
+  giveUpTarget,
+  type NewDelivery,
+  pruneDeliveries,
+  retryDelivery,
+  setHeldBack,
+  settleDelivery,
+} from './delivery-store.ts'
+export { isSecret, newSecret, signatureHeaders } from './signature.ts'
+export { matchesType, parseSubscription, type Subscription, type SubscriptionInput } from './subscription.ts'
+export {
+  deleteSubscription,
+  type Endpoint,
+  endpointsOf,
+  insertSubscription,
+  listSubscriptions,
+  noteFailure,
+  noteSuccess,
+  rotateSecret,
+  type Subscriber,
+  type SubscriptionRef,
+  setSubscriptionState,
+  subscribersOf,
+} from './subscription-store.ts'

@@ -1,0 +1,129 @@
+import {
+  DUPLICATE_MS,
+  type FatigueState,
+  holdBack,
+  lockFatigue,
+  type NotifiableAlert,
+  notifiableAlerts,
+  notified,
+  saveFatigue,
+  setTold,
+  sumHeld,
+  suppressionOf,
+} from '../../domains/alerts/alerts.ts'
+import { addDeliveries, setHeldBack } from '../../domains/deliveries/deliveries.ts'
+import type { Clock } from '../../foundation/clock.ts'
+import type { EventEnvelope } from '../../foundation/events/events.ts'
+import type { IdSource } from '../../foundation/ids.ts'
+import type { Metrics } from '../../foundation/metrics.ts'
+import type { Tx } from '../../foundation/storage/storage.ts'
+import { limits } from '../../limits.ts'
+import { type AlertNotification, notifiedAlert } from './notification.ts'
+import { type NamedSink, sinkTarget } from './sinks.ts'
+
+export interface NotifyContext {
+  readonly sinks: readonly NamedSink[]
+  readonly clock: Clock
+  readonly newId: IdSource
+  readonly metrics: Metrics
+}
+
+/**
+ * Decides whether people are told of an alert that was raised or resolved, and writes what is to be sent, in the caller's
+ * transaction. An alert that is raised goes through fatigue control; one that is resolved is told of if its raising was,
+ * so that nobody goes on looking for what is over.
+ */
+export async function notifyAlert(tx: Tx, event: EventEnvelope, context: NotifyContext): Promise<void> {
+  const { alertId } = event.data as { alertId: string }
+  const state = await lockFatigue(tx, event.tenantId)
+  const [alert] = await notifiableAlerts(tx, [alertId])
+  const outcome = !alert
+    ? 'GONE'
+    : event.type === 'alert.resolved'
+      ? await tellResolved(tx, event, alert, state, context)
+      : await tellRaised(tx, event, alert, state, context)
+  context.metrics.counter('concordat_alert_notifications_total').inc({ outcome })
+}
+
+/** When a reactor was off for long, what is over by now is no news. */
+const OLD_MS = 60_000
+/** Told later than that of what it ends: they may travel at the same time. */
+const AFTER_MS = 1_000
+
+async function tellResolved(
+  tx: Tx,
+  event: EventEnvelope,
+  alert: NotifiableAlert,
+  state: FatigueState,
+  context: NotifyContext,
+): Promise<string> {
+  if (alert.told !== 'firing') return 'UNTOLD'
+  if (alert.isSilenced) return 'SILENCED'
+  const { clock } = context
+  const dueAt = new Date(Math.max(clock.nowMs(), (alert.toldAt?.getTime() ?? 0) + AFTER_MS))
+  await send(tx, event, { ...alert, resolvedAt: alert.resolvedAt ?? new Date(event.time) }, state.held, dueAt, context)
+  await setTold(tx, [{ alertId: alert.alertId, told: 'resolved', at: dueAt }])
+  await saveFatigue(tx, alert.tenantId, { ...state, held: {} })
+  return 'SENT'
+}
+
+async function tellRaised(
+  tx: Tx,
+  event: EventEnvelope,
+  alert: NotifiableAlert,
+  state: FatigueState,
+  context: NotifyContext,
+): Promise<string> {
+  if (alert.state === 'resolved' && context.clock.nowMs() - Date.parse(event.time) > OLD_MS) return 'OVER'
+  if (alert.isSilenced) return 'SILENCED'
+  if (alert.isInhibited) return 'INHIBITED'
+  const { alertId, tenantId, type, subject, domain, told, toldAt } = alert
+  const nowMs = context.clock.nowMs()
+  const candidate = { id: event.id, type, subject, domain }
+  const why = suppressionOf(state, candidate, nowMs)
+  // People believe that it is over: they are told that it is not, if only once the duplicate's minute has passed.
+  const believedOver = told === 'resolved' && toldAt !== null && why !== 'TENANT_RATE_LIMIT'
+  if (why && !believedOver) {
+    await saveFatigue(tx, tenantId, await keepHeld(tx, holdBack(state, why, nowMs), state, nowMs))
+    return why
+  }
+  const dueMs = Math.max(nowMs + limits.alertGroupMs, why && toldAt ? toldAt.getTime() + DUPLICATE_MS : 0)
+  const dueAt = new Date(dueMs)
+  const after = notified(state, candidate, nowMs, dueMs)
+  await send(tx, event, { ...alert, resolvedAt: null }, state.held, dueAt, context)
+  await setTold(tx, [{ alertId, told: 'firing', at: dueAt }])
+  await saveFatigue(tx, tenantId, after)
+  return 'SENT'
+}
+
+/** Puts the count into the notification that has not been sent yet; if it has after all, the next one tells. */
+async function keepHeld(tx: Tx, after: FatigueState, before: FatigueState, nowMs: number): Promise<FatigueState> {
+  const { open } = after
+  if (!open || open === before.open) return after
+  if (nowMs < open.until && (await setHeldBack(tx, open.id, open.held))) return after
+  return { ...after, open: null, held: sumHeld(after.held, subtract(open.held, before.open?.held ?? {})) }
+}
+
+function subtract(a: FatigueState['held'], b: FatigueState['held']): FatigueState['held'] {
+  return Object.fromEntries(Object.entries(a).map(([why, n]) => [why, n - (b[why as keyof typeof b] ?? 0)]))
+}
+
+async function send(
+  tx: Tx,
+  event: EventEnvelope,
+  alert: NotifiableAlert,
+  heldBack: FatigueState['held'],
+  dueAt: Date,
+  { sinks, newId, clock }: NotifyContext,
+): Promise<void> {
+  const type = event.type as AlertNotification['type']
+  const notification: AlertNotification = { type, at: clock.now().toISOString(), alert: notifiedAlert(alert), heldBack }
+  const payload = JSON.stringify(notification)
+  const { tenantId, runId } = alert
+  await addDeliveries(
+    tx,
+    sinks.map((sink) => {
+      return { deliveryId: newId(), tenantId, runId, target: sinkTarget(sink), sourceId: event.id, payload, dueAt }
+    }),
+  )
+}

@@ -1,0 +1,7 @@
+export {
+  type GuardOptions,
+  guardedSender,
+  type HttpRequest,
+  refusePrivateAddress,
+  type SendRequest,
+} from './guarded-request.ts'

@@ -1,0 +1,50 @@
+import { listAlerts } from '../../domains/alerts/alerts.ts'
+import { listSubscriptions } from '../../domains/deliveries/deliveries.ts'
+import type { Tx } from '../../foundation/storage/storage.ts'
+import { type Finding, ok, warning } from './doctor-findings.ts'
+import { count, duration, plural } from './format.ts'
+
+const SHOWN_MAX = 5
+
+/** The latest alerts that fire, each with its run and the command to look at it. */
+export async function alerts(tx: Tx): Promise<Finding[]> {
+  const firing = await listAlerts(tx, { tenantId: null, state: 'firing', limit: SHOWN_MAX })
+  if (firing.length === 0) return [ok('events', 'no alert is firing')]
+  const [row] = await tx.query<{ n: number }>(
+    `select count(*)::int as n from concordat.alerts where state <> 'resolved' and state = 'firing'`,
+  )
+  const more = (row?.n ?? 0) - firing.length
+  return [
+    ...firing.map(({ severity, type, runId, tenantId, message }) => {
+      return warning(
+        'events',
+        `${severity}: ${type} of run ${runId} (tenant ${tenantId}): ${message}`,
+        `concordat audit get ${runId}`,
+      )
+    }),
+    ...(more > 0 ? [warning('events', `${count(more)} more alerts fire`, 'concordat alerts list')] : []),
+  ]
+}
+
+/** What waits to be sent, and what is sent no more. */
+export async function deliveries(tx: Tx): Promise<Finding[]> {
+  const [row] = await tx.query<{ n: number; oldest: number }>(
+    `select count(*)::int as n, coalesce(extract(epoch from clock_timestamp() - min(created_at)), 0)::float8 as oldest
+       from concordat.deliveries where state = 'pending'`,
+  )
+  const disabled = (await listSubscriptions(tx, null)).filter(({ state }) => state === 'disabled')
+  return [
+    ...(row && row.n > 0
+      ? [
+          warning(
+            'events',
+            `${plural(row.n, 'delivery', 'deliveries')} wait to arrive, the oldest for ${duration(row.oldest * 1_000)}`,
+          ),
+        ]
+      : []),
+    ...disabled.slice(0, SHOWN_MAX).map(({ subscriptionId, tenantId, disabledBecause }) => {
+      const text = `subscription ${subscriptionId} of tenant ${tenantId} is disabled: ${disabledBecause}`
+      return warning('events', text, `concordat subscriptions enable ${subscriptionId}`)
+    }),
+  ]
+}

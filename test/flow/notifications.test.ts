@@ -1,0 +1,250 @@
+import { Webhook } from 'standardwebhooks'
+import { afterAll, beforeAll, expect, it } from 'vitest'
+import { appendEvents } from '../../src/foundation/events/events.ts'
+import { defineAgent } from '../../src/index.ts'
+import { createTestRuntime, type TestRuntime } from '../../src/testing/testing.ts'
+import { createDatabase, describeOnPostgres } from '../support/servers.ts'
+import { closing } from './support/databases.ts'
+import { type Received, Receiver } from './support/receiver.ts'
+import { until } from './support/until.ts'
+
+const SECRET = `whsec_${Buffer.alloc(32, 7).toString('base64')}`
+const works = defineAgent({ name: 'works', version: '1', run: ({ step }) => step.do('answer', () => 42) })
+
+interface Told {
+  readonly type: string
+  readonly heldBack: Record<string, number>
+  readonly alert: {
+    readonly runId: string
+    readonly tenantId: string
+    readonly type: string
+    readonly resolvedAt: string | null
+  }
+}
+
+/** What the reference verifier accepts of a message. */
+function told({ body, headers }: Received): Told {
+  const { type, data } = new Webhook(SECRET).verify(body, headers as Record<string, string>) as {
+    type: string
+    data: object
+  }
+  return { type, ...data } as Told
+}
+
+/** Ends runs of a tenant, then breaks what is left of them. */
+function breaker(runtime: TestRuntime) {
+  const end = async (tenantId: string, count: number) => {
+    await runtime.concordat.tenants.put({ tenantId })
+    const runs = await Promise.all(
+      Array.from({ length: count }, () => runtime.runs.submit({ tenant: tenantId, agent: 'works' })),
+    )
+    await Promise.all(runs.map((run) => runtime.ended(run)))
+    return runs.map(({ runId }) => runId)
+  }
+  const unack = (runIds: readonly string[], action: string) =>
+    runtime.database.query('delete from concordat.audit_acks where run_id = any($1::uuid[]) and action = $2', [
+      runIds,
+      action,
+    ])
+  const ack = (runIds: readonly string[], domain: string, action: string) =>
+    runtime.database.query(
+      `insert into concordat.audit_acks (tenant_id, run_id, domain, action, attempt, status, acked_at)
+       select tenant_id, run_id, $2, $3, 1, 'SUCCESS', now() from concordat.runs where run_id = any($1::uuid[])`,
+      [runIds, domain, action],
+    )
+  const reconcile = (tenantId: string, runIds: readonly string[]) =>
+    runtime.concordat.audit.reconcileMany(tenantId, runIds)
+  const outcomes = async () => {
+    const text = await runtime.concordat.metrics.text()
+    return Object.fromEntries(
+      [...text.matchAll(/alert_notifications_total\{outcome="(\w+)"\} (\d+)/g)].map(([, k, n]) => [k, Number(n)]),
+    )
+  }
+  return { end, unack, ack, reconcile, outcomes }
+}
+
+describeOnPostgres('an alert’s notification', (server) => {
+  const { later, closeLater } = closing()
+  let runtime: TestRuntime
+  let act: ReturnType<typeof breaker>
+  const ops = new Receiver()
+  const manager = new Receiver()
+  beforeAll(async () => {
+    await Promise.all([ops.listen(), manager.listen()])
+    const sinks = [
+      { type: 'webhook', url: ops.url, secret: SECRET },
+      { type: 'alertmanager', url: manager.url },
+    ] as const
+    const { url: databaseUrl, drop } = await createDatabase(server)
+    later(drop)
+    runtime = closeLater(await createTestRuntime({ databaseUrl, agents: [works], sinks }))
+    act = breaker(runtime)
+  })
+  afterAll(() => Promise.all([ops.close(), manager.close()]))
+
+  const of = (tenantId: string) => (each: Received) => each.body.includes(`"${tenantId}"`)
+  const toldOf = async (tenantId: string, count: number) => (await ops.got(count, of(tenantId))).map(told)
+  /** Waits until the reactor has dealt with so many alerts of the tenant, told or held back. */
+  const dealtWith = (tenantId: string, count: number) =>
+    until(
+      async () => {
+        const [row] = await runtime.database.query<{
+          state: { sent: unknown[]; held: object; open: { held: object } | null }
+        }>('select state from concordat.alert_fatigue where tenant_id = $1', [tenantId])
+        const held = [row?.state.held ?? {}, row?.state.open?.held ?? {}].flatMap(
+          (each) => Object.values(each) as number[],
+        )
+        return (row?.state.sent.length ?? 0) + held.reduce((sum, n) => sum + n, 0)
+      },
+      (n) => n >= count,
+    )
+
+  it.concurrent('goes out once, signed, to every sink; and that it is over, when it is', async () => {
+    const [runId = ''] = await act.end('one', 1)
+    await act.unack([runId], 'evaluate_policy')
+    await act.reconcile('one', [runId])
+    const [raised] = await toldOf('one', 1)
+    expect(raised).toMatchObject({
+      type: 'alert.raised',
+      heldBack: {},
+      alert: { runId, type: 'MISSING_ACK', resolvedAt: null },
+    })
+    const [posted] = await manager.got(1, of('one'))
+    expect(posted?.path).toBe('/api/v2/alerts')
+    expect(JSON.parse(posted?.body ?? '')).toMatchObject([{ labels: { alertname: 'ConcordatMissingAck', run: runId } }])
+    await act.ack([runId], 'policies', 'evaluate_policy')
+    await act.reconcile('one', [runId])
+    const [, resolved] = await toldOf('one', 2)
+    expect(resolved).toMatchObject({ type: 'alert.resolved', alert: { runId, resolvedAt: expect.any(String) } })
+    const [, over] = await manager.got(2, of('one'))
+    expect(Date.parse(JSON.parse(over?.body ?? '')[0].endsAt)).toBeLessThan(Date.now() + 60_000)
+  })
+
+  it.concurrent('of many identical failures is one, which tells how many were held back; the next tells of the rest', async () => {
+    const runIds = await act.end('many', 40)
+    await act.unack(runIds, 'create_incident')
+    await act.reconcile('many', runIds)
+    await dealtWith('many', 40)
+    const [first] = await toldOf('many', 1)
+    const inFirst = first?.heldBack.DUPLICATE ?? 0
+    await runtime.database.query(
+      `update concordat.alert_fatigue set state = jsonb_set(state, '{domains}', '{}') || '{"keys": {}}' where tenant_id = 'many'`,
+    )
+    const [late = ''] = await act.end('many', 1)
+    await act.unack([late], 'create_incident')
+    await act.reconcile('many', [late])
+    const [, second] = await toldOf('many', 2)
+    expect(second).toMatchObject({ type: 'alert.raised', alert: { runId: late } })
+    expect(inFirst + (second?.heldBack.DUPLICATE ?? 0)).toBe(39)
+    expect(ops.received.filter(of('many'))).toHaveLength(2)
+  })
+
+  it.concurrent('is not sent while a silence lasts, nor for what a stale run brings with it', async () => {
+    await runtime.concordat.tenants.put({ tenantId: 'quiet' })
+    const until = new Date(Date.now() + 60_000)
+    await runtime.concordat.alerts.silence({ tenantId: 'quiet', type: 'DRIFT', until, by: 'ada' })
+    const [drifted = '', stale = ''] = await act.end('quiet', 2)
+    // A look on schedule would resolve the alert that this test makes up.
+    await runtime.database.query('update concordat.runs set reconcile_due_at = null where run_id = $1', [stale])
+    await act.ack([drifted], 'incidents', 'delete_incident')
+    await act.reconcile('quiet', [drifted])
+    await runtime.database.query(
+      `insert into concordat.alerts (tenant_id, run_id, type, subject, alert_id, severity, state, message, raised_at)
+       values ('quiet', $1, 'STALE_RUN', 'orchestrator/finalize_run', gen_random_uuid(), 'error', 'firing', 'stale', now())`,
+      [stale],
+    )
+    // Not by a reconciliation: it would resolve the stale run's alert, which only this test has made up.
+    const alertId = '01a2012f-71da-764b-9753-f4da008d67f2'
+    await runtime.database.query(
+      `insert into concordat.alerts (tenant_id, run_id, type, subject, alert_id, severity, state, message, raised_at, domain)
+       values ('quiet', $1, 'MISSING_ACK', 'logs/complete_trace', $2, 'error', 'firing', 'missing', now(), 'logs')`,
+      [stale, alertId],
+    )
+    const event = {
+      id: crypto.randomUUID(),
+      type: 'alert.raised',
+      time: new Date().toISOString(),
+      data: { alertId },
+    } as const
+    await appendEvents(runtime.database, [{ tenantId: 'quiet', runId: stale, events: [event] }])
+    await expect.poll(act.outcomes).toMatchObject({ INHIBITED: 1, SILENCED: 1 })
+    expect(ops.received.filter(of('quiet'))).toEqual([])
+    expect(await runtime.concordat.alerts.silences('quiet')).toMatchObject([{ type: 'DRIFT', by: 'ada' }])
+  })
+
+  it.concurrent('that it fires again comes through to who was told that it is over', async () => {
+    const [runId = ''] = await act.end('flap', 1)
+    await act.unack([runId], 'start_trace')
+    await act.reconcile('flap', [runId])
+    await toldOf('flap', 1)
+    await act.ack([runId], 'logs', 'start_trace')
+    await act.reconcile('flap', [runId])
+    await toldOf('flap', 2)
+    await act.unack([runId], 'start_trace')
+    await act.reconcile('flap', [runId])
+    const rows = await until(
+      () =>
+        runtime.database.query<{ in_ms: number }>(
+          `select extract(epoch from due_at - clock_timestamp())::float8 * 1000 as in_ms from concordat.deliveries
+            where tenant_id = 'flap' and target = 'sink/webhook' and state = 'pending' and attempts = 0`,
+        ),
+      (seen) => seen.length === 1,
+    )
+    expect(rows[0]?.in_ms).toBeGreaterThan(40_000)
+    expect(rows[0]?.in_ms).toBeLessThan(62_000)
+    await runtime.database.query(
+      `update concordat.deliveries set due_at = now() where tenant_id = 'flap' and state = 'pending'`,
+    )
+    expect((await toldOf('flap', 3)).map(({ type }) => type)).toEqual([
+      'alert.raised',
+      'alert.resolved',
+      'alert.raised',
+    ])
+  })
+})
+
+describeOnPostgres('fatigue control', (server) => {
+  const { later, closeLater } = closing()
+
+  it('survives a restart: nothing is told twice, and what is new is told', async () => {
+    const { url: databaseUrl, drop } = await createDatabase(server)
+    later(drop)
+    const ops = closeLater(await new Receiver().listen())
+    const sinks = [{ type: 'webhook', url: ops.url, secret: SECRET }] as const
+    const open = () => createTestRuntime({ databaseUrl, agents: [works], sinks })
+    const before = await open()
+    const first = breaker(before)
+    const [one = '', two = '', three = ''] = await first.end('acme', 3)
+    await first.unack([one], 'create_incident')
+    await first.reconcile('acme', [one])
+    await ops.got(1)
+    await before.close()
+    const after = closeLater(await open())
+    const again = breaker(after)
+    await again.unack([two], 'create_incident')
+    await again.unack([three], 'evaluate_policy')
+    await again.reconcile('acme', [two])
+    await expect.poll(async () => (await again.outcomes()).DUPLICATE).toBe(1)
+    await again.reconcile('acme', [three])
+    await ops.got(2)
+    const seen = ops.received.map(told)
+    expect(seen.map(({ alert }) => alert.runId)).toEqual([one, three])
+    expect(seen[1]?.heldBack).toEqual({ DUPLICATE: 1 })
+  })
+
+  it('is not asked, and nobody told, with AUDIT_ALERTS_ENABLED=false: the alert is stored', async () => {
+    const { url: databaseUrl, drop } = await createDatabase(server)
+    later(drop)
+    const ops = closeLater(await new Receiver().listen())
+    const sinks = [{ type: 'slack', url: ops.url }] as const
+    const config = { governanceProfile: 'STANDARD', auditAlertsEnabled: false } as const
+    const runtime = closeLater(await createTestRuntime({ databaseUrl, agents: [works], sinks, config }))
+    const act = breaker(runtime)
+    const runIds = await act.end('acme', 1)
+    await act.unack(runIds, 'create_incident')
+    await act.reconcile('acme', runIds)
+    await expect.poll(async () => (await act.outcomes()).DISABLED).toBe(1)
+    expect(await runtime.concordat.alerts.list()).toMatchObject([{ state: 'firing', type: 'MISSING_ACK' }])
+    expect(await runtime.database.query('select from concordat.deliveries')).toEqual([])
+  })
+})
