@@ -279,8 +279,8 @@ class Pool implements WorkerPool {
 
   async #adoptUnknown(): Promise<void> {
     if (this.#workerId === '') return
+    this.#adopt = false // before it looks: a run that is lost meanwhile is for the next time
     const unknown = await this.#options.kernel.claimsUnknownTo(this.#workerId, [...this.#active.keys()])
-    this.#adopt = false
     for (const claim of unknown) this.#execute(claim)
   }
 
