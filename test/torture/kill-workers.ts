@@ -4,9 +4,10 @@ import type { TestRuntime } from '../../src/testing/testing.ts'
 import { createTestRuntime } from '../../src/testing/testing.ts'
 import { checkAtTheEnd, DISAGREEMENTS } from './agreement.ts'
 import { CREATE_WITNESS, crashAgents } from './crash-agents.ts'
-import { between, oneOf, seeded } from './random.ts'
+import { between, seeded } from './random.ts'
 import { type GeneratedTrajectory, generateTrajectory } from './trajectories.ts'
-import { startWorker, type WorkerProcess } from './worker-process.ts'
+import { WorkerPool } from './worker-pool.ts'
+import { startWorker } from './worker-process.ts'
 
 export interface KillOptions {
   /** An empty PostgreSQL database. */
@@ -30,8 +31,6 @@ export interface KillReport {
 }
 
 const OUTSTANDING_RUNS = 60
-/** How long some worker executes before the next kill: from within its first claim to some dozen runs later. */
-const ALIVE_MS = [10, 900] as const
 const SUBMIT_BATCH = 15
 const OBSERVE_MS = 15
 /** Of each worker: enough for as long as most of them live, few enough to come to an end. */
@@ -49,7 +48,7 @@ export async function killWorkers({ databaseUrl, kills, seed, workers = 3, onKil
   const submitting = load.keepUp(over.signal)
   const observer = new Observer(database)
   const observing = observer.look(over.signal)
-  const pool = new WorkerPool(databaseUrl, workers)
+  const pool = new WorkerPool(workers, () => startWorker(databaseUrl, OWN_RUNS))
   try {
     for (let killed = 1; killed <= kills; killed++) {
       await pool.killOne(random)
@@ -87,34 +86,6 @@ export async function killWorkers({ databaseUrl, kills, seed, workers = 3, onKil
     await pool.stop()
     await submitter.close()
     await database.end()
-  }
-}
-
-/** Some workers, each replaced as soon as it is killed: while one starts, two others execute. */
-class WorkerPool {
-  readonly #databaseUrl: string
-  #workers: WorkerProcess[]
-
-  constructor(databaseUrl: string, count: number) {
-    this.#databaseUrl = databaseUrl
-    this.#workers = Array.from({ length: count }, () => startWorker(databaseUrl, OWN_RUNS))
-  }
-
-  async killOne(random: () => number): Promise<void> {
-    await Promise.any(this.#workers.map((worker) => worker.ready))
-    await pause(between(random, ...ALIVE_MS)) // counted from here, or a worker would die before it has claimed anything
-    const victim = oneOf(
-      random,
-      this.#workers.filter((worker) => worker.isReady),
-    )
-    victim.signal('SIGKILL')
-    await victim.exited
-    this.#workers = [...this.#workers.filter((worker) => worker !== victim), startWorker(this.#databaseUrl, OWN_RUNS)]
-  }
-
-  async stop(): Promise<void> {
-    for (const worker of this.#workers) worker.signal('SIGKILL')
-    await Promise.all(this.#workers.map((worker) => worker.exited))
   }
 }
 

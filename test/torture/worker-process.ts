@@ -16,8 +16,8 @@ export interface WorkerProcess {
   readonly exited: Promise<void>
 }
 
-export function startWorker(databaseUrl: string, env: Record<string, string> = {}): WorkerProcess {
-  const child = spawn(process.execPath, [SCRIPT], {
+export function startWorker(databaseUrl: string, env: Record<string, string> = {}, script = SCRIPT): WorkerProcess {
+  const child = spawn(process.execPath, [script], {
     env: {
       PATH: process.env.PATH,
       DATABASE_URL: databaseUrl,
