@@ -44,6 +44,12 @@ export const limits = Object.freeze({
   signalsKeptMax: 1_000, // of a run, for steps that don't wait yet
   signalsPerRunMax: 10_000, // as many as it has steps
 
+  // Budgets
+  outputTokensAssumed: 4_096, // of a model call that sets no maxOutputTokens
+  budgetRetryMs: 500, // until a step asks again that found no room but for what others have reserved
+  lateUsageMs: 30_000, // how long the use of an aborted step takes the place of its estimate
+  budgetMinutesKeptMs: 86_400_000,
+
   // Plans and runs
   planStepsMax: 512,
   stepsPerRunMax: 10_000,

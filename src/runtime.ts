@@ -19,6 +19,7 @@ import {
 } from './flow/completion/completion.ts'
 import type { Sink } from './flow/delivery/delivery.ts'
 import {
+  Budgets,
   builtInSkills,
   createStepGates,
   createWorkerPool,
@@ -212,7 +213,7 @@ function compose({ options, config, log, directory, prices, database }: Foundati
   })
   const guard: ObservabilityGuard = new ObservabilityGuard({
     mode: config.observabilityMode,
-    record: (record) => kernel.recordStep(record),
+    record: (record) => (record.charge ? budgets.record(record) : kernel.recordStep(record)),
     log,
     metrics,
   })
@@ -237,8 +238,10 @@ function compose({ options, config, log, directory, prices, database }: Foundati
   })
   const reconciliation = createReconciliationSweep(ground, onCommitted)
   const scope = new RunScope(log)
+  const budgets: Budgets = new Budgets({ ...ground, kernel, muted: config.policyDecisionsMuted })
   const openGate = createStepGates({
     ...ground,
+    budgets,
     book: policies,
     enabled: config.midExecutionPolicyCheckEnabled,
     intervalMs: config.policyCheckIntervalMs,

@@ -41,6 +41,9 @@ describe('the policy files that docs show', () => {
       'no-destructive-tools': null,
       'slow-and-dear': false,
       'named-as-agreed': true,
+      'run-cost': false,
+      'agent-hour': null,
+      'tenant-month': null,
     })
   })
 })

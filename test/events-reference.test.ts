@@ -14,6 +14,7 @@ const agents = [
     version: '1',
     run: ({ step, input }) => step.approval('ask', { timeout: Number(input) }),
   }),
+  defineAgent({ name: 'steps', version: '1', run: ({ step }) => step.do('half', () => null) }),
   defineAgent({ name: 'fails', version: '1', run: () => Promise.reject(new Error('no')) }),
 ]
 const tenant = 'default'
@@ -45,10 +46,12 @@ beforeAll(async () => {
   for (const run of [asks, expires]) await runtime.ended(run)
   await leaveFindings(works.runId)
   await concordat.audit.reconcile(tenant, works.runId)
-  await concordat.policies.apply(tenant, [{ name: 'p', metric: 'steps', max: 9 }])
+  await concordat.policies.apply(tenant, [{ name: 'p', metric: 'steps', max: 2 }])
+  const steps = await runs.submit({ tenant, agent: 'steps' })
+  await runtime.ended(steps)
   await concordat.tenants.suspend(tenant)
   await concordat.tenants.resume(tenant)
-  const ofRuns = [works, fails, stopped, asks, expires, { tenantId: tenant, runId: NO_RUN }].map((run) =>
+  const ofRuns = [works, fails, stopped, asks, expires, steps, { tenantId: tenant, runId: NO_RUN }].map((run) =>
     eventsOfRun(runtime.database, run),
   )
   published = (await Promise.all(ofRuns)).flat()

@@ -3,7 +3,7 @@ import { createDatabase, describeOnPostgres } from '../support/servers.ts'
 import { spendUnderBudgets } from '../torture/spend-under-budgets.ts'
 
 /** On each version of PostgreSQL; `npm run torture` has the long form. */
-const SIZE = { runs: 100, kills: 2, workers: 2 }
+const SIZE = { runs: 60, kills: 2, workers: 2 }
 
 describeOnPostgres('budgets shared by runs of several workers that are killed', (server) => {
   it('are never overspent but by a recorded overrun, at any moment, and nothing stays reserved', {

@@ -125,11 +125,11 @@ describeOnDatabases('a run whose policies are checked on the way', (open) => {
   })
 
   it.each([
-    ['cost', { name: 'p', metric: 'cost_usd', max: 0.2 }, 'ask#1'],
-    ['tokens', { name: 'p', metric: 'tokens', max: 999 }, 'ask#1'],
+    ['cost, before it is spent', { name: 'p', metric: 'cost_usd', max: 0.2 }, undefined],
+    ['tokens, before they are spent', { name: 'p', metric: 'tokens', max: 999 }, undefined],
     ['the tool that comes next', { name: 'p', when: 'step.tool == "search" && run.cost_usd > 0.2' }, 'ask#1'],
     ['a condition that fails', { name: 'p', when: 'run.steps > 1 && 1 / run.failed_steps > 1' }, 'search#1'],
-  ] as [string, PolicyInput, string][])('is ended by %s', async (_what, policy, lastStep) => {
+  ] as [string, PolicyInput, string | undefined][])('is ended by %s', async (_what, policy, lastStep) => {
     const tenantId = await tenantWith(strict, policy)
     const ended = await strict.ended(await strict.runs.submit({ tenant: tenantId, agent: 'works', input: tenantId }))
     expect(endingOf(ended)).toMatchObject(blocked)

@@ -58,6 +58,13 @@ export interface StepOptions {
   readonly retry?: RetryOptions
   /** Milliseconds; default STEP_TIMEOUT_SECONDS. */
   readonly timeoutMs?: number
+  /**
+   * The most that it costs, for budgets: reserved before the step runs. Without it a model call is estimated, and any
+   * other step reserves nothing. One that costs more breaks the budget's policy.
+   */
+  readonly maxCostUsd?: number
+  /** The same in tokens, in and out together. */
+  readonly maxTokens?: number
 }
 
 export interface ToolOptions extends StepOptions {

@@ -11,7 +11,14 @@ export { inForce, PolicyBook, type PolicySet } from './policy-book.ts'
 export { type PolicyChange, planChanges, type StoredPolicy } from './policy-changes.ts'
 export { isLimit, type PolicyDefinition, type PolicyEffect, type PolicyInput } from './policy-document.ts'
 export { type LintedFile, type LintFinding, lintPolicies } from './policy-file.ts'
-export { type ActivePolicy, evaluate, notAtEnd, type PolicyFinding, type Verdict } from './policy-rules.ts'
+export {
+  type ActivePolicy,
+  evaluate,
+  notAtEnd,
+  type PolicyFinding,
+  type Verdict,
+  type WindowUses,
+} from './policy-rules.ts'
 export { applyPolicies, listPolicies, policyVersions } from './policy-store.ts'
 export { heldAtEnd, heldWhileRunning, type PolicyVersions, versionsOf } from './policy-versions.ts'
 export { brokenBy } from './step-rules.ts'

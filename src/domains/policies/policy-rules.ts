@@ -58,17 +58,35 @@ export function notAtEnd(policy: ActivePolicy): string | null {
   return `not evaluated at the end of a run: it adds up what ${whose} uses in a ${window}`
 }
 
+/** What a run saw of a limit that adds up a period, when its last step was recorded. */
+export interface WindowUse {
+  readonly version: number
+  /** In the unit of the policy's metric, whoever used it. */
+  readonly value: number
+  /** False when a step of this very run broke it. */
+  readonly met: boolean
+}
+
+/** By the policy's name. */
+export type WindowUses = ReadonlyMap<string, WindowUse>
+
+const NONE_SEEN: WindowUses = new Map()
+
 /**
  * Holds every policy in scope against what the run used. None that can be evaluated: `NOT_APPLICABLE`, which is not the
  * same as allowed; all met: `NO_VIOLATION`; only `warn` rules hit: `ADVISORY`; else `VIOLATION`. An expression that
  * fails counts as hit.
  */
-export function evaluate(facts: RunFacts, policies: readonly ActivePolicy[]): Verdict {
+export function evaluate(
+  facts: RunFacts,
+  policies: readonly ActivePolicy[],
+  windowUses: WindowUses = NONE_SEEN,
+): Verdict {
   const inScope = policies.filter(({ agent }) => agent === null || agent === facts.agent)
   if (inScope.length === 0) return NOTHING_IN_SCOPE
   const context = inScope.every(isLimit) ? null : { run: runContext(facts) }
   const findings = inScope.map((policy) =>
-    isLimit(policy) ? limitFinding(policy, facts) : expressionFinding(policy, context as ExpressionContext),
+    isLimit(policy) ? limitFinding(policy, facts, windowUses) : expressionFinding(policy, context as ExpressionContext),
   )
   return { outcome: outcomeOf(findings), findings }
 }
@@ -83,10 +101,12 @@ function outcomeOf(findings: readonly PolicyFinding[]): EvaluationOutcome {
   return hit.every(({ effect }) => effect === 'warn') ? 'ADVISORY' : 'VIOLATION'
 }
 
-function limitFinding(policy: LimitPolicy, facts: RunFacts): LimitFinding {
+function limitFinding(policy: LimitPolicy, facts: RunFacts, windowUses: WindowUses): LimitFinding {
   const { name, version, metric, effect, max } = policy
   const finding = { name, version, metric, effect, limit: max }
   const note = notAtEnd(policy)
+  const seen = note === null ? undefined : windowUses.get(name)
+  if (seen?.version === version) return { ...finding, value: seen.value, met: seen.met }
   if (note !== null) return { ...finding, value: null, met: null, note }
   const value = usedOf(metric, facts)
   const uncosted = metric === 'cost_usd' && facts.uncostedSteps > 0

@@ -1,3 +1,4 @@
+import type { WindowUses } from '../../domains/policies/policies.ts'
 import type { RunEnd, RunOutcome, RunPhase } from '../../domains/runs/runs.ts'
 import type { FinishedRun, KnownRun, Lease, StopReport } from '../kernel/kernel.ts'
 import type { TransactionFailed, TransactionResult } from './transaction-result.ts'
@@ -11,6 +12,10 @@ export interface CompletionRequest {
   readonly earlierAttempts: number
   /** Null: what the end is decided on must be read. */
   readonly known: KnownRun | null
+  /** False when it has nothing reserved of any budget, as whoever executed it knows. */
+  readonly reserves?: boolean
+  /** What its steps saw of limits that add up a period; left out where nobody knows. */
+  readonly windowUses?: WindowUses
 }
 
 /** What became of a completion. Only `ended` means that the run is over. */

@@ -40,7 +40,7 @@ export function decideCompletion(request: CompletionRequest, held: HeldRun, inpu
   const { at, degradedAs } = inputs
   const { tenantId, runId, totals } = held
   const end = endOf(request, held)
-  const governance = GovernanceFacade.decide(held, end, inputs)
+  const governance = GovernanceFacade.decide(held, end, { ...inputs, windowUses: request.windowUses })
   const traceEnd: TraceEnd = {
     tenantId,
     runId,
@@ -70,6 +70,7 @@ export function decideCompletion(request: CompletionRequest, held: HeldRun, inpu
     parentRunId: held.parentRunId,
     hasOpenChildren: held.hasOpenChildren,
     known: inputs.known,
+    reserves: request.reserves ?? true,
   }
   return {
     request,

@@ -7,6 +7,7 @@ import {
   lessonsOf,
   type PolicyEvaluation,
   type RunFacts,
+  type WindowUses,
   writeEvaluations,
   writeLessons,
 } from '../../domains/policies/policies.ts'
@@ -29,6 +30,8 @@ export interface GovernanceRecords {
 
 export interface GovernanceInputs {
   readonly policies: PoliciesAtEnd
+  /** What its steps saw of limits that add up a period; left out where nobody knows. */
+  readonly windowUses?: WindowUses | undefined
   /** OBSERVE_ONLY: what policies say is told and not acted upon. */
   readonly muted: boolean
   readonly at: Date
@@ -38,9 +41,9 @@ export interface GovernanceInputs {
 /** The execution's one way to the incidents and policies of a run that ends. Decides pure, writes many at once. */
 export const GovernanceFacade = Object.freeze({
   /** Pure. A run that would have succeeded but is over a limit ends as `failed_policy`. */
-  decide(run: HeldRun, end: RunEnd, { policies, muted, at, newId }: GovernanceInputs): GovernanceRecords {
+  decide(run: HeldRun, end: RunEnd, { policies, windowUses, muted, at, newId }: GovernanceInputs): GovernanceRecords {
     const { tenantId, runId, agent, totals } = run
-    const { verdict, violations } = judgeEnd(evaluate(factsAtEnd(run, at), policies.policies), {
+    const { verdict, violations } = judgeEnd(evaluate(factsAtEnd(run, at), policies.policies, windowUses), {
       refused: end.outcome === 'failed_policy',
       met: run.violations,
       changed: policies.changed,

@@ -1,3 +1,4 @@
+export { Budgets } from './budgets.ts'
 export {
   MidExecutionPolicyChecker,
   type PolicyCheckerOptions,

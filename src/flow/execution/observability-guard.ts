@@ -1,4 +1,5 @@
 import { type CircuitBreakerPolicy, CircuitState, ConsecutiveBreaker, circuitBreaker, handleAll } from 'cockatiel'
+import { unrecorded } from '../../domains/budgets/budgets.ts'
 import { AppError } from '../../foundation/app-error.ts'
 import type { Logger } from '../../foundation/log.ts'
 import type { Metrics } from '../../foundation/metrics.ts'
@@ -21,7 +22,7 @@ export type ObservabilityMode = keyof typeof ObservabilityMode
 export interface ObservabilityGuardOptions {
   readonly mode: ObservabilityMode
   /** Writes a step's row: checkpoint and trace in one statement. */
-  readonly record: (record: RecordStep) => Promise<void>
+  readonly record: (record: RecordStep) => Promise<unknown>
   readonly log: Logger
   readonly metrics: Metrics
 }
@@ -115,9 +116,10 @@ export class ObservabilityGuard {
   }
 }
 
-function checkpointOnly({ lease, step, stored }: RecordStep, gap: string): RecordStep {
+/** What the step used is settled all the same: it was spent, though its row will not say so. */
+function checkpointOnly({ lease, step, stored, charge }: RecordStep, gap: string): RecordStep {
   const trace = { input: null, attributes: null, tokensIn: null, tokensOut: null, costNanoUsd: null, latencyMs: null }
-  return { lease, stored, step: { ...step, ...trace, traceGap: gap } }
+  return { lease, stored, step: { ...step, ...trace, traceGap: gap }, ...(charge && { charge: unrecorded(charge) }) }
 }
 
 function messageOf(error: unknown): string {

@@ -92,10 +92,15 @@ function breaches(
     previousVersion: before?.version ?? null,
     at,
   }
-  return [{ violation, ...(isRate && policy.effect !== 'warn' ? RATE : EFFECTS[policy.effect]), byPolicy: true }]
+  return [{ violation, ...askedBy(policy.effect, isRate), byPolicy: true }]
 }
 
 type Asked = Pick<JudgedViolation, 'decision' | 'pauseReason'>
+
+/** Pure. What a broken policy asks for. A rate is waited for, whatever its effect, unless it only warns. */
+export function askedBy(effect: PolicyEffect, isRate: boolean): Asked {
+  return isRate && effect !== 'warn' ? RATE : EFFECTS[effect]
+}
 
 const RATE: Asked = { decision: 'PAUSE', pauseReason: 'RATE_LIMIT_SOFT' }
 const EFFECTS: { readonly [Effect in PolicyEffect]: Asked } = {

@@ -12,9 +12,10 @@ import { limits } from '../../limits.ts'
 import {
   type CompletionContext,
   type CompletionOutcome,
+  type CompletionRequest,
   createGovernanceRecordsForRun,
 } from '../completion/completion.ts'
-import { type KnownRun, type RunOrchestrationKernel, type StopReport, stoppedEnd } from '../kernel/kernel.ts'
+import { type RunOrchestrationKernel, stoppedEnd } from '../kernel/kernel.ts'
 import type { StartChild } from './child-runs.ts'
 import { knownRun } from './known-run.ts'
 import { type ObservabilityGuard, ObservabilityMode } from './observability-guard.ts'
@@ -190,11 +191,11 @@ async function closeOnce(
 ): Promise<RunClosing> {
   const { kernel } = options
   const { claim } = control
+  if (interruption.kind !== 'lost') await executor.close(interruption.kind === 'end' || interruption.kind === 'stop')
   const stopped = (deliveredAt: Date): Promise<CompletionOutcome> => {
     const stop = { deliveredAt, confirmedAt: confirmed ? options.clock.now() : null }
-    return complete(options, control, stoppedEnd({ kind: 'stop', by: 'request', why: 'a stop was requested' }), {
-      stop,
-    })
+    const end = stoppedEnd({ kind: 'stop', by: 'request', why: 'a stop was requested' })
+    return complete(options, control, end, { stop, ...executor.budget })
   }
   switch (interruption.kind) {
     case 'lost':
@@ -218,7 +219,7 @@ async function closeOnce(
     }
     case 'end': {
       const known = confirmed ? knownRun(claim, executor.totals, executor.violations) : null
-      const outcome = await complete(options, control, interruption.end, { known })
+      const outcome = await complete(options, control, interruption.end, { known, ...executor.budget })
       return outcome.kind === 'stop_first' ? stopped(options.clock.now()) : outcome
     }
   }
@@ -228,7 +229,14 @@ function complete(
   { completion }: RunnerOptions,
   { claim }: RunControl,
   end: RunEnd,
-  { stop = null, known = null }: { readonly stop?: StopReport | null; readonly known?: KnownRun | null },
+  ending: Partial<Pick<CompletionRequest, 'stop' | 'known' | 'reserves' | 'windowUses'>>,
 ): Promise<CompletionOutcome> {
-  return createGovernanceRecordsForRun(completion, { lease: claim, end, stop, known, earlierAttempts: 0 })
+  return createGovernanceRecordsForRun(completion, {
+    lease: claim,
+    end,
+    stop: null,
+    known: null,
+    earlierAttempts: 0,
+    ...ending,
+  })
 }

@@ -27,6 +27,7 @@ import {
   checkRecordedStep,
   checkWork,
 } from './step-arguments.ts'
+import { estimatedBound, knownBound } from './step-bound.ts'
 import type { StepExecutor } from './step-executor.ts'
 import {
   approvalAsk,
@@ -86,6 +87,7 @@ export function createStepApi({ agent, directory, executor, prices, schemas }: S
         name,
         input,
         ...specOptions(options, false),
+        estimate: () => estimatedBound(request, prices),
         execute,
       }) as unknown as Promise<LlmResult>
     },
@@ -146,9 +148,21 @@ export function createStepApi({ agent, directory, executor, prices, schemas }: S
     async record(step: RecordedStep): Promise<Json> {
       checkRecordedStep(step)
       const { kind, name, input } = step
-      const execute = () => recordedResult(step)
+      const result = recordedResult(step)
+      const execute = () => result
+      const estimate = () => knownBound(result)
       const tool = kind === 'tool' ? name : ''
-      return executor.run({ kind, name, tool, input, sideEffects: false, retry: retryOf(), keepsError: true, execute })
+      return executor.run({
+        kind,
+        name,
+        tool,
+        input,
+        sideEffects: false,
+        retry: retryOf(),
+        keepsError: true,
+        estimate,
+        execute,
+      })
     },
   }
 }

@@ -13,6 +13,8 @@ export interface AttemptOptions {
   readonly idempotencyKey: string
   readonly timeoutMs: number
   readonly secrets: Secrets
+  /** Called when the step's code returns after its timeout, with what it used. */
+  readonly onLate: (result: StepResult) => void
 }
 
 /** Runs a step's code once. Its signal aborts at its timeout and when the run is interrupted. */
@@ -21,7 +23,7 @@ export async function runAttempt(spec: StepSpec, options: AttemptOptions): Promi
   try {
     const working = spec.execute(context)
     if (!(working instanceof Promise)) return { kind: 'done', result: working }
-    return { kind: 'done', result: await context.orTimeout(working, spec.name, options.timeoutMs) }
+    return { kind: 'done', result: await context.orTimeout(working, spec.name, options) }
   } catch (error) {
     return { kind: 'failed', error, retryable: isRetryable(error) }
   } finally {
@@ -58,9 +60,10 @@ class AttemptContext implements SkillContext {
     return abort.signal
   }
 
-  orTimeout<T>(working: Promise<T>, step: string, timeoutMs: number): Promise<T> {
+  orTimeout(working: Promise<StepResult>, step: string, { timeoutMs, onLate }: AttemptOptions): Promise<StepResult> {
     const timedOut = new Promise<never>((_, reject) => {
       this.#timer = setTimeout(() => {
+        working.then(onLate, () => undefined)
         const error = new AppError('STEP_TIMEOUT', `step ${step} took longer than ${timeoutMs} ms`)
         this.#abort?.abort(error)
         reject(error)

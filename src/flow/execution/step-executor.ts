@@ -1,5 +1,5 @@
 import type { Secrets } from '../../domains/agents/agents.ts'
-import type { MetViolation } from '../../domains/policies/policies.ts'
+import type { MetViolation, WindowUses } from '../../domains/policies/policies.ts'
 import type { RunTotals, StepRecord } from '../../domains/runs/runs.ts'
 import { AppError, deserializeError, type SerializedError, serializeError } from '../../foundation/app-error.ts'
 import { backoffMs } from '../../foundation/backoff.ts'
@@ -88,6 +88,17 @@ export class StepExecutor {
   /** Sums over the steps that are recorded; null when only the database knows. */
   get totals(): RunTotals | null {
     return this.#tally.totals
+  }
+
+  /** What budgets have to do with the run's end. */
+  get budget(): { readonly reserves: boolean; readonly windowUses: WindowUses } {
+    const { reserves, windowUses } = this.#options.gate.budget
+    return { reserves, windowUses }
+  }
+
+  /** Settles what aborted steps may have used, and gives back what is reserved unless the run's end does. */
+  close(ends: boolean): Promise<void> {
+    return this.#options.gate.close(ends)
   }
 
   /** What stood against steps that this worker was about to run. */
@@ -195,11 +206,15 @@ export class StepExecutor {
 
   /** `asked`: somebody was asked whether it may run, which holds whatever is asked now. */
   async #attempt(step: PlannedStep, attempt: number, asked = false): Promise<Json> {
-    const { control, gate } = this.#options
+    const { control, clock, gate } = this.#options
     const { spec, key } = step
     const { kind, name, tool = '' } = spec
-    const checking = gate.before({ key, kind, name, tool })
+    const checking = gate.before({ key, kind, name, tool }, spec)
     const refusal = checking && (await checking)
+    if (refusal?.kind === 'suspend') {
+      this.#suspension = sooner(this.#suspension, { ...refusal, dueAt: refusal.dueAt ?? clock.now() })
+      return this.#never()
+    }
     const demanded = refusal?.kind === 'pause' && refusal.pause?.reason === 'APPROVAL_REQUIRED' ? refusal.pause : null
     if (refusal?.kind === 'pause' && !demanded) return this.#pause(refusal.pause)
     if (refusal && !demanded) control.interrupt(refusal)
@@ -225,18 +240,23 @@ export class StepExecutor {
 
   /** Its start is recorded, where that is called for. */
   async #execute(step: PlannedStep, attempt: number): Promise<Json> {
-    const { control, clock, stepTimeoutMs, secrets } = this.#options
-    const { spec } = step
+    const { control, clock, gate, stepTimeoutMs, secrets } = this.#options
+    const { spec, key } = step
     if (control.interruption) return this.#never()
     const idempotencyKey = `${control.claim.runId}:${step.key}`
+    gate.budget.begins(key, attempt)
     const outcome = await runAttempt(spec, {
       control,
       attempt,
       idempotencyKey,
       secrets,
       timeoutMs: spec.timeoutMs ?? stepTimeoutMs,
+      onLate: (result) => gate.budget.aborted(key, attempt, result),
     })
-    if (control.interruption) return this.#never() // late output is not recorded
+    if (control.interruption) {
+      gate.budget.aborted(key, attempt, outcome.kind === 'done' ? outcome.result : null)
+      return this.#never() // late output is not recorded
+    }
     if (outcome.kind === 'done') return this.#succeed(step, attempt, outcome.result)
     const error = serializeError(outcome.error)
     if (!outcome.retryable || attempt >= spec.retry.maxAttempts) return this.#fail(step, attempt, error)
@@ -361,11 +381,13 @@ export class StepExecutor {
   }
 
   async #record(step: PlannedStep, write: StepWrite): Promise<void> {
-    const { control, guard } = this.#options
+    const { control, gate, guard } = this.#options
     if (control.interruption) return this.#never()
     const row = this.#row(step, write)
+    const charge = gate.budget.recording(row)
     try {
-      this.#tally.add(row, await guard.record({ lease: control.claim, step: row, stored: step.stored }))
+      const record = { lease: control.claim, step: row, stored: step.stored, ...(charge && { charge }) }
+      this.#tally.add(row, await guard.record(record))
     } catch (error) {
       this.#tally.lose()
       throw error

@@ -1,3 +1,5 @@
+import type { BrokenLimit, BudgetLimit } from '../../domains/budgets/budgets.ts'
+import type { PauseReason } from '../../domains/pauses/pauses.ts'
 import {
   type ActivePolicy,
   isLimit,
@@ -5,6 +7,7 @@ import {
   type MetViolation,
   type PolicyBook,
   PolicyDecision,
+  type PolicyViolation,
   type StepFacts,
   type ViolationOfRun,
   violationKey,
@@ -15,9 +18,12 @@ import { GroupCommit } from '../../foundation/group-commit.ts'
 import type { Logger } from '../../foundation/log.ts'
 import { type Database, isRetryable } from '../../foundation/storage/storage.ts'
 import { limits } from '../../limits.ts'
+import type { BudgetAnswer, BudgetedStep, BudgetGate } from './budget-gate.ts'
+import { budgetLimits, judgedLimit, roomAgainAt } from './budget-limits.ts'
+import type { Budgets } from './budgets.ts'
 import { type FactsAsked, type FactsRead, type PoliciesSeen, readCheckFacts } from './check-facts-store.ts'
 import { MidExecutionPolicyChecker, type PolicyCheckResult } from './mid-execution-policy-checker.ts'
-import type { CheckFacts, JudgedViolation } from './policy-check.ts'
+import { type CheckFacts, type JudgedViolation, worstOf } from './policy-check.ts'
 import type { Interruption, RunControl } from './run-control.ts'
 import { refusedEnd } from './run-end.ts'
 
@@ -26,6 +32,9 @@ export interface ComingStep extends StepFacts {
   readonly key: string
 }
 
+/** The most that the step may use; see `StepSpec`. */
+type StepBounds = Pick<BudgetedStep, 'declared' | 'estimate'>
+
 export interface StepGateOptions extends Omit<ConstructorParameters<typeof MidExecutionPolicyChecker>[0], 'readFacts'> {
   readonly control: RunControl
   /** Sums over the run's recorded steps; null: only the database knows. */
@@ -33,6 +42,7 @@ export interface StepGateOptions extends Omit<ConstructorParameters<typeof MidEx
   readonly book: PolicyBook
   readonly read: (asked: FactsAsked) => Promise<FactsRead>
   readonly keep: (met: ViolationOfRun) => Promise<unknown>
+  readonly budget: BudgetGate
   readonly clock: Clock
   readonly log: Logger
 }
@@ -46,6 +56,8 @@ export class StepGate {
   readonly #checker: MidExecutionPolicyChecker
   /** The policies as the run saw them last. */
   #seen: PoliciesSeen | null = null
+  #limitsOf: PoliciesSeen | null = null
+  #budgetLimits: readonly BudgetLimit[] = []
   /** By their keys: what is kept with the run already. */
   readonly #met = new Map<string, MetViolation>()
   #checking: Promise<Interruption | null> | undefined
@@ -60,8 +72,60 @@ export class StepGate {
     return [...this.#met.values()]
   }
 
+  /** Reserves what steps may use, settles what they did. */
+  get budget(): BudgetGate {
+    return this.#options.budget
+  }
+
   /** Undefined, without a promise, when nothing is looked at: most steps pass so. */
-  before(step: ComingStep): Promise<Interruption | null> | undefined {
+  before(step: ComingStep, bound: StepBounds): Promise<Interruption | null> | undefined {
+    const checking = this.#check(step)
+    if (checking) return checking.then(async (refusal) => refusal ?? (await this.#reserve(step, bound)) ?? null)
+    return this.#reserve(step, bound)
+  }
+
+  /** The run stops executing here. Keeps what its last steps have broken, and settles what aborted ones may have used. */
+  async close(ends: boolean): Promise<void> {
+    const { budget } = this.#options
+    await budget.close(ends)
+    await this.#keep(this.#judged(budget.takeBroken()))
+  }
+
+  #reserve({ key, kind }: ComingStep, bound: StepBounds): Promise<Interruption | null> | undefined {
+    const { budget } = this.#options
+    const limits = this.#limits()
+    if (limits.length === 0 && !budget.reserves) return undefined
+    const { declared, estimate } = bound
+    const broken = budget.takeBroken()
+    const reserving = () => budget.before({ key, kind, declared, estimate }, limits)
+    if (broken.length === 0) return reserving()?.then((answer) => this.#answerToBudget(answer))
+    const told = this.#answerToBudget({ kind: 'broken', broken })
+    return told.then(async (refusal) => refusal ?? this.#answerToBudget((await reserving()) ?? null))
+  }
+
+  async #answerToBudget(answer: BudgetAnswer): Promise<Interruption | null> {
+    if (answer === null) return null
+    if (answer.kind === 'later') return { kind: 'suspend', waiting: 'RETRY', dueAt: answer.at, signalsSeen: null }
+    const judged = this.#judged(answer.broken)
+    await this.#keep(judged)
+    const worst = worstOf(judged, this.#options.muted)
+    return worst ? this.#interruptionBy(worst, judged, roomAgainAt(answer.broken)) : null
+  }
+
+  #judged(broken: readonly BrokenLimit[]): JudgedViolation[] {
+    return broken.map((each) => judgedLimit(each, this.#options.clock.now()))
+  }
+
+  /** The same list for as long as the policies are the same. */
+  #limits(): readonly BudgetLimit[] {
+    if (this.#seen !== this.#limitsOf) {
+      this.#limitsOf = this.#seen
+      this.#budgetLimits = this.#seen ? budgetLimits(this.#seen) : []
+    }
+    return this.#budgetLimits
+  }
+
+  #check(step: ComingStep): Promise<Interruption | null> | undefined {
     const { control } = this.#options
     if (this.#seen && control.policiesVersion > this.#seen.version) this.#checker.policyChanged()
     const checked = this.#checker.checkBeforeStep(step)
@@ -112,14 +176,23 @@ export class StepGate {
 
   async #answerTo({ decision, reason, judged, worst, pauseReason }: PolicyCheckResult): Promise<Interruption | null> {
     await this.#keep(judged)
-    if (decision === PolicyDecision.TERMINATE && worst) {
-      const stopped = worst.violation.type === 'MANUAL_STOP' // a person’s: it ends as a stop does
-      if (stopped) return { kind: 'stop', deliveredAt: this.#options.clock.now() }
-      return { kind: 'end', end: refusedEnd(worst.violation) }
-    }
-    if (decision !== PolicyDecision.PAUSE || pauseReason === null) return null
-    const violations = judged.map(({ violation: { at, ...rest } }) => ({ ...rest, at: at.toISOString() }))
-    return { kind: 'pause', pause: { reason: pauseReason, message: reason, detail: { violations } } }
+    if (decision === PolicyDecision.CONTINUE) return null
+    return worst ? this.#interruptionBy(worst, judged) : pauseReason && pauseFor(pauseReason, reason, judged)
+  }
+
+  #interruptionBy(
+    { violation, decision, pauseReason }: JudgedViolation,
+    judged: readonly JudgedViolation[],
+    resumeAt: Date | null = null,
+  ): Interruption | null {
+    if (pauseReason !== null) return pauseFor(pauseReason, violation.message, judged, resumeAt)
+    return decision === PolicyDecision.TERMINATE ? this.#endBy(violation) : null
+  }
+
+  #endBy(violation: PolicyViolation): Interruption {
+    const stopped = violation.type === 'MANUAL_STOP' // a person’s: it ends as a stop does
+    if (stopped) return { kind: 'stop', deliveredAt: this.#options.clock.now() }
+    return { kind: 'end', end: refusedEnd(violation) }
   }
 
   /** Before anything is done about them, so that no kill loses them. What can’t be kept is acted upon all the same. */
@@ -141,12 +214,24 @@ export class StepGate {
   }
 }
 
+function pauseFor(
+  reason: PauseReason,
+  message: string,
+  judged: readonly JudgedViolation[],
+  resumeAt: Date | null = null,
+): Interruption {
+  const violations = judged.map(({ violation: { at, ...rest } }) => ({ ...rest, at: at.toISOString() }))
+  const room = reason === 'RATE_LIMIT_SOFT' && resumeAt !== null && { resumeAt }
+  return { kind: 'pause', pause: { reason, message, detail: { violations }, ...room } }
+}
+
 /** What adds up several runs is not read for a check. */
 function isOfRun(policy: ActivePolicy): boolean {
   return !isLimit(policy) || policy.window === 'run'
 }
 
-export interface StepGatesOptions extends Omit<StepGateOptions, 'control' | 'totals' | 'read' | 'keep'> {
+export interface StepGatesOptions extends Omit<StepGateOptions, 'control' | 'totals' | 'read' | 'keep' | 'budget'> {
+  readonly budgets: Budgets
   readonly database: Database
   readonly random: () => number
   /** How long a read waits for a database that is away, in milliseconds. */
@@ -157,7 +242,7 @@ export type OpenGate = (control: RunControl, totals: StepGateOptions['totals']) 
 
 /** Opens a gate a run. What the checks of concurrent runs read goes out in one query. */
 export function createStepGates(options: StepGatesOptions): OpenGate {
-  const { database, book, random, retryForMs } = options
+  const { database, book, budgets, random, retryForMs } = options
   const group = { batchMax: limits.checkBatchMax, flushersMax: 1, queueMax: limits.groupQueueMax, retryForMs }
   const reads = new GroupCommit<FactsAsked, FactsRead>({
     ...group,
@@ -178,5 +263,5 @@ export function createStepGates(options: StepGatesOptions): OpenGate {
   })
   const read = (asked: FactsAsked) => reads.add(asked)
   const keep = (met: ViolationOfRun) => kept.add(met)
-  return (control, totals) => new StepGate({ ...options, control, totals, read, keep })
+  return (control, totals) => new StepGate({ ...options, control, totals, read, keep, budget: budgets.open(control) })
 }

@@ -13,6 +13,7 @@ import type { StepStatus } from '../kernel/kernel.ts'
 import type { ChildSpec } from './child-runs.ts'
 import type { SignalSpec } from './signal-waits.ts'
 import type { ApprovalAsk } from './step-approvals.ts'
+import { declaredBound, type StepBound } from './step-bound.ts'
 
 /** What a step's code gives back, and what it used. Absent usage is not recorded; it is not zero. */
 export interface StepResult {
@@ -40,6 +41,10 @@ export interface StepSpec {
   readonly sideEffects: boolean
   readonly retry: Required<RetryOptions>
   readonly timeoutMs?: number
+  /** The most that it may use, as its code declares. */
+  readonly declared?: StepBound
+  /** The most that it may use, as far as it can be told; asked only where a budget is to be kept. */
+  readonly estimate?: () => StepBound
   /** Only for a sleep. */
   readonly sleepMs?: number
   /** Only for a wait. */
@@ -97,6 +102,7 @@ export function retryOf({ maxAttempts, baseMs, capMs }: RetryOptions = {}): Requ
 
 export function specOptions(options: StepOptions = {}, sideEffectsByDefault = true) {
   const { sideEffects, retry, timeoutMs, approval, onUnknown } = options
+  const declared = declaredBound(options)
   if (timeoutMs !== undefined && !(timeoutMs > 0 && timeoutMs <= limits.timerMsMax)) {
     throw new AppError('INVALID_REQUEST', `a step's timeoutMs is 1 to ${limits.timerMsMax}, not ${timeoutMs}`)
   }
@@ -106,6 +112,7 @@ export function specOptions(options: StepOptions = {}, sideEffectsByDefault = tr
     ...(timeoutMs && { timeoutMs }),
     ...(approval && { approval: approvalAsk(approval) }),
     ...(onUnknown && { onUnknown }),
+    ...(declared && { declared }),
   }
 }
 

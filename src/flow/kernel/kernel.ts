@@ -1,4 +1,5 @@
 import { type Approval, approvalAt } from '../../domains/approvals/approvals.ts'
+import type { ChargeReply } from '../../domains/budgets/budgets.ts'
 import type { PauseSla } from '../../domains/pauses/pauses.ts'
 import { type PendingEnd, pendingEnd, type RunEnd, type RunKey } from '../../domains/runs/runs.ts'
 import { AppError } from '../../foundation/app-error.ts'
@@ -11,6 +12,7 @@ import { type ApprovedStart, type DecisionAnswer, type DecisionOrder, decide, st
 import { type AwaitChild, type AwaitedChild, abandonedChildren, awaitChild, stopChildren } from './child-store.ts'
 import { claimsUnknownTo } from './claim-store.ts'
 import { claimTransaction } from './claim-transaction.ts'
+import { type ChargeRequest, LedgerTransactions, type Recorded } from './ledger-transaction.ts'
 import type { Claim, ClaimRequest, Lease, PauseOrder, RecordStep, Release } from './messages.ts'
 import {
   encodePush,
@@ -42,7 +44,6 @@ import {
 } from './signal-transactions.ts'
 import { tellStale } from './stale-runs.ts'
 import { passStarts } from './starts-pass.ts'
-import { recordSteps } from './step-store.ts'
 import {
   dueEndOf,
   type StopAnswer,
@@ -69,6 +70,7 @@ export type { DeliveredSignal } from '../../domains/signals/signals.ts'
 export type { DecisionAnswer, DecisionOrder } from './approving.ts'
 export type { AwaitChild, AwaitedChild, EndedChild } from './child-store.ts'
 export { type EagerSlot, insertAndStart } from './eager-start.ts'
+export type { ChargeRequest } from './ledger-transaction.ts'
 export type * from './messages.ts'
 export { decodePush, ORDERS_CHANNEL, type OrderPush, type Orders } from './orders-store.ts'
 export type { PauseAnswer } from './pausing.ts'
@@ -101,19 +103,25 @@ export interface KernelOptions {
  */
 export class RunOrchestrationKernel {
   readonly #options: KernelOptions
-  readonly #steps: GroupCommit<RecordStep, boolean>
+  readonly #steps: GroupCommit<RecordStep, Recorded>
+  readonly #charges: GroupCommit<ChargeRequest, Recorded>
 
   constructor(options: KernelOptions) {
     this.#options = options
+    const { database, retryForMs, random, newId, clock } = options
+    const ledger = new LedgerTransactions({ database, newId, now: () => clock.now() })
+    const group = { batchMax: limits.stepBatchMax, queueMax: limits.groupQueueMax, retryForMs, isRetryable, random }
     this.#steps = new GroupCommit({
+      ...group,
       name: 'step records',
-      batchMax: limits.stepBatchMax,
-      flushersMax: options.database.kind === 'postgres' ? 2 : 1,
-      queueMax: limits.groupQueueMax,
-      retryForMs: options.retryForMs,
-      flush: (records) => recordSteps(options.database, records),
-      isRetryable,
-      random: options.random,
+      flushersMax: database.kind === 'postgres' ? 2 : 1,
+      flush: (records) => ledger.record(records),
+    })
+    this.#charges = new GroupCommit({
+      ...group,
+      name: 'reservations',
+      flushersMax: 1,
+      flush: (requests) => ledger.charge(requests),
     })
   }
 
@@ -144,10 +152,19 @@ export class RunOrchestrationKernel {
     return claimsUnknownTo(this.#options.database, workerId, known)
   }
 
-  /** Resolves after the commit that holds the step. Fails with `LEASE_LOST` when it is no longer this lease's to write. */
-  async recordStep(record: RecordStep): Promise<void> {
-    if (await this.#steps.add(record)) return
-    throw new AppError('LEASE_LOST', `run ${record.lease.runId} is no longer this worker's to write`)
+  /**
+   * Resolves after the commit that holds the step, to what became of its charge if it has one. Fails with `LEASE_LOST`
+   * when it is no longer this lease's to write.
+   */
+  async recordStep(record: RecordStep): Promise<ChargeReply | null> {
+    const recorded = await this.#steps.add(record)
+    return recorded.kind === 'recorded' ? recorded.reply : leaseLost(record.lease)
+  }
+
+  /** Changes the ledger of budgets without recording a step. Fails with `LEASE_LOST` as `recordStep` does. */
+  async charge(request: ChargeRequest): Promise<ChargeReply | null> {
+    const recorded = await this.#charges.add(request)
+    return recorded.kind === 'recorded' ? recorded.reply : leaseLost(request.charge)
   }
 
   /** Gives the run's slot back until it is due. False when the lease is lost or a stop came first. */
@@ -299,6 +316,10 @@ export class RunOrchestrationKernel {
       return reaped
     })
   }
+}
+
+function leaseLost({ runId }: Pick<RunKey, 'runId'>): never {
+  throw new AppError('LEASE_LOST', `run ${runId} is no longer this worker's to write`)
 }
 
 /** How a run ends that is past its time and that nobody executes. */

@@ -1,4 +1,5 @@
 import type { AuditExpectation } from '../../domains/audit/audit.ts'
+import type { Charge } from '../../domains/budgets/budgets.ts'
 import type { Authority, PauseReason } from '../../domains/pauses/pauses.ts'
 import type { MetViolation } from '../../domains/policies/policies.ts'
 import type {
@@ -140,6 +141,8 @@ export interface RecordStep {
   readonly step: StepRow
   /** True when the step has a row already: it was started or is waiting. */
   readonly stored: boolean
+  /** What it changes in the ledger of budgets, in the same commit; left out where no budget bounds the run. */
+  readonly charge?: Charge
 }
 
 /** Why a run gives its slot back without having ended. */
@@ -253,6 +256,8 @@ export interface FinishedRun extends RunKey {
   readonly parentRunId: string | null
   /** True: they are stopped with it. */
   readonly hasOpenChildren: boolean
+  /** True when it may have something reserved of a budget, which its end gives back. */
+  readonly reserves: boolean
   /** Set when nobody has locked the run and read what its end was decided on: it must still be as it is known. */
   readonly known: KnownRun | null
 }

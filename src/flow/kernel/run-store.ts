@@ -1,4 +1,5 @@
 import type { AuditExpectation } from '../../domains/audit/audit.ts'
+import { releaseReservations } from '../../domains/budgets/budgets.ts'
 import { type MetViolation, violationsSql } from '../../domains/policies/policies.ts'
 import { COUNTED_STEPS, type PendingEnd, type RunKey, type RunPhase, type Transition } from '../../domains/runs/runs.ts'
 import { rowSet, statement, type Tx } from '../../foundation/storage/storage.ts'
@@ -205,7 +206,7 @@ const FINISH = statement(
 )
 
 /**
- * The last write of runs, with what it means for their parents and children. Fails when one of them has ended, or is no
+ * The last write of runs, with what it means for their parents and children; they keep nothing reserved. Fails when one of them has ended, or is no
  * longer as it was known.
  */
 export async function finishRuns(tx: Tx, runs: readonly FinishedRun[]): Promise<void> {
@@ -213,6 +214,10 @@ export async function finishRuns(tx: Tx, runs: readonly FinishedRun[]): Promise<
   await Promise.all([
     tx.query(FINISH, [[...workers], runs.length, ...ENDS.values(inLockOrder(runs))]),
     endFamilies(tx, runs),
+    releaseReservations(
+      tx,
+      runs.filter(({ reserves }) => reserves),
+    ),
   ])
 }
 

@@ -65,10 +65,18 @@ const UPSERT_STEPS = statement(
    returning run_id, step_key`,
 )
 
-/** Records steps of runs under their leases. For each: true when it is recorded, false when its lease is lost. */
-export async function recordSteps(tx: Tx, records: readonly RecordStep[]): Promise<boolean[]> {
+/**
+ * Records steps of runs under their leases. For each: true when it is recorded, false when its lease is lost. Inside a
+ * transaction, which a failed statement ends, it fails with the unique violation that it otherwise answers itself.
+ */
+export async function recordSteps(
+  tx: Tx,
+  records: readonly RecordStep[],
+  within: 'autocommit' | 'transaction' = 'autocommit',
+): Promise<boolean[]> {
   const [stored, fresh] = [records.filter((record) => record.stored), records.filter((record) => !record.stored)]
-  const rows = (await Promise.all([insertSteps(tx, fresh), writeSteps(tx, UPSERT_STEPS, stored)])).flat()
+  const insert = within === 'autocommit' ? insertSteps(tx, fresh) : writeSteps(tx, INSERT_STEPS, fresh)
+  const rows = (await Promise.all([insert, writeSteps(tx, UPSERT_STEPS, stored)])).flat()
   if (rows.length === records.length) return records.map(() => true)
   const recorded = new Set(rows.map((row) => `${row.run_id} ${row.step_key}`))
   return records.map(({ lease, step }) => recorded.has(`${lease.runId} ${step.key}`))

@@ -1,3 +1,4 @@
+import { releaseReservations } from '../../domains/budgets/budgets.ts'
 import type { RunKey } from '../../domains/runs/runs.ts'
 import { statement, type Tx } from '../../foundation/storage/storage.ts'
 import { type Orders, ordersSql } from './orders-store.ts'
@@ -107,7 +108,7 @@ export interface Reaped {
   readonly runs: readonly ReapedRun[]
 }
 
-/** Releases the runs of dead workers. One that has lost too many workers, or was to stop, gets how it ends. */
+/** Releases the runs of dead workers, and what they had reserved of budgets. One that has lost too many workers, or was to stop, gets how it ends. */
 export async function reapWorkers(
   tx: Tx,
   lossesMax: number,
@@ -119,8 +120,7 @@ export async function reapWorkers(
     ends.lost,
     ends.stopped,
   ])
-  return {
-    workers: workers.map((row) => row.worker_id),
-    runs: runs.map((row) => ({ tenantId: row.tenant_id, runId: row.run_id, lost: row.lost })),
-  }
+  const released = runs.map((row) => ({ tenantId: row.tenant_id, runId: row.run_id, lost: row.lost }))
+  await releaseReservations(tx, released)
+  return { workers: workers.map((row) => row.worker_id), runs: released }
 }

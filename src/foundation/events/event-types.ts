@@ -128,6 +128,20 @@ export const eventTypes = Object.freeze({
     when: 'Policies of a tenant were changed; it is about no run, and its subject is the nil UUID.',
     data: { changes: 'policies created, changed or removed, each with name, change, version and previousVersion' },
   },
+  'threshold.exceeded': {
+    when: 'What was used in a period passed 50, 80 or 95 % of a limit; once a period and threshold.',
+    data: {
+      policy: 'name of the policy',
+      metric: 'what it counts',
+      scope: 'run, agent, tenant or api_key',
+      subject: 'whose use it is: run/ID, agent/NAME, tenant or key/NAME',
+      window: 'run, minute, hour, day or month',
+      since: 'when the period began; null for a run',
+      threshold: '50, 80 or 95',
+      used: 'what was used so far, in the unit of the metric',
+      limit: 'the most that is allowed',
+    },
+  },
   'trace.started': { when: 'The trace of a run was opened.', data: { traceId: 'id of the trace' } },
   'trace.completed': {
     when: 'The trace of a run was closed.',

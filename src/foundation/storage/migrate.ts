@@ -6,6 +6,7 @@ import { databaseError } from './errors.ts'
 import * as governedRun from './migrations/0001-governed-run.ts'
 import * as pauses from './migrations/0002-pauses.ts'
 import * as waitsAndApprovals from './migrations/0003-waits-and-approvals.ts'
+import * as budgets from './migrations/0004-budgets.ts'
 import * as stopScopes from './migrations/0005-stop-scopes.ts'
 import * as reactor from './migrations/0006-reactor.ts'
 import * as auditAndAlerts from './migrations/0007-audit-and-alerts.ts'
@@ -18,6 +19,7 @@ const MIGRATIONS: Record<string, Migration> = {
   '0001-governed-run': governedRun,
   '0002-pauses': pauses,
   '0003-waits-and-approvals': waitsAndApprovals,
+  '0004-budgets': budgets,
   '0005-stop-scopes': stopScopes,
   '0006-reactor': reactor,
   '0007-audit-and-alerts': auditAndAlerts,

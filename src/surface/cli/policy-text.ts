@@ -16,15 +16,16 @@ export type Held = 'throughout' | 'before steps' | 'at the end' | 'not checked' 
 /** `checked`: MID_EXECUTION_POLICY_CHECK_ENABLED. */
 export function heldText(definition: PolicyDefinition, expressions: Expressions, checked: boolean): Held {
   if (!definition.enabled) return 'disabled'
-  if (isLimit(definition) && definition.window !== 'run') return 'not yet'
+  if (isLimit(definition) && definition.scope === 'api_key') return 'not yet'
   const atEnd = notAtEnd(inForce(definition, 0, expressions)) === null
   if (atEnd) return checked ? 'throughout' : 'at the end'
   return checked ? 'before steps' : 'not checked'
 }
 
 const WHY_NOT = {
-  'not yet': 'Not held against any run by this version, which adds up single runs only',
-  'not checked': 'Held against no run: they ask for the next step, and MID_EXECUTION_POLICY_CHECK_ENABLED is off',
+  'not yet': 'Not held against any run by this version, which knows no API keys',
+  'not checked':
+    'Held against no run: they ask for the next step or add up a period, and MID_EXECUTION_POLICY_CHECK_ENABLED is off',
 } as const
 
 /** What must not look like protection: enabled policies that are held against no run, with why. */

@@ -1,0 +1,71 @@
+import type { BudgetLimit, Meter } from './meter.ts'
+
+/** What one step, or a gate on behalf of several, changes in one row of the ledger. */
+export interface ChargeLine {
+  readonly meter: Meter
+  readonly limits: readonly BudgetLimit[]
+  /** Given back of what the holder has reserved. */
+  readonly release: bigint
+  /** Reserved for a step that is about to run: on all lines of the charge, or on none. */
+  readonly need: bigint
+  /** Reserved for what may come next, where there is ample room. */
+  readonly ahead: bigint
+  /** Used. Negative where a known use corrects an estimated one. */
+  readonly settled: bigint
+  /** Of what is settled: beyond what was reserved for it. */
+  readonly overrun: bigint
+  /** Of what is settled: reservations of aborted steps of which nobody knows what they used. */
+  readonly estimated: bigint
+  /** Of what is settled: known use of steps whose rows don't have it, as of aborted ones. */
+  readonly unrecorded: bigint
+  /** Model calls whose price nobody knows. */
+  readonly uncosted: number
+  /** True when a step used more than its code had declared. */
+  readonly overDeclared: boolean
+}
+
+/** What happens in the ledger at once, on behalf of one run. */
+export interface Charge {
+  readonly tenantId: string
+  readonly runId: string
+  /** Who holds what is reserved: one execution of the run by one worker. */
+  readonly holder: string
+  readonly lines: readonly ChargeLine[]
+  /** Needs are reserved though there is no room: under `OBSERVE_ONLY` nothing is refused. */
+  readonly force: boolean
+  /** True when rows of the ledger may have to be made. */
+  readonly opens: boolean
+}
+
+/** A limit that is broken, or that a step would break. */
+export interface BrokenLimit {
+  readonly limit: BudgetLimit
+  readonly meter: Meter
+  /** Settled, in the meter's unit. */
+  readonly used: bigint
+  readonly need: bigint
+  readonly message: string
+}
+
+/**
+ * How a charge went. `contended`: there is room but for what others have reserved, which they may not use.
+ * `broken`: there is none.
+ */
+export interface ChargeReply {
+  readonly kind: 'granted' | 'contended' | 'broken'
+  /** Limits that the need would break, or that the settlement has broken, those that only warn among them. */
+  readonly broken: readonly BrokenLimit[]
+  /** In the order of the charge. */
+  readonly lines: readonly { readonly ahead: bigint; readonly settled: bigint }[]
+  /** The tenant's version of its policies at the time. */
+  readonly policiesVersion: number
+}
+
+/** Pure. The same charge of a step whose row will not have what it used. */
+export function unrecorded(charge: Charge): Charge {
+  const lines = charge.lines.map((line) => {
+    const isSpent = line.meter.metric === 'cost_usd' || line.meter.metric === 'tokens'
+    return isSpent ? { ...line, unrecorded: line.settled - line.estimated } : line
+  })
+  return { ...charge, lines }
+}

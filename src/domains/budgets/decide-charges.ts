@@ -1,0 +1,243 @@
+import type { BrokenLimit, Charge, ChargeLine, ChargeReply } from './charge.ts'
+import { amountOf, type BudgetLimit, type Meter, meterKey, shownAmount } from './meter.ts'
+
+/** A row of the ledger. */
+export interface LedgerRow {
+  readonly meter: Meter
+  settled: bigint
+  reserved: bigint
+  overrun: bigint
+  estimated: bigint
+  unrecorded: bigint
+  uncosted: number
+  /** The highest threshold of each policy that was told, in per cent. */
+  told: { [policy: string]: number }
+}
+
+/** What a run has reserved of one row. */
+export interface HeldAmount {
+  readonly tenantId: string
+  readonly runId: string
+  readonly meter: Meter
+  holder: string
+  amount: bigint
+}
+
+/** What is locked and read before charges are decided, by `meterKey` and `heldKey`. */
+export interface LedgerState {
+  readonly rows: ReadonlyMap<string, LedgerRow>
+  readonly held: ReadonlyMap<string, HeldAmount>
+  readonly policiesVersions: ReadonlyMap<string, number>
+}
+
+/** A limit of which a period's use has passed a share, told once a period and threshold. */
+export interface Crossing {
+  readonly tenantId: string
+  /** The run whose step it was. */
+  readonly runId: string
+  readonly limit: BudgetLimit
+  readonly meter: Meter
+  readonly threshold: number
+  readonly used: bigint
+}
+
+export interface DecidedCharges {
+  /** As they are to be written. */
+  readonly rows: readonly LedgerRow[]
+  readonly held: readonly HeldAmount[]
+  /** In the order of the charges. */
+  readonly replies: readonly ChargeReply[]
+  readonly crossings: readonly Crossing[]
+}
+
+/** Of a limit, in per cent. */
+const THRESHOLDS = [50, 80, 95] as const
+/** Of a limit: what is reserved ahead of need leaves the rest to steps that need it now. */
+const AHEAD_PER_CENT = 80n
+const AMOUNT_MAX = 2n ** 63n - 1n // of a bigint column
+
+export function heldKey(runId: string, meter: Meter): string {
+  return `${runId}\n${meterKey(meter)}`
+}
+
+/**
+ * Pure. What becomes of charges that share a commit: first all that is given back and settled, which makes room; then
+ * what steps need, in order, each on all of its lines or on none; then what is reserved ahead.
+ */
+export function decideCharges(charges: readonly Charge[], state: LedgerState): DecidedCharges {
+  const books = new Books(state)
+  for (const charge of charges) for (const line of charge.lines) books.settle(charge, line)
+  const crossings = charges.flatMap((charge) => books.crossings(charge))
+  const answers = charges.map((charge) => books.reserve(charge))
+  const replies = charges.map((charge, i): ChargeReply => {
+    const lines = charge.lines.map((line) => ({
+      ahead: books.reserveAhead(charge, line),
+      settled: books.settledOf(line),
+    }))
+    return { ...answers[i]!, lines, policiesVersion: state.policiesVersions.get(charge.tenantId) ?? 0 }
+  })
+  return { rows: [...books.changed.values()], held: books.heldNow(), replies, crossings }
+}
+
+class Books {
+  readonly changed = new Map<string, LedgerRow>()
+  readonly #changedHeld = new Map<string, HeldAmount>()
+  readonly #state: LedgerState
+
+  constructor(state: LedgerState) {
+    this.#state = state
+  }
+
+  settle(charge: Charge, line: ChargeLine): void {
+    const released = this.#hold(charge, line, -line.release)
+    const nothing = line.settled === 0n && line.overrun === 0n && line.estimated === 0n && line.unrecorded === 0n
+    if (nothing && line.uncosted === 0 && released === 0n) return
+    const row = this.#row(line)
+    row.settled = bounded(row.settled + line.settled)
+    row.overrun = bounded(row.overrun + line.overrun)
+    row.estimated = bounded(row.estimated + line.estimated)
+    row.unrecorded = bounded(row.unrecorded + line.unrecorded)
+    row.uncosted += line.uncosted
+  }
+
+  crossings({ tenantId, runId, lines }: Charge): Crossing[] {
+    return lines
+      .filter(({ settled, meter }) => settled > 0n && meter.metric !== 'requests_per_minute')
+      .flatMap((line) => line.limits.flatMap((limit) => this.#crossed(line, limit)))
+      .map((crossed) => ({ tenantId, runId, ...crossed }))
+  }
+
+  #crossed(line: ChargeLine, limit: BudgetLimit): Omit<Crossing, 'tenantId' | 'runId'>[] {
+    const row = this.#row(line)
+    const max = amountOf(limit)
+    const told = row.told[limit.name] ?? 0
+    const passed = THRESHOLDS.filter((threshold) => {
+      return threshold > told && max > 0n && row.settled * 100n >= max * BigInt(threshold)
+    })
+    const highest = passed.at(-1)
+    if (highest !== undefined) row.told = { ...row.told, [limit.name]: highest }
+    return passed.map((threshold) => ({ limit, meter: line.meter, threshold, used: row.settled }))
+  }
+
+  reserve(charge: Charge): Pick<ChargeReply, 'kind' | 'broken'> {
+    const broken = charge.lines.flatMap((line) => this.#brokenBy(line))
+    const refuses = broken.some(({ limit }) => limit.effect !== 'warn')
+    const asks = charge.lines.some(({ need }) => need > 0n)
+    if (charge.force || !asks) {
+      for (const line of charge.lines) this.#take(charge, line, line.need)
+      return { kind: charge.force || !refuses ? 'granted' : 'broken', broken }
+    }
+    if (refuses) return { kind: 'broken', broken }
+    const fits = charge.lines.every((line) => line.need === 0n || this.#room(charge, line) >= line.need)
+    if (!fits) return { kind: 'contended', broken }
+    for (const line of charge.lines) this.#take(charge, line, line.need)
+    return { kind: 'granted', broken }
+  }
+
+  reserveAhead(charge: Charge, line: ChargeLine): bigint {
+    if (line.ahead === 0n) return 0n
+    const share = line.meter.period === 'run' ? 100n : AHEAD_PER_CENT
+    if (!charge.force && this.#room(charge, line, share) < line.ahead) return 0n
+    this.#take(charge, line, line.ahead)
+    return line.ahead
+  }
+
+  settledOf({ meter }: ChargeLine): bigint {
+    return this.#read(meter).settled
+  }
+
+  /** The least that the limits leave which refuse anything. Of a run that has changed hands, its old holder gets nothing. */
+  #room(charge: Charge, { meter, limits }: ChargeLine, sharePerCent = 100n): bigint {
+    const held = this.#held(charge, meter)
+    if (held && held.holder !== charge.holder) return -1n
+    const { settled, reserved } = this.#read(meter)
+    const hard = limits.filter(({ effect }) => effect !== 'warn')
+    return hard.reduce(
+      (least, limit) => {
+        const room = (amountOf(limit) * sharePerCent) / 100n - settled - reserved
+        return room < least ? room : least
+      },
+      AMOUNT_MAX - settled - reserved,
+    )
+  }
+
+  #brokenBy(line: ChargeLine): BrokenLimit[] {
+    const { meter, limits, need, overDeclared } = line
+    const used = this.#read(meter).settled
+    return limits.flatMap((limit) => {
+      const over = used + need > amountOf(limit)
+      if (!over && !overDeclared) return []
+      return [{ limit, meter, used, need, message: over ? overText(limit, used, need) : declaredText(limit) }]
+    })
+  }
+
+  #take(charge: Charge, line: ChargeLine, amount: bigint): void {
+    if (amount > 0n) this.#hold(charge, line, amount)
+  }
+
+  /** Changes what the run holds and what the row has reserved by the same amount, which it returns. */
+  #hold(charge: Charge, line: ChargeLine, change: bigint): bigint {
+    if (change === 0n) return 0n
+    const { tenantId, runId, holder } = charge
+    const before = this.#held(charge, line.meter)
+    if (before && before.holder !== holder) return 0n
+    const amount = before?.amount ?? 0n
+    const changed = amount + change < 0n ? -amount : change
+    this.#changedHeld.set(heldKey(runId, line.meter), {
+      tenantId,
+      runId,
+      meter: line.meter,
+      holder,
+      amount: amount + changed,
+    })
+    this.#row(line).reserved += changed
+    return changed
+  }
+
+  /** Those that are not as they were: most settle one step and hold as much for the next. */
+  heldNow(): HeldAmount[] {
+    return [...this.#changedHeld].flatMap(([key, held]) => {
+      return held.amount === (this.#state.held.get(key)?.amount ?? 0n) ? [] : [held]
+    })
+  }
+
+  #held({ runId }: Charge, meter: Meter): HeldAmount | undefined {
+    const key = heldKey(runId, meter)
+    return this.#changedHeld.get(key) ?? this.#state.held.get(key)
+  }
+
+  #read(meter: Meter): LedgerRow {
+    const key = meterKey(meter)
+    return this.changed.get(key) ?? this.#state.rows.get(key) ?? emptyRow(meter)
+  }
+
+  #row({ meter }: ChargeLine): LedgerRow {
+    const key = meterKey(meter)
+    const row = this.changed.get(key) ?? { ...this.#read(meter) }
+    this.changed.set(key, row)
+    return row
+  }
+}
+
+function emptyRow(meter: Meter): LedgerRow {
+  return { meter, settled: 0n, reserved: 0n, overrun: 0n, estimated: 0n, unrecorded: 0n, uncosted: 0, told: {} }
+}
+
+function bounded(amount: bigint): bigint {
+  return amount < 0n ? 0n : amount > AMOUNT_MAX ? AMOUNT_MAX : amount
+}
+
+function overText(limit: BudgetLimit, used: bigint, need: bigint): string {
+  const { metric, max } = limit
+  const more = need === 0n ? '' : ` and ${shownAmount(metric, need)} for this step`
+  return `${metric} ${shownAmount(metric, used)}${more} over ${max}${whereText(limit)}`
+}
+
+function declaredText(limit: BudgetLimit): string {
+  return `a step used more ${limit.metric} than it had declared`
+}
+
+function whereText({ scope, window }: BudgetLimit): string {
+  if (window === 'run') return ''
+  return ` in a ${window} of ${scope === 'run' ? 'the run' : `the ${scope.replace('_', ' ')}`}`
+}

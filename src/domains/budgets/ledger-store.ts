@@ -1,0 +1,246 @@
+import { rowSet, statement, type Tx } from '../../foundation/storage/storage.ts'
+import type { Charge } from './charge.ts'
+import { type DecidedCharges, type HeldAmount, heldKey, type LedgerRow, type LedgerState } from './decide-charges.ts'
+import { type Meter, meterKey } from './meter.ts'
+
+const METER_COLUMNS = {
+  tenant_id: ['text', (meter: Meter) => meter.tenantId],
+  subject: ['text', (meter: Meter) => meter.subject],
+  metric: ['text', (meter: Meter) => meter.metric],
+  period: ['text', (meter: Meter) => meter.period],
+  period_start: ['timestamptz', (meter: Meter) => meter.periodStart],
+} as const
+
+const METERS = rowSet<Meter>(METER_COLUMNS)
+const SAME_METER = (a: string, b: string) =>
+  ['tenant_id', 'subject', 'metric', 'period', 'period_start']
+    .map((column) => `${a}.${column} = ${b}.${column}`)
+    .join(' and ')
+
+/*
+ * A run's own meter begins with what the run has used already: a limit may have come into force while it ran. The
+ * others begin with the first step that is held against a limit: what was used in the period before is not added up.
+ */
+const OPEN = statement(
+  'budgets_open',
+  `insert into concordat.budgets (${METERS.names}, settled)
+   select x.*, case when x.period <> 'run' then 0 else (
+            select coalesce(case x.metric
+                     when 'cost_usd' then sum(s.cost_nano_usd)
+                     when 'tokens' then sum(coalesce(s.tokens_in, 0) + coalesce(s.tokens_out, 0))
+                     when 'steps' then count(*)
+                     when 'tool_calls' then count(*) filter (where s.kind = 'tool') end, 0)::bigint
+              from concordat.steps s
+             where s.tenant_id = x.tenant_id and s.run_id = substr(x.subject, 5)::uuid
+               and s.status in ('succeeded', 'failed')) end
+     from ${METERS.from(1)} as x
+   on conflict do nothing`,
+)
+
+/** Makes the rows of the ledger that are not there yet. Goes before the writes of steps that it would count too. */
+export async function openLedger(tx: Tx, charges: readonly Charge[]): Promise<void> {
+  const meters = metersInLockOrder(charges.filter(({ opens }) => opens))
+  if (meters.length > 0) await tx.query(OPEN, METERS.values(meters))
+}
+
+const LOCK_ROWS = statement(
+  'budgets_lock',
+  `select b.*, pg_current_xact_id()::text as xid
+     from ${METERS.from(1)} as x
+    cross join lateral (
+      select * from concordat.budgets b where ${SAME_METER('b', 'x')} limit 1 for no key update) b`,
+)
+
+const HELD = rowSet<{ readonly runId: string; readonly meter: Meter }>({
+  run_id: ['uuid', ({ runId }) => runId],
+  tenant_id: ['text', ({ meter }) => meter.tenantId],
+  subject: ['text', ({ meter }) => meter.subject],
+  metric: ['text', ({ meter }) => meter.metric],
+  period: ['text', ({ meter }) => meter.period],
+  period_start: ['timestamptz', ({ meter }) => meter.periodStart],
+})
+
+const LOCK_HELD = statement(
+  'reservations_lock',
+  `select h.* from ${HELD.from(1)} as x
+    cross join lateral (
+      select tenant_id, run_id, subject, metric, period, period_start, holder, amount from concordat.reservations h
+       where h.run_id = x.run_id and ${SAME_METER('h', 'x')} limit 1 for no key update) h`,
+)
+
+const POLICIES_VERSIONS = statement(
+  'budgets_policies_versions',
+  'select tenant_id, policies_version from concordat.tenants where tenant_id = any($1::text[])',
+)
+
+interface MeterRow {
+  readonly tenant_id: string
+  readonly subject: string
+  readonly metric: Meter['metric']
+  readonly period: Meter['period']
+  readonly period_start: Date
+}
+
+interface BudgetRow extends MeterRow, Omit<LedgerRow, 'meter'> {
+  readonly xid: string
+}
+
+interface HeldRow extends MeterRow {
+  readonly run_id: string
+  readonly holder: string
+  readonly amount: bigint
+}
+
+export interface LockedLedger extends LedgerState {
+  /** Of this transaction: whether it was committed can be asked by it. */
+  readonly xid: string | null
+}
+
+/** Locks and reads what the charges are decided on: what their runs hold, then the rows of the ledger. */
+export async function lockLedger(tx: Tx, charges: readonly Charge[]): Promise<LockedLedger> {
+  const tenants = new Set(charges.map(({ tenantId }) => tenantId))
+  const [held, rows, versions] = await Promise.all([
+    tx.query<HeldRow>(LOCK_HELD, HELD.values(heldInLockOrder(charges))),
+    tx.query<BudgetRow>(LOCK_ROWS, METERS.values(metersInLockOrder(charges))),
+    tx.query<{ tenant_id: string; policies_version: bigint }>(POLICIES_VERSIONS, [[...tenants]]),
+  ])
+  return {
+    xid: rows[0]?.xid ?? null,
+    held: new Map(held.map((row) => [heldKey(row.run_id, meterOf(row)), toHeld(row)])),
+    rows: new Map(rows.map((row) => [meterKey(meterOf(row)), toLedgerRow(row)])),
+    policiesVersions: new Map(versions.map((row) => [row.tenant_id, Number(row.policies_version)])),
+  }
+}
+
+function metersInLockOrder(charges: readonly Charge[]): Meter[] {
+  const meters = new Map(charges.flatMap(({ lines }) => lines.map(({ meter }) => [meterKey(meter), meter] as const)))
+  return inOrder(meters)
+}
+
+function heldInLockOrder(charges: readonly Charge[]): { runId: string; meter: Meter }[] {
+  const held = new Map<string, { runId: string; meter: Meter }>()
+  for (const { runId, lines } of charges)
+    for (const { meter } of lines) held.set(heldKey(runId, meter), { runId, meter })
+  return inOrder(held)
+}
+
+function inOrder<T>(byKey: ReadonlyMap<string, T>): T[] {
+  return [...byKey].toSorted(([a], [b]) => (a < b ? -1 : 1)).map(([, value]) => value)
+}
+
+const ROWS = rowSet<LedgerRow>({
+  ...metersColumns<LedgerRow>(({ meter }) => meter),
+  settled: ['bigint', (row) => row.settled],
+  reserved: ['bigint', (row) => row.reserved],
+  overrun: ['bigint', (row) => row.overrun],
+  estimated: ['bigint', (row) => row.estimated],
+  unrecorded: ['bigint', (row) => row.unrecorded],
+  uncosted: ['int', (row) => row.uncosted],
+  told: ['jsonb', (row) => JSON.stringify(row.told)],
+})
+
+/** As they are: the rows are locked, and what is written was decided on what was read under that lock. */
+const WRITE_ROWS = statement(
+  'budgets_write',
+  `update concordat.budgets b
+      set settled = x.settled, reserved = x.reserved, overrun = x.overrun, estimated = x.estimated,
+          unrecorded = x.unrecorded, uncosted = x.uncosted, told = x.told
+     from ${ROWS.from(1)} as x
+    cross join lateral (select a.ctid as address from concordat.budgets a where ${SAME_METER('a', 'x')} limit 1) a
+    where b.ctid = a.address`,
+)
+
+const AMOUNTS = rowSet<HeldAmount>({
+  run_id: ['uuid', ({ runId }) => runId],
+  ...metersColumns<HeldAmount>(({ meter }) => meter),
+  holder: ['uuid', ({ holder }) => holder],
+  amount: ['bigint', ({ amount }) => amount],
+})
+
+const WRITE_HELD = statement(
+  'reservations_write',
+  `insert into concordat.reservations (${AMOUNTS.names}) select * from ${AMOUNTS.from(1)} as x
+   on conflict (tenant_id, run_id, subject, metric, period, period_start)
+   do update set amount = excluded.amount, holder = excluded.holder, reserved_at = clock_timestamp()`,
+)
+
+/** Writes what was decided on the ledger as it was locked. */
+export async function writeLedger(tx: Tx, { rows, held }: Pick<DecidedCharges, 'rows' | 'held'>): Promise<void> {
+  await Promise.all([
+    held.length > 0 ? tx.query(WRITE_HELD, AMOUNTS.values(held)) : undefined,
+    rows.length > 0 ? tx.query(WRITE_ROWS, ROWS.values(rows)) : undefined,
+  ])
+}
+
+function metersColumns<Row>(meterOfRow: (row: Row) => Meter) {
+  return {
+    tenant_id: ['text', (row: Row) => meterOfRow(row).tenantId],
+    subject: ['text', (row: Row) => meterOfRow(row).subject],
+    metric: ['text', (row: Row) => meterOfRow(row).metric],
+    period: ['text', (row: Row) => meterOfRow(row).period],
+    period_start: ['timestamptz', (row: Row) => meterOfRow(row).periodStart],
+  } as const
+}
+
+function meterOf({ tenant_id: tenantId, subject, metric, period, period_start }: MeterRow): Meter {
+  return { tenantId, subject, metric, period, periodStart: period_start }
+}
+
+function toHeld(row: HeldRow): HeldAmount {
+  return { tenantId: row.tenant_id, runId: row.run_id, meter: meterOf(row), holder: row.holder, amount: row.amount }
+}
+
+function toLedgerRow(row: BudgetRow): LedgerRow {
+  const { settled, reserved, overrun, estimated, unrecorded, uncosted, told } = row
+  return { meter: meterOf(row), settled, reserved, overrun, estimated, unrecorded, uncosted, told }
+}
+
+interface RunOfLedger {
+  readonly tenantId: string
+  readonly runId: string
+}
+
+const RUNS = rowSet<RunOfLedger>({
+  tenant_id: ['text', ({ tenantId }) => tenantId],
+  run_id: ['uuid', ({ runId }) => runId],
+})
+
+const LOCK_RELEASED = statement(
+  'reservations_lock_released',
+  `select from (
+       select h.* from ${RUNS.from(1)} as x
+        cross join lateral (
+          select * from concordat.reservations h
+           where h.tenant_id = x.tenant_id and h.run_id = x.run_id for update) h
+        where h.amount > 0
+        order by h.tenant_id, h.subject, h.metric, h.period, h.period_start) h
+    cross join lateral (
+      select from concordat.budgets b where ${SAME_METER('b', 'h')} limit 1 for no key update) b`,
+)
+
+const RELEASE = statement(
+  'reservations_release',
+  `with given_back as (
+     delete from concordat.reservations h using ${RUNS.from(1)} as x
+      where h.tenant_id = x.tenant_id and h.run_id = x.run_id
+     returning h.*
+   ),
+   amounts as (
+     select tenant_id, subject, metric, period, period_start, sum(amount)::bigint as amount from given_back where amount > 0
+      group by tenant_id, subject, metric, period, period_start
+   )
+   update concordat.budgets b set reserved = b.reserved - g.amount
+     from amounts g
+    cross join lateral (select a.ctid as address from concordat.budgets a where ${SAME_METER('a', 'g')} limit 1) a
+    where b.ctid = a.address`,
+)
+
+/**
+ * Gives back all that these runs have reserved: nobody executes them any more. Two statements of one flight, because the
+ * second must see the rows as they are once they are locked.
+ */
+export async function releaseReservations(tx: Tx, runs: readonly RunOfLedger[]): Promise<void> {
+  if (runs.length === 0) return
+  const values = RUNS.values(runs.toSorted((a, b) => (a.runId < b.runId ? -1 : 1)))
+  await Promise.all([tx.query(LOCK_RELEASED, values), tx.query(RELEASE, values)])
+}

@@ -1,0 +1,44 @@
+import {
+  type BrokenLimit,
+  type BudgetLimit,
+  isMeterMetric,
+  periodEnd,
+  shownAmount,
+} from '../../domains/budgets/budgets.ts'
+import { heldWhileRunning, isLimit, versionsOf } from '../../domains/policies/policies.ts'
+import type { PoliciesSeen } from './check-facts-store.ts'
+import { askedBy, type JudgedViolation } from './policy-check.ts'
+
+/** Pure. The limits that the ledger keeps, of each policy the version that holds for the run. */
+export function budgetLimits({ atStart, now }: PoliciesSeen): BudgetLimit[] {
+  return [...versionsOf(atStart, now).values()].flatMap((versions) => {
+    const { holds } = heldWhileRunning(versions)
+    if (!holds || !isLimit(holds) || !isMeterMetric(holds.metric)) return []
+    const [policyVersion, previousVersion] = [versions.now?.version ?? null, versions.before?.version ?? null]
+    return [{ ...holds, policyVersion, previousVersion }]
+  })
+}
+
+/** Pure. A broken limit as a violation, with what its policy asks for. */
+export function judgedLimit({ limit, meter, used, message }: BrokenLimit, at: Date): JudgedViolation {
+  const isRate = meter.metric === 'requests_per_minute'
+  const violation = {
+    type: isRate ? ('RATE_LIMIT_HIT' as const) : ('BUDGET_EXCEEDED' as const),
+    message: `policy ${limit.name}: ${message}`,
+    currentValue: shownAmount(meter.metric, used),
+    limit: limit.max,
+    policyId: limit.name,
+    policyVersion: limit.policyVersion,
+    previousVersion: limit.previousVersion,
+    at,
+  }
+  return { violation, ...askedBy(limit.effect, isRate), byPolicy: true }
+}
+
+/** Pure. When the rates among the broken limits have room again; null where none is a rate. */
+export function roomAgainAt(broken: readonly BrokenLimit[]): Date | null {
+  const ends = broken
+    .filter(({ meter }) => meter.metric === 'requests_per_minute')
+    .map(({ meter }) => periodEnd(meter.period, meter.periodStart)?.getTime() ?? 0)
+  return ends.length === 0 ? null : new Date(Math.max(...ends))
+}
