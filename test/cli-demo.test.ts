@@ -8,14 +8,14 @@ const folder = mkdtempSync(join(tmpdir(), 'concordat-demo-test-'))
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
 describe('the demo', () => {
-  test('plays thirteen runs, proves the agreement, and leaves nothing behind', async () => {
+  test('plays fourteen runs, proves the agreement, and leaves nothing behind', async () => {
     const { code, out, err } = await runCli(['demo'], { cwd: folder, env: { TMPDIR: folder } })
     expect({ code, err }).toEqual({ code: 0, err: '' })
     const lines = out.trimEnd().split('\n')
     expect(lines).toContain(
-      '13 runs ended · 13 incidents · 13 policy evaluations · 13 traces · 65 acks · 0 missing · 0 drift · outbox 0',
+      '14 runs ended · 14 incidents · 14 policy evaluations · 14 traces · 70 acks · 0 missing · 0 drift · outbox 0',
     )
-    const table = lines.slice(lines.findIndex((line) => line.startsWith('  AGENT')) + 1).slice(0, 13)
+    const table = lines.slice(lines.findIndex((line) => line.startsWith('  AGENT')) + 1).slice(0, 14)
     expect(table.map((line) => line.trim().split(/ {2,}/).slice(0, 6))).toEqual([
       ['census', 'succeeded', 'COMPLETED', 'SUCCESS', 'NO_VIOLATION', 'COMPLETE'],
       ['exports', 'succeeded', 'COMPLETED', 'SUCCESS', 'NO_VIOLATION', 'COMPLETE'],
@@ -26,6 +26,7 @@ describe('the demo', () => {
       ['missing', 'failed', 'FAILED', 'FAILURE', 'NO_VIOLATION', 'COMPLETE'],
       ['chatty', 'failed_policy', 'FAILED', 'BLOCKED', 'VIOLATION', 'ABORTED'],
       ['tidy', 'succeeded', 'COMPLETED', 'SUCCESS', 'ADVISORY', 'COMPLETE'],
+      ['publish', 'succeeded', 'COMPLETED', 'SUCCESS', 'NO_VIOLATION', 'COMPLETE'],
       ['deploy', 'failed_policy', 'FAILED', 'BLOCKED', 'NO_VIOLATION', 'ABORTED'],
       ['watch', 'cancelled', 'FAILED', 'PARTIAL', 'NO_VIOLATION', 'ABORTED'],
       ['ledger', 'succeeded', 'COMPLETED', 'SUCCESS', 'NO_VIOLATION', 'COMPLETE'],

@@ -1,7 +1,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { z } from 'zod'
 import { defineAgent, type Tx } from '../src/index.ts'
 import type { TestRuntime } from '../src/testing/testing.ts'
@@ -281,9 +281,7 @@ describeOnDatabases('the commands on runs', (open) => {
     )
     const runId = await submitted('--agent', 'failing')
     await runtime.start()
-    await vi.waitFor(async () => {
-      expect(json(await cli('runs', 'get', runId, '--json')).pending?.blockedBy).toBe('incidents')
-    })
+    await expect.poll(async () => json(await cli('runs', 'get', runId, '--json')).pending?.blockedBy).toBe('incidents')
     await runtime.concordat.stop()
     const blocked = await cli('runs', 'get', runId)
     expect((await cli('runs', 'list', '--parked')).out).toMatch(new RegExp(`^ *${runId} .* running parked `, 'm'))

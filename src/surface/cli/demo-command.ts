@@ -16,7 +16,7 @@ const INTRODUCTION =
 
 export const demoCommand = defineCommand({
   usage: 'demo',
-  description: 'thirteen governed runs on this machine, failures included; needs nothing, leaves nothing',
+  description: 'fourteen governed runs on this machine, failures included; needs nothing, leaves nothing',
   run: async ({ terminal, options }) => {
     const startedAt = performance.now()
     const interruption = onInterruption(terminal, 'Ending after this scene.')

@@ -30,6 +30,7 @@ export function demoAgents(stage: Stage): Agent[] {
     missing(),
     chatty(),
     tidy(stage),
+    publish(),
     deploy(),
     watching(stage),
     ledger(),
@@ -140,6 +141,23 @@ function tidy(stage: Stage): Agent {
         READS,
       )
       return step.do('find the long ones', () => files.filter(({ lines }) => lines > LONG_LINES).length, READS)
+    },
+  })
+}
+
+/** Asks before it acts. */
+function publish(): Agent {
+  return defineAgent({
+    name: 'publish',
+    version: '1',
+    async run({ step }) {
+      const version = await step.do(
+        'read the version',
+        async () => JSON.parse(await readPackageFile('package.json')).version as string,
+        READS,
+      )
+      const approval = { message: `Announce version ${version}?` }
+      return step.do('announce', () => `version ${version} is out`, { approval })
     },
   })
 }

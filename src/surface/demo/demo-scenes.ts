@@ -105,6 +105,13 @@ export const scenes: readonly Scene[] = [
     },
   },
   {
+    agent: 'publish',
+    about: 'asks before it announces a version',
+    staged: 'the demo plays who approves it; nothing leaves this machine',
+    play: approved,
+    told: ({ output, pauses }) => `paused (${pauses[0]?.reason}), approved, then done: ${output}`,
+  },
+  {
     agent: 'deploy',
     about: 'asks to be run, and is denied',
     staged: 'the demo’s authorize hook refuses this agent',
@@ -168,6 +175,16 @@ async function pausedByChange({ concordat: { runs, policies }, tidying, policyCh
   policyChanged()
   await until(async () => (await runs.get(TENANT, runId)).status === 'paused')
   await runs.resume(TENANT, runId, { by: 'demo', as: 'OPERATOR', note: 'ten steps will do' })
+  await result()
+  return runId
+}
+
+async function approved({ concordat: { runs, approvals } }: Scenery): Promise<string> {
+  const { runId, result } = await runs.submit({ tenant: TENANT, agent: 'publish' })
+  await until(async () => (await runs.get(TENANT, runId)).status === 'paused')
+  for (const { approvalId } of await approvals.list({ tenantId: TENANT })) {
+    await approvals.decide(TENANT, approvalId, { decision: 'approved', by: 'demo', as: 'TENANT_ADMIN', note: 'go' })
+  }
   await result()
   return runId
 }

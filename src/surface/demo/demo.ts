@@ -36,7 +36,7 @@ export interface DemoOutcome {
 }
 
 /**
- * Plays thirteen runs on an embedded database in a temporary folder, which is removed at the end: real work on this
+ * Plays fourteen runs on an embedded database in a temporary folder, which is removed at the end: real work on this
  * machine, and failures of which each scene says what is staged. Profile STRICT. When the signal aborts, it ends after
  * the scene that is playing.
  */
