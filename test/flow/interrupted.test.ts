@@ -117,8 +117,8 @@ describeOnDatabases('a run whose database fails', (open) => {
   // Each is named by its first statement.
   it.each([
     ['submission', 'runs_insert', 3, 'queues'],
-    ['submission and start', 'runs_insert_and_start', 2, 'works'],
-    ['claim', 'claims_lock_limited', 3, 'queues'],
+    ['submission and start', 'starts_enter', 3, 'works'],
+    ['claim', 'claims_begin', 3, 'queues'],
     ['completion', 'incidents_insert', 7, 'works'],
     ['completion after a nap', 'runs_hold', 9, 'naps'],
   ])(
@@ -130,7 +130,7 @@ describeOnDatabases('a run whose database fails', (open) => {
   )
 
   it.each([
-    ['submission and start', 'runs_insert_and_start', 1, 'works'],
+    ['submission and start', 'starts_enter', 2, 'works'],
     ['completion', 'incidents_insert', 6, 'works'],
     ['completion after a nap', 'runs_hold', 8, 'naps'],
   ])(

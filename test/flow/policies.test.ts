@@ -138,10 +138,10 @@ describeOnDatabases('the policies of a tenant', (open) => {
     },
   )
 
-  it('that ask for the next step, or add up runs, are not taken as met', async () => {
+  it('that ask for the next step, or add up what is not counted, are not taken as met', async () => {
     const own = await newTenant()
     const shell: PolicyInput = { name: 'shell', when: 'step.tool == "shell"' }
-    await api().apply(own, [shell, { name: 'day', metric: 'tokens', max: 1, scope: 'tenant', window: 'day' }])
+    await api().apply(own, [shell, { name: 'day', metric: 'tokens', max: 1, scope: 'api_key', window: 'day' }])
     const { verdict } = (await run(own)).evaluation ?? {}
     expect(verdict?.outcome).toBe('NOT_APPLICABLE')
     expect(verdict?.findings).toMatchObject([

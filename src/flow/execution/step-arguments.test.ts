@@ -48,7 +48,7 @@ describe('what an agent hands to a step', () => {
 
   it.each([
     ['NOT_SERIALIZABLE', { spent: 1n }],
-    ['INPUT_TOO_LARGE', { text: 'x'.repeat(65_536) }],
+    ['INPUT_TOO_LARGE', { text: 'x'.repeat(4_194_304) }],
   ])('is refused with attributes that can’t be kept: %s', (code, attributes) => {
     const step = { ...recorded, attributes } as unknown as RecordedStep
     expect(refusal(() => checkRecordedStep(step))).toMatchObject({ code })

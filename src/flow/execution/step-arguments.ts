@@ -72,7 +72,7 @@ function isName(text: unknown): boolean {
 }
 
 const ATTRIBUTES_LIMIT = {
-  bytesMax: limits.metadataBytesMax,
+  bytesMax: limits.stepOutputBytesMax,
   what: 'attributes of a step',
   tooLargeCode: 'INPUT_TOO_LARGE',
 } as const

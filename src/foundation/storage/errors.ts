@@ -26,6 +26,11 @@ export function isRetryable(error: unknown): boolean {
   return error instanceof Error && RETRYABLE_TEXT.test(error.message)
 }
 
+/** True when an earlier statement of its transaction had failed: it says nothing about the statement itself. */
+export function isAborted(error: AppError): boolean {
+  return error.details?.sqlState === '25P02'
+}
+
 /** True when a row with the same key is there already. */
 export function isUniqueViolation(error: unknown): boolean {
   return error instanceof AppError && error.details?.sqlState === '23505'

@@ -1,12 +1,18 @@
 import type { Writable } from 'node:stream'
 import { Kysely, PostgresDialect } from 'kysely'
 import type { Pool, PoolClient, QueryConfig } from 'pg'
+import type { AppError } from '../app-error.ts'
 import { LastFlight, type Statement, type Tx } from './database.ts'
-import { databaseError } from './errors.ts'
+import { databaseError, isAborted } from './errors.ts'
 import type { Schema } from './schema.ts'
 
-/** Runs statements on a connection of the driver, with our errors. */
+/**
+ * Runs statements on a connection of the driver, with our errors. Those that travel behind one that fails fail too, and
+ * only tell that the transaction is aborted: they fail with that first error, so that whoever waits for several of them
+ * gets it from whichever it hears first.
+ */
 function onClient(client: Pick<PoolClient, 'query'>): Tx {
+  let first: AppError | undefined
   return {
     async query<Row>(sql: Statement | string, values: readonly unknown[] = []): Promise<Row[]> {
       const config: QueryConfig = typeof sql === 'string' ? { text: sql } : { name: sql.name, text: sql.text }
@@ -15,7 +21,10 @@ function onClient(client: Pick<PoolClient, 'query'>): Tx {
       try {
         return (await client.query(config)).rows as Row[]
       } catch (error) {
-        throw databaseError(error)
+        const failure = databaseError(error)
+        if (first && isAborted(failure)) throw first
+        first = failure
+        throw failure
       }
     },
   }
