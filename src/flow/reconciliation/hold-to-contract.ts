@@ -1,5 +1,6 @@
 import { settleAlerts } from '../../domains/alerts/alerts.ts'
 import {
+  type Action,
   acksOfRuns,
   expectationStates,
   type Finding,
@@ -18,7 +19,8 @@ import type { Metrics } from '../../foundation/metrics.ts'
 import type { Database, Tx } from '../../foundation/storage/storage.ts'
 import { limits } from '../../limits.ts'
 import { endStale, staleEnd } from '../kernel/kernel.ts'
-import { standingAlerts } from './standing-alerts.ts'
+import { lostRun } from './lost-runs.ts'
+import { type FoundOfRun, standingAlerts } from './standing-alerts.ts'
 import { unrecordedOf } from './unrecorded.ts'
 
 export interface ReconciliationContext {
@@ -33,6 +35,7 @@ export interface ReconciliationContext {
 export interface HeldToContract extends RunReconciliation {
   readonly nextLookAt: Date | null
 }
+type FoundRun = HeldToContract & FoundOfRun
 
 /**
  * Holds what is stored of each run against its contract, and stores the result, what it means as alerts, and both as
@@ -51,19 +54,14 @@ export async function holdToContract(
     acksOfRuns(tx, runs),
     unrecordedOf(tx, runs),
   ])
+  const contractByRun = new Map(contracts.map((contract) => [contract.runId, contract]))
   const acksByRun = Map.groupBy(acks, (ack) => ack.runId)
   const at = clock.now()
-  const held = contracts.map((contract) => {
-    const own = acksByRun.get(contract.runId) ?? []
-    const anchors = { ...contract, ended: isTerminal(contract.phase) }
-    const facts = {
-      expected: contract.expectations,
-      acks: own,
-      anchors,
-      unrecorded: unrecorded.get(contract.runId) ?? [],
-    }
-    const { tenantId, runId } = contract
-    return { tenantId, runId, at, ...reconcile(facts, at), nextLookAt: nextLookAt(contract, own, at) }
+  const held = runs.flatMap((run) => {
+    const own = acksByRun.get(run.runId) ?? []
+    const absent = unrecorded.get(run.runId) ?? []
+    const contract = contractByRun.get(run.runId)
+    return contract ? heldRun(contract, own, absent, at) : lostRun(run, own, absent, at)
   })
   const changed = await writeReconciliations(tx, held)
   await appendEvents(
@@ -73,12 +71,16 @@ export async function holdToContract(
       newId,
     ),
   )
-  const standing = held.flatMap((run, i) =>
-    standingAlerts({ ...(contracts[i] as ContractRow), findings: run.findings }),
-  )
-  await settleAlerts(tx, held, standing, { at, newId })
+  await settleAlerts(tx, held, held.flatMap(standingAlerts), { at, newId })
   for (const run of held) if (run.result === 'STALE') await endStale(tx, run, staleEnd())
   return held
+}
+
+function heldRun(contract: ContractRow, acks: readonly StoredAck[], unrecorded: readonly Action[], at: Date): FoundRun {
+  const { tenantId, runId, blockedBy, blockedBecause } = contract
+  const anchors = { ...contract, ended: isTerminal(contract.phase) }
+  const found = reconcile({ expected: contract.expectations, acks, anchors, unrecorded }, at)
+  return { tenantId, runId, at, ...found, blockedBy, blockedBecause, nextLookAt: nextLookAt(contract, acks, at) }
 }
 
 /** A run that is overdue while a worker has it is looked at again soon: the worker may die. */

@@ -1,4 +1,5 @@
 export { auditHandlers } from './audit-handlers.ts'
 export type { ReconciliationContext } from './hold-to-contract.ts'
+export { findLostRun, lostRunsAfter } from './lost-runs.ts'
 export { reconcileRuns } from './reconcile-runs.ts'
 export { createReconciliationSweep, sweepReconciliations } from './reconciliation-sweep.ts'

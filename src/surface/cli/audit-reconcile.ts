@@ -1,6 +1,6 @@
+import { findRun } from '../../domains/runs/runs.ts'
 import { defineCommand } from './command.ts'
 import type { ExitCode } from './errors.ts'
-import { namedRun } from './find-run.ts'
 import { toJson } from './json.ts'
 import { withSession } from './session.ts'
 import { styledOutcome } from './status-style.ts'
@@ -12,8 +12,9 @@ export const auditReconcile = defineCommand({
   run: async (context) => {
     const { terminal, options } = context
     return withSession(context, async (concordat): Promise<ExitCode> => {
-      const { tenantId, runId, status } = await namedRun(concordat, context)
-      const { result, findings, at } = await concordat.audit.reconcile(tenantId, runId)
+      const name = context.args[0]?.toLowerCase() ?? ''
+      const { tenantId, runId, result, findings, at } = await concordat.audit.reconcile(options.tenant ?? null, name)
+      const status = (await findRun(concordat.database, tenantId, runId))?.status ?? 'gone'
       if (options.json) terminal.out(toJson({ runId, tenantId, status, result, findings, at }))
       else {
         terminal.out(`${terminal.style('bold', `run ${runId}`)}  ${status}  ${styledOutcome(terminal, result)}`)

@@ -8,7 +8,7 @@ import {
   type StoredReconciliation,
 } from '../../domains/audit/audit.ts'
 import { findRun, isTerminal } from '../../domains/runs/runs.ts'
-import { type ReconciliationContext, reconcileRuns } from '../../flow/reconciliation/reconciliation.ts'
+import { findLostRun, type ReconciliationContext, reconcileRuns } from '../../flow/reconciliation/reconciliation.ts'
 import { AppError } from '../../foundation/app-error.ts'
 import { isId } from '../../foundation/ids.ts'
 import { type AuditSweep, sweepAudit } from './audit-sweep.ts'
@@ -23,7 +23,10 @@ export interface AuditReport {
   readonly reconciliation: StoredReconciliation | null
 }
 
-/** The audit contract, as programs use it. `get` and `reconcile` fail with `RUN_NOT_FOUND`. */
+/**
+ * The audit contract, as programs use it. `get` and `reconcile` fail with `RUN_NOT_FOUND`; `reconcile` not for a run whose
+ * row somebody deleted while other records of it are there: that is a finding.
+ */
 export interface AuditApi {
   get(tenantId: string | null, runId: string): Promise<AuditReport>
   reconcile(tenantId: string | null, runId: string): Promise<RunReconciliation>
@@ -55,7 +58,8 @@ export function createAuditApi(context: ReconciliationContext): AuditApi {
       return { tenantId: run.tenantId, runId, status: run.status, expectations, acks, reconciliation }
     },
     async reconcile(tenantId, runId) {
-      const run = await known(tenantId, runId)
+      const lost = isId(runId) ? await findLostRun(database, tenantId, runId) : null
+      const run = lost ?? (await known(tenantId, runId))
       const { results, failures } = await reconcileRuns(context, [run])
       const [reconciled] = results
       if (failures.length > 0) throw failures[0]

@@ -1,6 +1,7 @@
 import { endedAfter } from '../../domains/runs/runs.ts'
 import { listTenants } from '../../domains/tenants/tenants.ts'
 import {
+  lostRunsAfter,
   type ReconciliationContext,
   reconcileRuns,
   sweepReconciliations,
@@ -16,19 +17,21 @@ export interface AuditSweep {
   readonly found: number
 }
 
-/** What is due, then what was submitted since and has ended. */
+/** What is due, then what was submitted since and has ended, or whose run is gone while records of it are there. */
 export async function sweepAudit(context: ReconciliationContext, since?: Date): Promise<AuditSweep> {
   const due = await sweepReconciliations(context)
   if (!since) return due
   const total = { runs: due.runs, found: due.found }
   for (const { tenantId } of await listTenants(context.database)) {
-    let after: string | undefined = firstIdAt(since)
-    while (after) {
-      const page = await endedAfter(context.database, tenantId, after, limits.reconcileBatchMax)
-      const { results, failures } = await reconcileRuns(context, page)
-      total.runs += page.length
-      total.found += results.filter(({ result }) => result !== 'COMPLETE').length + failures.length
-      after = page.length === limits.reconcileBatchMax ? page.at(-1)?.runId : undefined
+    for (const page of [endedAfter, lostRunsAfter]) {
+      let after: string | undefined = firstIdAt(since)
+      while (after) {
+        const runs = await page(context.database, tenantId, after, limits.reconcileBatchMax)
+        const { results, failures } = await reconcileRuns(context, runs)
+        total.runs += runs.length
+        total.found += results.filter(({ result }) => result !== 'COMPLETE').length + failures.length
+        after = runs.length === limits.reconcileBatchMax ? runs.at(-1)?.runId : undefined
+      }
     }
   }
   return total
