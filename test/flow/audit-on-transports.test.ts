@@ -223,6 +223,10 @@ function describeAudit(
       (size) => size >= events.length,
     )
 
+    await database.query(
+      `update concordat.runs set execution_ended_at = execution_ended_at - interval '10 s', reconcile_due_at = now()
+        where pending is not null`,
+    ) // what it is parked for has made everything overdue that only its end can acknowledge
     await world.runtime.concordat.audit.sweep({ since: new Date(0) })
     await world.restart()
     await world.runtime.concordat.audit.sweep({ since: new Date(0) })
