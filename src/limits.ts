@@ -11,6 +11,7 @@ export const limits = Object.freeze({
   stepNameCharsMax: 200,
   personNameCharsMax: 1_000,
   idempotencyKeyCharsMax: 255,
+  apiKeyIdCharsMax: 200,
   errorMessageCharsMax: 8_192,
   noteCharsMax: 1_000, // what people say with a stop, a pause, a resume
   errorStackCharsMax: 8_192,

@@ -153,6 +153,35 @@ describeOnDatabases('a step that needs an approval', (open) => {
     }
   })
 
+  it('asked for by a policy that has changed: the change is to be let pass first', async () => {
+    const rule = { name: 'ask-first', when: 'step.tool == "transfer"', effect: 'require_approval' } as const
+    const { runs, approvals, policies, tenants } = runtime.concordat
+    await tenants.put({ tenantId: 'changing' })
+    await policies.apply('changing', [rule])
+    const name = crypto.randomUUID()
+    scripts.set(name, async (step) => {
+      await step.waitFor('go')
+      return step.tool('transfer', transfer)
+    })
+    const handle = await runs.submit({ tenant: 'changing', agent: 'scripted', input: name })
+    const pausedFor = (reason: string) =>
+      until(
+        () => runs.get('changing', handle.runId),
+        ({ status, pauses }) => status === 'paused' && pauses.at(-1)?.reason === reason,
+      )
+    await until(
+      () => runs.get('changing', handle.runId),
+      ({ waiting }) => waiting === 'SIGNAL',
+    )
+    await policies.apply('changing', [{ ...rule, description: 'as the auditors ask' }])
+    await runs.signal('changing', handle.runId, 'go')
+    expect((await pausedFor('POLICY_CHANGE')).approvals).toEqual([])
+    await runs.resume('changing', handle.runId, admin)
+    const [asked] = (await pausedFor('APPROVAL_REQUIRED')).approvals
+    await approvals.decide('changing', asked?.approvalId ?? '', { ...admin, decision: 'approved' })
+    expect(await t.ended(handle)).toMatchObject({ status: 'succeeded', output: 'done' })
+  })
+
   it('is decided once, however many decide at the same time', async () => {
     const asked = await Promise.all(Array.from({ length: 4 }, () => t.asked((step) => asking()(step).catch(codeOf))))
     for (const { approvalId, handle, runId } of asked) {

@@ -32,16 +32,26 @@ const AT_ANY_MOMENT: Readonly<Record<string, string>> = {
       join concordat.policies p on p.tenant_id = b.tenant_id and p.active and p.enabled
        and p.definition ->> 'metric' = b.metric and p.definition ->> 'window' = b.period
        and p.definition ->> 'agent' is null and p.definition ->> 'effect' <> 'warn'
-       and split_part(b.subject, '/', 1) = p.definition ->> 'scope'
+       and replace(split_part(b.subject, '/', 1), 'key', 'api_key') = p.definition ->> 'scope'
      where b.settled + b.reserved - b.overrun
            > floor((p.definition ->> 'max')::numeric * case b.metric when 'cost_usd' then 1e9 else 1 end)`,
 }
 
+/* What is nothing but a wait counts as a step once it has begun. */
+const COUNTED = `(s.status in ('succeeded', 'failed')
+                or s.status = 'waiting' and s.attempt > 0 and s.kind in ('sleep', 'signal', 'run'))`
+
 /*
- * Only where every step's call succeeds at its first try: a call that is tried again is two requests and one step. The
+ * A run's use is that of all below it. Only where every step's call succeeds at its first try: a call that is tried again is two requests and one step. The
  * periods of a subject are taken together, for a step that begins before midnight.
  */
 const SETTLED_IS_USED = `
+  with recursive family as (
+    select tenant_id, run_id as ancestor, run_id from concordat.runs
+    union all
+    select c.tenant_id, f.ancestor, c.run_id from family f
+      join concordat.runs c on c.tenant_id = f.tenant_id and c.parent_run_id = f.run_id
+  )
   select * from (
     select b.tenant_id, b.subject, b.metric, b.period,
            sum(b.settled - b.estimated - b.unrecorded) as settled, max(u.used) as used
@@ -49,9 +59,10 @@ const SETTLED_IS_USED = `
       cross join lateral (
         select coalesce(${USED}, 0) as used
           from concordat.runs r join concordat.steps s on (s.tenant_id, s.run_id) = (r.tenant_id, r.run_id)
-         where r.tenant_id = b.tenant_id and s.status in ('succeeded', 'failed')
+         where r.tenant_id = b.tenant_id and ${COUNTED}
            and case split_part(b.subject, '/', 1)
-                 when 'run' then r.run_id::text = substr(b.subject, 5)
+                 when 'run' then r.run_id in (select f.run_id from family f where f.ancestor::text = substr(b.subject, 5))
+                 when 'key' then r.api_key_id = substr(b.subject, 5)
                  when 'agent' then r.agent = substr(b.subject, 7)
                  else true end) u
      group by b.tenant_id, b.subject, b.metric, b.period) sums

@@ -3,7 +3,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { gunzipSync } from 'node:zlib'
 import type { Json, PolicyInput } from '../../src/index.ts'
 import { createTestRuntime, type TestRuntime } from '../../src/testing/testing.ts'
-import { budgetAgents, type PlannedCall, type PlannedCalls } from './budget-agents.ts'
+import { budgetAgents, type PlannedCall, type PlannedCalls, type PlannedFamily } from './budget-agents.ts'
 import { checkLedger, checkLedgerAtTheEnd, checkSettled } from './ledger-promises.ts'
 import { between, oneOf, seeded } from './random.ts'
 import { generateTrajectory } from './trajectories.ts'
@@ -21,6 +21,8 @@ export interface SpendOptions {
 
 export interface SpendReport {
   readonly runs: number
+  /** Of these, those that others started. */
+  readonly children: number
   readonly refused: number
   readonly resumed: number
   readonly waited: number
@@ -35,7 +37,7 @@ const OUTSTANDING_RUNS = 40
 const POLL_MS = 50
 const SETTLE_MS = 120_000
 
-/** Recorded runs and made-up ones, of several tenants with budgets at random levels, on workers that are killed. */
+/** Recorded runs, made-up ones and such as start others, of several tenants with budgets at random levels, on workers that are killed. */
 export async function spendUnderBudgets(options: SpendOptions): Promise<SpendReport> {
   const { databaseUrl, seed, runs, kills, workers = 3 } = options
   const random = seeded(seed)
@@ -67,7 +69,8 @@ export async function spendUnderBudgets(options: SpendOptions): Promise<SpendRep
       ...(await checkLedgerAtTheEnd(database)),
     )
     const [counted] = await database.query<Omit<SpendReport, 'observations' | 'wrong'>>(
-      `select (count(*))::int as runs, (count(*) filter (where reason = 'BUDGET_EXCEEDED'))::int as refused,
+      `select (count(*))::int as runs, count(parent_run_id)::int as children,
+              (count(*) filter (where reason = 'BUDGET_EXCEEDED'))::int as refused,
               (count(*) filter (where worker_losses > 0))::int as resumed,
               (count(*) filter (where lease_token > worker_losses + 1))::int as waited,
               (select count(*) from concordat.budgets where overrun > 0)::int as overruns
@@ -100,6 +103,7 @@ function randomBudgets(random: () => number, runs: number): PolicyInput[] {
     { name: 'agent tokens', metric: 'tokens', max: level(2_500 * runs), scope: 'agent', window: 'month' },
     { name: 'agent calls', metric: 'tool_calls', max: level(4 * runs), scope: 'agent', window: 'day' },
     { name: 'tenant cost', metric: 'cost_usd', max: level(15_000 * runs) / 1e6, scope: 'tenant', window: 'month' },
+    { name: 'key tokens', metric: 'tokens', max: level(1_500 * runs), scope: 'api_key', window: 'month' },
     { name: 'tenant warning', metric: 'cost_usd', max: 0.01, scope: 'tenant', window: 'month', effect: 'warn' },
   ].map((policy) => ({ ...policy, name: policy.name.replace(' ', '-') }) as PolicyInput)
   return budgets.filter(() => random() < 0.7)
@@ -119,8 +123,11 @@ async function submitAll(runtime: TestRuntime, random: () => number, runs: numbe
               agent: 'replay',
               input: recorded ? oneOf(random, recorded) : asJson(generateTrajectory(random, `${run}`)),
             }
-          : { agent: 'caller', input: asJson(randomCalls(random)) }
-      await runtime.runs.submit({ tenant: `tenant-${between(random, 0, TENANTS - 1)}`, ...request })
+          : random() < 0.6
+            ? { agent: 'caller', input: asJson(randomCalls(random)) }
+            : { agent: 'family', input: asJson(randomFamily(random, 2)) }
+      const apiKeyId = oneOf(random, [undefined, 'a', 'b'])
+      await runtime.runs.submit({ tenant: `tenant-${between(random, 0, TENANTS - 1)}`, apiKeyId, ...request })
     }
     await pause(POLL_MS)
   }
@@ -139,6 +146,12 @@ function randomCalls(random: () => number): PlannedCalls {
     return { tokensOut, maxTokens, lastsMs: between(random, 0, 30) }
   }
   return Array.from({ length: between(random, 1, 6) }, () => Array.from({ length: between(random, 1, 3) }, call))
+}
+
+function randomFamily(random: () => number, generations: number): PlannedFamily {
+  const count = generations === 0 ? 0 : between(random, 1, 3)
+  const children = Array.from({ length: count }, () => randomFamily(random, between(random, 0, generations - 1)))
+  return { calls: randomCalls(random).slice(0, 2), children }
 }
 
 /** Recorded runs with what each step cost, where they are at hand. */

@@ -7,6 +7,7 @@ export {
   type BudgetedRun,
   type BudgetLimit,
   isMeterMetric,
+  isMeterOfRun,
   type Meter,
   type MeterMetric,
   meterKey,

@@ -1,5 +1,5 @@
 import type { BrokenLimit, Charge, ChargeLine, ChargeReply } from './charge.ts'
-import { amountOf, type BudgetLimit, type Meter, meterKey, shownAmount } from './meter.ts'
+import { amountOf, type BudgetLimit, isMeterOfRun, type Meter, meterKey, shownAmount } from './meter.ts'
 
 /** A row of the ledger. */
 export interface LedgerRow {
@@ -120,7 +120,7 @@ class Books {
   }
 
   reserve(charge: Charge): Pick<ChargeReply, 'kind' | 'broken'> {
-    const broken = charge.lines.flatMap((line) => this.#brokenBy(line))
+    const broken = charge.lines.flatMap((line) => this.#brokenBy(charge, line))
     const refuses = broken.some(({ limit }) => limit.effect !== 'warn')
     const asks = charge.lines.some(({ need }) => need > 0n)
     if (charge.force || !asks) {
@@ -136,7 +136,7 @@ class Books {
 
   reserveAhead(charge: Charge, line: ChargeLine): bigint {
     if (line.ahead === 0n) return 0n
-    const share = line.meter.period === 'run' ? 100n : AHEAD_PER_CENT
+    const share = isMeterOfRun(line.meter, charge.runId) ? 100n : AHEAD_PER_CENT
     if (!charge.force && this.#room(charge, line, share) < line.ahead) return 0n
     this.#take(charge, line, line.ahead)
     return line.ahead
@@ -161,13 +161,14 @@ class Books {
     )
   }
 
-  #brokenBy(line: ChargeLine): BrokenLimit[] {
+  #brokenBy({ runId }: Charge, line: ChargeLine): BrokenLimit[] {
     const { meter, limits, need, overDeclared } = line
     const used = this.#read(meter).settled
     return limits.flatMap((limit) => {
       const over = used + need > amountOf(limit)
       if (!over && !overDeclared) return []
-      return [{ limit, meter, used, need, message: over ? overText(limit, used, need) : declaredText(limit) }]
+      const message = over ? overText(limit, used, need) + whereText(limit, meter, runId) : declaredText(limit)
+      return [{ limit, meter, used, need, message }]
     })
   }
 
@@ -230,14 +231,18 @@ function bounded(amount: bigint): bigint {
 function overText(limit: BudgetLimit, used: bigint, need: bigint): string {
   const { metric, max } = limit
   const more = need === 0n ? '' : ` and ${shownAmount(metric, need)} for this step`
-  return `${metric} ${shownAmount(metric, used)}${more} over ${max}${whereText(limit)}`
+  return `${metric} ${shownAmount(metric, used)}${more} over ${max}`
 }
 
 function declaredText(limit: BudgetLimit): string {
   return `a step used more ${limit.metric} than it had declared`
 }
 
-function whereText({ scope, window }: BudgetLimit): string {
-  if (window === 'run') return ''
-  return ` in a ${window} of ${scope === 'run' ? 'the run' : `the ${scope.replace('_', ' ')}`}`
+/** A run that waits for this one is named: it is there that its use is to be looked up. */
+function whereText({ scope, window }: BudgetLimit, meter: Meter, runId: string): string {
+  const when = window === 'run' ? '' : ` in a ${window}`
+  if (scope !== 'run') return `${when} of the ${scope.replace('_', ' ')}`
+  if (!isMeterOfRun(meter, runId))
+    return `${when} of run ${meter.subject.slice('run/'.length)}, which waits for this one`
+  return when === '' ? '' : `${when} of the run`
 }

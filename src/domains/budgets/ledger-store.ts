@@ -18,21 +18,27 @@ const SAME_METER = (a: string, b: string) =>
     .join(' and ')
 
 /*
- * A run's own meter begins with what the run has used already: a limit may have come into force while it ran. The
- * others begin with the first step that is held against a limit: what was used in the period before is not added up.
+ * A run's meter begins with what the run and those that it has started have used already: a limit may have come into
+ * force while they ran. The others begin with the first step that is held against a limit: what was used in the period
+ * before is not added up. What is nothing but a wait counts as a step once it has begun.
  */
 const OPEN = statement(
   'budgets_open',
   `insert into concordat.budgets (${METERS.names}, settled)
    select x.*, case when x.period <> 'run' then 0 else (
+            with recursive family as (
+              select substr(x.subject, 5)::uuid as run_id
+              union all
+              select c.run_id from family f join concordat.runs c on c.tenant_id = x.tenant_id and c.parent_run_id = f.run_id
+            )
             select coalesce(case x.metric
                      when 'cost_usd' then sum(s.cost_nano_usd)
                      when 'tokens' then sum(coalesce(s.tokens_in, 0) + coalesce(s.tokens_out, 0))
                      when 'steps' then count(*)
                      when 'tool_calls' then count(*) filter (where s.kind = 'tool') end, 0)::bigint
-              from concordat.steps s
-             where s.tenant_id = x.tenant_id and s.run_id = substr(x.subject, 5)::uuid
-               and s.status in ('succeeded', 'failed')) end
+              from family f join concordat.steps s on s.tenant_id = x.tenant_id and s.run_id = f.run_id
+             where s.status in ('succeeded', 'failed')
+                or s.status = 'waiting' and s.attempt > 0 and s.kind in ('sleep', 'signal', 'run') and x.metric = 'steps') end
      from ${METERS.from(1)} as x
    on conflict do nothing`,
 )

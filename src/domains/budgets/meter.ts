@@ -8,7 +8,7 @@ export type MeterPeriod = 'run' | 'minute' | 'hour' | 'day' | 'month'
 /** One row of the ledger: whose use of what is added up, from when on. */
 export interface Meter {
   readonly tenantId: string
-  /** `run/ID`, `agent/NAME`, `tenant`, `key/NAME`. */
+  /** `run/ID`, `agent/NAME`, `tenant`, `key/ID`, `key/ID/agent/NAME`. */
   readonly subject: string
   readonly metric: MeterMetric
   readonly period: MeterPeriod
@@ -42,7 +42,7 @@ export interface BudgetedRun {
   readonly tenantId: string
   readonly runId: string
   readonly agent: string
-  /** The name of the key that submitted it; null: none did. */
+  /** The id of the key that submitted it; null: none did. */
   readonly apiKey: string | null
   /** The runs that wait for this one, its parent first: what it uses, they use. */
   readonly ancestors: readonly { readonly runId: string; readonly agent: string }[]
@@ -51,6 +51,11 @@ export interface BudgetedRun {
 /** Pure. One text for one row of the ledger, in the order in which rows are locked. */
 export function meterKey({ tenantId, subject, metric, period, periodStart }: Meter): string {
   return `${tenantId}\n${subject}\n${metric}\n${period}\n${periodStart.getTime()}`
+}
+
+/** True for a meter that only the steps of this run, and of those that it starts, move. */
+export function isMeterOfRun({ subject }: Meter, runId: string): boolean {
+  return subject === `run/${runId}`
 }
 
 export function isMeterMetric(metric: string): metric is MeterMetric {

@@ -53,6 +53,8 @@ export interface RunRow extends RunKey {
   readonly rootRunId: string | null
   /** 0: nobody's child. */
   readonly depth: number
+  /** The API key that it, or the run at the top, was submitted with. */
+  readonly apiKeyId: string | null
 }
 
 /** The contract's rows as the run keeps them; their meaning is the audit domain's. */
@@ -71,7 +73,7 @@ const FIND = statement(
           execution_started_at as "executionStartedAt", execution_ended_at as "executionEndedAt", stop,
           paused, pause_request as "pauseRequest", policies_as_of as "policiesAsOf", pending, transitions, expectations, observability, idempotency_key as "idempotencyKey",
           created_at as "createdAt", ended_at as "endedAt", input, output, error, metadata,
-          parent_run_id as "parentRunId", parent_step_key as "parentStepKey", root_run_id as "rootRunId", depth
+          parent_run_id as "parentRunId", parent_step_key as "parentStepKey", root_run_id as "rootRunId", depth, api_key_id as "apiKeyId"
      from concordat.runs
     where tenant_id = any(case when $1::text is null then array(select tenant_id from concordat.tenants) else array[$1] end)
       and run_id = $2`,

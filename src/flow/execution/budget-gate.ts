@@ -5,6 +5,7 @@ import {
   type Charge,
   type ChargeLine,
   type ChargeReply,
+  isMeterOfRun,
   type Meter,
   shownAmount,
 } from '../../domains/budgets/budgets.ts'
@@ -100,7 +101,11 @@ export class BudgetGate {
 
   /** What the run's steps saw last of limits that add up a period, by the policy's name. */
   get windowUses(): WindowUses {
-    const periods = this.#lines.current.filter(({ meter, opened }) => meter.period !== 'run' && opened)
+    const { runId } = this.#options.run
+    const isAncestors = (meter: Meter) => meter.subject.startsWith('run/') && !isMeterOfRun(meter, runId)
+    const periods = this.#lines.current.filter(({ meter, opened }) => {
+      return meter.period !== 'run' && opened && !isAncestors(meter)
+    })
     return new Map(
       periods.flatMap(({ meter, limits, seen }) =>
         limits.map(({ name, policyVersion }) => {

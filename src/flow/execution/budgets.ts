@@ -28,10 +28,10 @@ export class Budgets {
   open(control: RunControl): BudgetGate {
     const { kernel, muted, newId, clock, random, log } = this.#options
     const { claim } = control
-    const { tenantId, runId, agent, fresh } = claim
+    const { tenantId, runId, agent, fresh, apiKeyId: apiKey, ancestors } = claim
     const holder = newId()
     const gate = new BudgetGate({
-      run: { tenantId, runId, agent, apiKey: null, ancestors: [] },
+      run: { tenantId, runId, agent, apiKey, ancestors },
       lease: claim,
       fresh,
       holder,

@@ -16,6 +16,8 @@ export interface ChildSpec {
 export interface ChildRequest extends ChildSpec {
   readonly tenant: string
   readonly idempotencyKey: string
+  /** The parent's: what it starts counts in the same limits. */
+  readonly apiKeyId: string | undefined
 }
 
 /** Submits a child through intake: it may be denied like any run. Fails as a submission does. */
@@ -67,11 +69,15 @@ export class ChildRuns {
   /** Why it could not be started; null when it was, now or before. */
   async #start(stepKey: string, key: string, child: ChildSpec): Promise<AppError | null> {
     const { startChild, claim } = this.#options
-    const { tenantId: tenant, runId, leaseToken, depth } = claim
+    const { tenantId: tenant, runId, agent, leaseToken, depth, apiKeyId } = claim
     if (depth >= limits.childDepthMax) return tooDeep()
-    const parent = { runId, stepKey, leaseToken, rootRunId: claim.rootRunId ?? runId, depth: depth + 1 }
+    const ancestors = [{ runId, agent }, ...claim.ancestors]
+    const parent = { runId, stepKey, leaseToken, rootRunId: claim.rootRunId ?? runId, depth: depth + 1, ancestors }
     try {
-      const { denial } = await startChild({ ...child, tenant, idempotencyKey: key }, parent)
+      const { denial } = await startChild(
+        { ...child, tenant, idempotencyKey: key, apiKeyId: apiKeyId ?? undefined },
+        parent,
+      )
       return denial && new AppError(denial.code, `agent ${child.agent} was not started: ${denial.reason}`)
     } catch (error) {
       if (error instanceof AppError && (error.kind === 'retryable' || error.code === 'LEASE_LOST')) throw error

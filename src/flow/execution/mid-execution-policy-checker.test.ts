@@ -142,6 +142,8 @@ describe('a check before a step', () => {
     const hard = limit({ name: 'hard', max: 0 })
     const decided = async (facts: Partial<CheckFacts>) => summary(await checkerOf({ facts }).check()).slice(0, 2)
     expect(await decided({ policies: [soft, asking] })).toEqual(['PAUSE', 'APPROVAL_REQUIRED'])
+    const changed = { policies: [asking, soft], atStart: [asking, limit({ name: 'soft', max: 9 }, 2)] }
+    expect(await decided(changed)).toEqual(['PAUSE', 'POLICY_CHANGE'])
     expect(await decided({ policies: [asking, soft, hard] })).toEqual(['TERMINATE', null])
     const all = await checkerOf({ facts: { policies: [soft, hard], stop, tenantSuspended: true } }).check()
     expect(all.violations).toHaveLength(4)

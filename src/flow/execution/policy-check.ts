@@ -115,13 +115,16 @@ function byPeople(type: PolicyViolationType, message: string, at: Date): JudgedV
   return { violation: { type, message, ...nothing, at }, decision: 'TERMINATE', pauseReason: null, byPolicy: false }
 }
 
-/** From the mildest to the worst; of pauses, the one that is hardest to resume wins. */
+/**
+ * From the mildest to the worst. A change comes before an approval: what is asked then is asked under the policies that
+ * the run goes on with.
+ */
 const SEVERITY: readonly string[] = [
   'CONTINUE',
   'PAUSE RATE_LIMIT_SOFT',
   'PAUSE BUDGET_WARNING',
-  'PAUSE POLICY_CHANGE',
   'PAUSE APPROVAL_REQUIRED',
+  'PAUSE POLICY_CHANGE',
   'TERMINATE',
 ]
 

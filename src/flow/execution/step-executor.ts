@@ -188,7 +188,7 @@ export class StepExecutor {
     const { clock } = this.#options
     if (recorded.attempt === 0) return this.#attempt(step, 1, true) // asked for an approval, and not begun
     if (step.spec.signal) return this.#await(step, step.spec.signal, recorded)
-    if (step.spec.child) return this.#child(step, step.spec.child)
+    if (step.spec.child) return this.#child(step, step.spec.child, true)
     if (recorded.dueAt && recorded.dueAt > clock.now()) return this.#suspend(step, recorded.dueAt)
     if (step.spec.sleepMs === undefined) return this.#attempt(step, recorded.attempt + 1)
     return this.#succeed(step, recorded.attempt, { output: null })
@@ -228,7 +228,7 @@ export class StepExecutor {
   async #begin(step: PlannedStep, attempt: number, started = false): Promise<Json> {
     const { spec } = step
     if (spec.signal) return this.#await(step, spec.signal)
-    if (spec.child) return this.#child(step, spec.child)
+    if (spec.child) return this.#child(step, spec.child, false)
     if (spec.sleepMs !== undefined) {
       const dueAt = new Date(this.#options.clock.now().getTime() + spec.sleepMs)
       await this.#record(step, { status: 'waiting', attempt, dueAt })
@@ -267,12 +267,12 @@ export class StepExecutor {
     return this.#suspend(step, dueAt)
   }
 
-  /** Its child is started, unless it was; it has ended, or the slot is given back. */
-  async #child(step: PlannedStep, child: ChildSpec): Promise<Json> {
+  /** Its child is started, unless it was; it has ended, or the slot is given back. `begun`: the wait for it is recorded. */
+  async #child(step: PlannedStep, child: ChildSpec, begun: boolean): Promise<Json> {
     const { control, clock } = this.#options
     this.#tally.lose() // what the run's children use, only the database knows
     const mayBeThere = step.stored
-    if (!mayBeThere) await this.#record(step, { status: 'waiting', attempt: 1 })
+    if (!begun) await this.#record(step, { status: 'waiting', attempt: 1 })
     const answer = await this.#children.look(step.key, child, mayBeThere)
     if (control.interruption) return this.#never()
     switch (answer.kind) {

@@ -5,7 +5,7 @@ import type { StepBound } from './step-bound.ts'
 import type { StepResult } from './step-spec.ts'
 
 /** Steps that are nothing but a wait count when it begins: nothing stays reserved while it lasts. */
-const waits = (kind: string) => kind === 'sleep' || kind === 'signal'
+const waits = (kind: string) => kind === 'sleep' || kind === 'signal' || kind === 'run'
 const isRequest = (kind: string) => kind === 'llm' || kind === 'tool'
 
 /** Pure. What a step that is about to run must find room for, in the unit of the meter. */
@@ -41,7 +41,8 @@ export function useOf(metric: MeterMetric, row: StepRow): StepUse {
     case 'tokens':
       return { amount: tokensOf(row), uncosted: false }
     case 'steps':
-      return counted(waits(row.kind) ? row.status === 'waiting' : ended)
+      // Of a wait that somebody is asked about first, the one that has begun.
+      return counted(waits(row.kind) ? row.status === 'waiting' && row.attempt > 0 : ended)
     case 'tool_calls':
       return counted(ended && row.kind === 'tool')
     case 'requests_per_minute':

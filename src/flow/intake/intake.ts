@@ -123,6 +123,7 @@ export class Intake {
       }),
       createdAt: at,
       parent,
+      apiKeyId: read.apiKeyId,
     }
     const deny = (why: Denial) => deniedRun(run, why, at)
     const slot = denial || later || parent ? null : this.#options.keepSlot(agent)

@@ -20,6 +20,8 @@ export interface SubmitRequest {
   readonly idempotencyKey?: string | undefined
   /** Kept with the run for people and tools; 64 KiB at most. */
   readonly metadata?: Json
+  /** The API key that it is submitted with: limits of scope `api_key` count over the runs of one, and of those that they start. */
+  readonly apiKeyId?: string | undefined
 }
 
 // What text columns can't hold, or what would look like another name on a screen.
@@ -34,6 +36,10 @@ const name = z
     error: 'must not hold control characters or lone surrogates',
   })
 
+// A slash would make two subjects of the ledger look the same.
+const API_KEY_ID = new RegExp(`^[\\w.:@-]{1,${limits.apiKeyIdCharsMax}}$`)
+const API_KEY_ID_RULE = `has 1 to ${limits.apiKeyIdCharsMax} letters, digits or any of _ . : @ -`
+
 const schema = z.object({
   tenant: name,
   agent: name,
@@ -46,6 +52,7 @@ const schema = z.object({
     .max(limits.idempotencyKeyCharsMax)
     .refine((text) => text.isWellFormed() && !text.includes('\0'), { error: 'must not hold NUL or lone surrogates' })
     .optional(),
+  apiKeyId: z.string().regex(API_KEY_ID, { error: API_KEY_ID_RULE }).optional(),
 })
 
 export interface ReadRequest {
@@ -57,6 +64,7 @@ export interface ReadRequest {
   readonly idempotencyKey: string | null
   readonly input: EncodedPayload
   readonly metadata: string | null
+  readonly apiKeyId: string | null
   /** Tells one request from another under the same idempotency key. */
   readonly requestDigest: string
 }
@@ -67,7 +75,7 @@ export function readRequest(request: SubmitRequest, codec: PayloadCodec): ReadRe
   if (!parsed.success) {
     throw new AppError('INVALID_REQUEST', `the request is not valid: ${z.prettifyError(parsed.error)}`)
   }
-  const { tenant, agent, version, priority, runAt, idempotencyKey } = parsed.data
+  const { tenant, agent, version, priority, runAt, idempotencyKey, apiKeyId } = parsed.data
   const input = codec.encode(request.input ?? null, {
     bytesMax: limits.runInputBytesMax,
     what: 'input',
@@ -88,6 +96,7 @@ export function readRequest(request: SubmitRequest, codec: PayloadCodec): ReadRe
     priority,
     runAt?.getTime() ?? null,
     metadata?.digest ?? null,
+    ...(apiKeyId === undefined ? [] : [apiKeyId]),
   ])
   return {
     tenant,
@@ -98,6 +107,7 @@ export function readRequest(request: SubmitRequest, codec: PayloadCodec): ReadRe
     idempotencyKey: idempotencyKey ?? null,
     input,
     metadata: metadata?.text ?? null,
+    apiKeyId: apiKeyId ?? null,
     requestDigest: hash('sha256', identity),
   }
 }

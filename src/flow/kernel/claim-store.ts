@@ -2,7 +2,7 @@ import type { AuditExpectation } from '../../domains/audit/audit.ts'
 import { RunPhase, transition } from '../../domains/runs/runs.ts'
 import { rowSet, type Statement, statement, type Tx } from '../../foundation/storage/storage.ts'
 import { limits } from '../../limits.ts'
-import type { Claim, ClaimRequest, Lane } from './messages.ts'
+import type { Ancestor, Claim, ClaimRequest, Lane } from './messages.ts'
 import { FIRST_LOOK } from './reconcile-due-store.ts'
 import { startWrites } from './start-writes.ts'
 import { ENTER_STARTS } from './starts-pass.ts'
@@ -101,7 +101,8 @@ const CLAIMED = `
    returning r.tenant_id, r.run_id, r.worker_id, r.agent, r.agent_version, r.agent_digest, r.phase, r.lease_token, r.input, r.metadata,
              r.timeout_ms, r.active_ms, r.worker_losses, r.stop is not null as stopped, r.pause_request is not null as pause_requested,
              r.execution_started_at = r.active_since as fresh,
-             r.execution_started_at, r.expectations, r.parent_run_id, r.root_run_id, r.depth, held.policies_version)`
+             r.execution_started_at, r.expectations, r.parent_run_id, r.root_run_id, r.depth, r.ancestors, r.api_key_id,
+             held.policies_version)`
 
 const CLAIM = statement('runs_claim', `with recursive ${CLAIMED} select * from claimed`)
 
@@ -140,6 +141,9 @@ interface ClaimRow {
   parent_run_id: string | null
   root_run_id: string | null
   depth: number
+  /** Null: nobody's child. */
+  ancestors: Ancestor[] | null
+  api_key_id: string | null
 }
 
 /** Claims up to `slots` ready runs for the worker, tenants in turn. None when the worker's own lease is gone. */
@@ -193,7 +197,7 @@ const HELD_BY = statement(
   'runs_held_by_worker',
   `select tenant_id, run_id, agent, agent_version, agent_digest, phase, lease_token, input, metadata, timeout_ms, active_ms,
           worker_losses, stop is not null as stopped, pause_request is not null as pause_requested, false as fresh, execution_started_at, expectations,
-          parent_run_id, root_run_id, depth, policies_version
+          parent_run_id, root_run_id, depth, ancestors, api_key_id, policies_version
      from concordat.runs join concordat.tenants using (tenant_id) where worker_id = $1 and not (run_id = any($2::uuid[]))`,
 )
 
@@ -227,6 +231,8 @@ function toClaim(row: ClaimRow, workerId: string): Claim {
     parentRunId: row.parent_run_id,
     rootRunId: row.root_run_id,
     depth: row.depth,
+    ancestors: row.ancestors ?? [],
+    apiKeyId: row.api_key_id,
     policiesVersion: Number(row.policies_version),
   }
 }

@@ -81,7 +81,7 @@ export async function insertAndStart(
 }
 
 function claimOf(run: NewRun, workerId: string, row: InsertedRow): Claim {
-  const { tenantId, runId, agent, agentVersion, agentDigest, metadata, timeoutMs, expectations, input } = run
+  const { tenantId, runId, agent, agentVersion, agentDigest, metadata, timeoutMs, expectations, input, apiKeyId } = run
   return {
     tenantId,
     runId,
@@ -105,6 +105,8 @@ function claimOf(run: NewRun, workerId: string, row: InsertedRow): Claim {
     parentRunId: null,
     rootRunId: null,
     depth: 0,
+    ancestors: [],
+    apiKeyId,
     policiesVersion: Number(row.policies_version),
   }
 }

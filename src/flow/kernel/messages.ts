@@ -37,6 +37,14 @@ export interface ParentLink {
   readonly rootRunId: string
   /** Of the child: 1 below the root. */
   readonly depth: number
+  /** The parent first. */
+  readonly ancestors: readonly Ancestor[]
+}
+
+/** A run that waits for another one, directly or through those between: what that one uses, it uses. */
+export interface Ancestor {
+  readonly runId: string
+  readonly agent: string
 }
 
 /** A run to be inserted, with its contract and first transitions. */
@@ -60,6 +68,8 @@ export interface NewRun extends RunKey {
   readonly createdAt: Date
   /** Null: nobody's child. */
   readonly parent: ParentLink | null
+  /** Whose limits of scope `api_key` it counts in; null: nobody's. */
+  readonly apiKeyId: string | null
 }
 
 /** An agent version that a worker can execute. `maxRunning` null: no limit per tenant. */
@@ -107,6 +117,9 @@ export interface Claim extends Lease {
   readonly rootRunId: string | null
   /** 0: nobody's child. */
   readonly depth: number
+  /** The parent first. */
+  readonly ancestors: readonly Ancestor[]
+  readonly apiKeyId: string | null
   /** Which of its tenant's policies were in force when it was claimed. */
   readonly policiesVersion: number
 }

@@ -23,6 +23,7 @@ const COLUMNS = {
   transitions: ['jsonb', (run) => JSON.stringify(run.transitions)],
   expectations: ['jsonb', (run) => JSON.stringify(run.expectations)],
   created_at: ['timestamptz', (run) => run.createdAt],
+  api_key_id: ['text', (run) => run.apiKeyId],
 } as const satisfies Parameters<typeof rowSet<NewRun>>[0]
 
 /** The columns of a run as it is submitted. */
@@ -35,6 +36,7 @@ const NEW_CHILDREN = rowSet<NewRun>({
   parent_step_key: ['text', ({ parent }) => parent?.stepKey],
   root_run_id: ['uuid', ({ parent }) => parent?.rootRunId],
   depth: ['smallint', ({ parent }) => parent?.depth],
+  ancestors: ['jsonb', ({ parent }) => parent && JSON.stringify(parent.ancestors)],
 })
 
 /** SQL: the tenant `t` admits the run `x`. */

@@ -11,6 +11,7 @@ import * as stopScopes from './migrations/0005-stop-scopes.ts'
 import * as reactor from './migrations/0006-reactor.ts'
 import * as auditAndAlerts from './migrations/0007-audit-and-alerts.ts'
 import * as policyChecks from './migrations/0008-policy-checks.ts'
+import * as budgetLineage from './migrations/0009-budget-lineage.ts'
 
 const SCHEMA = 'concordat'
 
@@ -24,6 +25,7 @@ const MIGRATIONS: Record<string, Migration> = {
   '0006-reactor': reactor,
   '0007-audit-and-alerts': auditAndAlerts,
   '0008-policy-checks': policyChecks,
+  '0009-budget-lineage': budgetLineage,
 }
 
 export interface SchemaState {

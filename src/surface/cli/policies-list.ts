@@ -13,7 +13,6 @@ const HELD_STYLES: { readonly [When in Held]: Style } = {
   'before steps': 'green',
   'at the end': 'green',
   'not checked': 'yellow',
-  'not yet': 'yellow',
   disabled: 'dim',
 }
 

@@ -11,30 +11,24 @@ export function ruleText(definition: PolicyDefinition): string {
 }
 
 /** When a policy is held against runs. `throughout`: before their steps and at their end. */
-export type Held = 'throughout' | 'before steps' | 'at the end' | 'not checked' | 'not yet' | 'disabled'
+export type Held = 'throughout' | 'before steps' | 'at the end' | 'not checked' | 'disabled'
 
 /** `checked`: MID_EXECUTION_POLICY_CHECK_ENABLED. */
 export function heldText(definition: PolicyDefinition, expressions: Expressions, checked: boolean): Held {
   if (!definition.enabled) return 'disabled'
-  if (isLimit(definition) && definition.scope === 'api_key') return 'not yet'
   const atEnd = notAtEnd(inForce(definition, 0, expressions)) === null
   if (atEnd) return checked ? 'throughout' : 'at the end'
   return checked ? 'before steps' : 'not checked'
 }
 
-const WHY_NOT = {
-  'not yet': 'Not held against any run by this version, which knows no API keys',
-  'not checked':
-    'Held against no run: they ask for the next step or add up a period, and MID_EXECUTION_POLICY_CHECK_ENABLED is off',
-} as const
+const WHY_NOT_CHECKED =
+  'Held against no run: they ask for the next step or add up a period, and MID_EXECUTION_POLICY_CHECK_ENABLED is off'
 
 /** What must not look like protection: enabled policies that are held against no run, with why. */
 export function whatIsNotHeld(definitions: readonly PolicyDefinition[], checked: boolean): string[] {
   const expressions = new Expressions()
-  return (Object.keys(WHY_NOT) as (keyof typeof WHY_NOT)[]).flatMap((held) => {
-    const names = definitions.filter((each) => heldText(each, expressions, checked) === held).map(({ name }) => name)
-    return names.length === 0 ? [] : [`${WHY_NOT[held]}: ${names.join(', ')}`]
-  })
+  const notHeld = definitions.filter((each) => heldText(each, expressions, checked) === 'not checked')
+  return notHeld.length === 0 ? [] : [`${WHY_NOT_CHECKED}: ${notHeld.map(({ name }) => name).join(', ')}`]
 }
 
 export function sayWhatIsNotHeld(terminal: Terminal, definitions: readonly PolicyDefinition[], checked: boolean): void {

@@ -15,6 +15,7 @@ export function headerLines(canvas: Canvas, { report, now, unclaimedBecause }: R
   const rows: [string, string | null][] = [
     ['agent', printable(`${agent}@${agentVersion}`)],
     ['tenant', printable(tenantId)],
+    ['api key', report.apiKeyId],
     ['parent', report.parentRunId && `${report.parentRunId}, step ${printable(report.parentStepKey ?? '')}`],
     ['children', childrenOf(report)],
     ['created', `${timestamp(createdAt)}, ${age(now.getTime() - createdAt.getTime())} ago`],

@@ -21,6 +21,7 @@ interface SubmitOptions {
   readonly priority?: number
   readonly at?: Date
   readonly metadata?: string
+  readonly apiKey?: string
   readonly wait?: true
 }
 
@@ -41,6 +42,7 @@ export const runsSubmit = defineCommand<SubmitOptions>({
     new Option('--priority <n>', '-100 to 100; higher runs first').argParser(integer(-100, 100)),
     new Option('--at <time>', 'not before this time, ISO 8601').argParser(instant),
     new Option('--metadata <json>', 'kept with the run: JSON, or @file'),
+    new Option('--api-key <id>', 'the API key whose limits it counts in'),
     new Option('--wait', 'wait for the end and print the output; executes it here on the embedded database'),
   ],
   run: async (context) => {
@@ -60,7 +62,7 @@ export const runsSubmit = defineCommand<SubmitOptions>({
 })
 
 async function requestOf({ options }: SubmitContext): Promise<SubmitRequest> {
-  const { tenant = 'default', agent, version, plan, key, priority, at, metadata } = options
+  const { tenant = 'default', agent, version, plan, key, priority, at, metadata, apiKey } = options
   if (agent === undefined && plan === undefined) {
     throw new AppError('INVALID_REQUEST', 'which agent? --agent NAME, or --plan FILE for a plan without an agent')
   }
@@ -73,6 +75,7 @@ async function requestOf({ options }: SubmitContext): Promise<SubmitRequest> {
     idempotencyKey: key,
     priority,
     runAt: at,
+    apiKeyId: apiKey,
     ...(metadata !== undefined && { metadata: await jsonOption('--metadata', metadata) }),
   }
 }
