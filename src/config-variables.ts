@@ -191,8 +191,7 @@ export const variables: { readonly [Key in keyof Settings]: Variable<Settings[Ke
     variable: 'RETENTION_DAYS',
     kind: duration('days', 180, 36_500),
     default: 180 * 86_400_000,
-    meaning: 'How long ended runs and their footprint are kept.',
-    notEnforced: true,
+    meaning: 'How long dead letters are kept. Ended runs and their footprint are kept for good in this version.',
   },
   reactorHeartbeatIntervalMs: {
     variable: 'REACTOR_HEARTBEAT_INTERVAL_SECONDS',

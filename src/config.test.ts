@@ -188,6 +188,6 @@ describe('the effective configuration', () => {
       note: 'embedded database in .concordat',
     })
     expect(rows.find((row) => row.variable === 'AUDIT_ALERTS_ENABLED')?.note).toContain('no alert is sent')
-    expect(rows.find((row) => row.variable === 'RETENTION_DAYS')?.note).toBe('not enforced by this version')
+    expect(rows.find((row) => row.variable === 'PORT')?.note).toBe('not enforced by this version')
   })
 })

@@ -100,6 +100,7 @@ export const limits = Object.freeze({
   heldEventsMax: 1_000, // of one handler and partition, set aside because of failures; no further event is taken then
   reactorWindowEventsMax: 5_000, // of one partition in memory; some MB at the usual size
   deadMessageCharsMax: 4_096,
+  deadLetterPruneMax: 5_000,
   malformedMessagesMax: 1_000, // that wait to be stored; those beyond are only counted
 
   // Takeovers

@@ -33,7 +33,7 @@ import {
 import { type Authorize, Intake } from './flow/intake/intake.ts'
 import { RunOrchestrationKernel, removeDeadWorkers } from './flow/kernel/kernel.ts'
 import { createMaintenance } from './flow/maintenance/maintenance.ts'
-import type { EventReactor, HandlerDefinition, Unhealthy } from './flow/reactor/reactor.ts'
+import { type EventReactor, type HandlerDefinition, pruneDeadLetters, type Unhealthy } from './flow/reactor/reactor.ts'
 import { createReconciliationSweep } from './flow/reconciliation/reconciliation.ts'
 import { createRelay } from './flow/relay/relay.ts'
 import { type StoppingContext, sweepSuspended } from './flow/stopping/stopping.ts'
@@ -234,6 +234,7 @@ function compose({ options, config, log, directory, prices, database }: Foundati
     completion,
     stopSuspended: () => sweepSuspended(stopping),
     outboxRetentionMs: config.outboxRetentionMs,
+    pruneDeadLetters: () => pruneDeadLetters(database, config.retentionMs),
     onWoken: () => worker.nudge(),
   })
   const reconciliation = createReconciliationSweep(ground, onCommitted)

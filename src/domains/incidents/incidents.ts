@@ -3,7 +3,12 @@ import { rowSet, statement, type Tx } from '../../foundation/storage/storage.ts'
 import { limits } from '../../limits.ts'
 import { type IncidentOutcome, outcomeOf, type RunEnding, severityOf } from './incident-rules.ts'
 
-export { closeSystemIncident, openSystemIncident, type SystemIncident } from './system-incidents.ts'
+export {
+  closeSystemIncident,
+  openSystemIncident,
+  openSystemIncidents,
+  type SystemIncident,
+} from './system-incidents.ts'
 
 /** What a run's end leaves in the incidents domain, success included. A SUCCESS is born closed. */
 export interface Incident {

@@ -38,3 +38,12 @@ export async function closeSystemIncident(
 ): Promise<void> {
   await tx.query(CLOSE, [component, subject])
 }
+
+/** What is wrong now, the latest first. */
+export async function openSystemIncidents(tx: Tx, limit: number): Promise<SystemIncident[]> {
+  return tx.query<SystemIncident>(
+    `select component, subject, reason, message from concordat.system_incidents
+      where status = 'open' order by created_at desc limit $1`,
+    [limit],
+  )
+}

@@ -18,6 +18,8 @@ export interface MaintenanceOptions {
   readonly log: Logger
   readonly metrics: Metrics
   readonly outboxRetentionMs: number
+  /** Deletes some dead letters that are older than they have to be kept; returns how many. */
+  readonly pruneDeadLetters: () => Promise<number>
   /** Stops what suspended tenants still have in flight. */
   readonly stopSuspended: () => Promise<void>
   /** Called when runs became ready to be claimed. */
@@ -48,7 +50,8 @@ export function createMaintenance(options: MaintenanceOptions): Maintenance {
     part('stop suspended', REAP_MS, options.stopSuspended),
     part('stop abandoned', REAP_MS, () => kernel.stopAbandoned()),
     part('sweep intents', REAP_MS, async () => void (await sweepIntents(completion))),
-    part('prune outbox', PRUNE_MS, () => pruneAll(database, outboxRetentionMs)),
+    part('prune outbox', PRUNE_MS, () => untilNone(() => pruneOutbox(database, outboxRetentionMs))),
+    part('prune dead letters', PRUNE_MS, () => untilNone(options.pruneDeadLetters)),
   ]
   const timers = new Set<NodeJS.Timeout>()
   const service = defineService('maintenance', {
@@ -114,8 +117,8 @@ const SWEPT: { readonly [Action in SweptPause['action']]: string } = {
 }
 
 /** In bounded bites until nothing old is left. */
-async function pruneAll(database: Database, retentionMs: number): Promise<void> {
-  while ((await pruneOutbox(database, retentionMs)) > 0);
+async function untilNone(prune: () => Promise<number>): Promise<void> {
+  while ((await prune()) > 0);
 }
 
 /** One try to complete a run whose end is known: of a denial, a stop, a lost run, or a domain that had refused. */

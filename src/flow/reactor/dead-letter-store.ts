@@ -31,3 +31,17 @@ export async function insertDeadMessage(tx: Tx, group: string, message: string, 
   const envelope = safeText(message, limits.deadMessageCharsMax)
   await tx.query(INSERT, [null, null, group, null, null, null, 0, cause, envelope])
 }
+
+const PRUNE = statement(
+  'dead_letters_prune',
+  `delete from concordat.dead_letters d using (
+     select dead_letter_id from concordat.dead_letters order by dead_letter_id limit $2) oldest
+    where d.dead_letter_id = oldest.dead_letter_id
+      and d.created_at < clock_timestamp() - $1::bigint * interval '1 millisecond'
+   returning 1 as gone`,
+)
+
+/** Deletes dead letters that are older than this, the oldest first; returns how many, 0 when nothing old is left. */
+export async function pruneDeadLetters(tx: Tx, retentionMs: number): Promise<number> {
+  return (await tx.query(PRUNE, [retentionMs, limits.deadLetterPruneMax])).length
+}

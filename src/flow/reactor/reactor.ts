@@ -1,3 +1,4 @@
+export { pruneDeadLetters } from './dead-letter-store.ts'
 export { EventReactor, type EventReactorOptions, ReactorState } from './event-reactor.ts'
 export type {
   EventHandler,
@@ -10,4 +11,5 @@ export type {
 } from './handlers.ts'
 export { typeMatcher } from './handlers.ts'
 export type { Unhealthy } from './heartbeat.ts'
+export { type HandlerProgress, type ReactorHealth, reactorHealth } from './reactor-health.ts'
 export { type Redriven, redriveDeadLetters, redriveEvents } from './redrive.ts'

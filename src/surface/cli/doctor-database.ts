@@ -6,6 +6,7 @@ import { type Database, schemaState, type Tx } from '../../foundation/storage/st
 import { databaseExists, withDatabase } from './database.ts'
 import { alerts, deliveries } from './doctor-alerts.ts'
 import { type Finding, ok, warning } from './doctor-findings.ts'
+import { reactors } from './doctor-reactor.ts'
 import { age, count, duration, plural } from './format.ts'
 import { whatIsNotHeld } from './policy-text.ts'
 import type { Terminal } from './terminal.ts'
@@ -42,6 +43,7 @@ async function examineOpen(database: Database, config: Config, tenant: string): 
     ...(await deliveries(database)),
     ...(await blocked(database)),
     ...(await outbox(database)),
+    ...(await reactors(database)),
     ...(await workers(database)),
   ]
 }
