@@ -25,7 +25,8 @@ const HOLD = statement(
           ${violationsSql('r')} as violations,
           array(select a.domain || '/' || a.action from concordat.audit_acks a
                  where a.tenant_id = r.tenant_id and a.run_id = r.run_id and a.status = 'SUCCESS') as acked,
-          exists (select from concordat.traces t where t.tenant_id = r.tenant_id and t.run_id = r.run_id) as trace_started
+          (select true from concordat.traces t
+            where t.tenant_id = r.tenant_id and t.run_id = r.run_id limit 1) is not null as trace_started
      from ${LEASES.from(2)} as x
      cross join lateral (
        select * from concordat.runs r
