@@ -15,6 +15,8 @@ import {
   openEmbedded,
   rowSet,
   schemaState,
+  type Tx,
+  transactionWhenUsed,
 } from '../../src/foundation/storage/storage.ts'
 import { createConcordat } from '../../src/index.ts'
 import { createDatabase, describeOnPostgres } from '../support/servers.ts'
@@ -65,6 +67,26 @@ const sample: fc.Arbitrary<Sample> = fc.record({
 /** What every database promises, whichever it is. */
 function promises(open: () => Promise<Database>) {
   const count = async (database: Database) => (await database.query('select from kept')).length
+
+  it('begins a transaction with its first statement, and none for work that has none', async () => {
+    const database = await open()
+    await database.query('create table used (n int)')
+    const insert = (tx: Tx) => tx.query('insert into used values (1)')
+    const last = async (tx: Tx) => void (await tx.query('insert into used values (2)'))
+    const used = async () => (await database.query('select from used')).length
+    expect(await transactionWhenUsed(database, { write: async () => {}, last })).toBe(false)
+    const failure = new Error('changed my mind')
+    const fails = async () => Promise.reject(failure)
+    await expect(transactionWhenUsed(database, { write: fails, last })).rejects.toBe(failure)
+    const failsLater = (tx: Tx) => insert(tx).then(fails)
+    await expect(transactionWhenUsed(database, { write: failsLater, last })).rejects.toBe(failure)
+    const twice = async (tx: Tx) => void (await Promise.all([insert(tx), insert(tx)]))
+    const failing = async (tx: Tx) => void (await tx.query('select 1 / 0'))
+    await expect(transactionWhenUsed(database, { write: twice, last: failing })).rejects.toThrow('division by zero')
+    expect(await used()).toBe(0)
+    expect(await transactionWhenUsed(database, { write: twice, last })).toBe(true)
+    expect(await used()).toBe(3)
+  })
 
   it('keeps what a transaction wrote that resolved, and nothing of one that rejected', async () => {
     const database = await open()

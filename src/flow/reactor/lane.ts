@@ -2,7 +2,7 @@ import { backoffMs } from '../../foundation/backoff.ts'
 import type { Clock } from '../../foundation/clock.ts'
 import type { EventEnvelope } from '../../foundation/events/events.ts'
 import type { Logger } from '../../foundation/log.ts'
-import { type Database, isStale, lastFlight, type Tx } from '../../foundation/storage/storage.ts'
+import { type Database, isStale, lastFlight, type Tx, transactionWhenUsed } from '../../foundation/storage/storage.ts'
 import { limits } from '../../limits.ts'
 import { moveCheckpoint } from './checkpoint-store.ts'
 import { insertDeadEvent } from './dead-letter-store.ts'
@@ -309,17 +309,14 @@ export class Lane {
     this.#held.postpone({ ...held, attempts, cause, dueMs: clock.nowMs() + delayMs })
   }
 
-  /** Writes and moves the checkpoint, both or neither. */
+  /** Writes and moves the checkpoint, both or neither. When nothing is written, the checkpoint is moved by and by. */
   async #store(to: number, write: (tx: Tx) => Promise<void>): Promise<void> {
     const { database, group } = this.#ground
     const { partition } = this.#source
     await this.#exclusively(async () => {
       const move = { handler: this.handler.name, partition, from: this.#stored, to }
-      await database.transaction(async (tx) => {
-        await write(tx)
-        return lastFlight(moveCheckpoint(tx, group, move))
-      })
-      this.#stored = to
+      const last = (tx: Tx) => moveCheckpoint(tx, group, move)
+      if (await transactionWhenUsed(database, { write, last })) this.#stored = to
       this.#cursor = to
     })
   }
