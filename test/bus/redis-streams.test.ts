@@ -63,25 +63,52 @@ describeOnRedis('on', ({ url }) => {
     return feed
   }
 
-  it('keeps an entry pending until its event is dealt with', async () => {
+  it('keeps an entry pending until all its events are dealt with', async () => {
     const { bus, pending, close } = await arena()
     const { heard, options } = reader('g')
     const feed = await feeding(bus, options)
     const runId = newId()
     const make = eventSource()
     const events = [make(runId), make(runId), make(runId)]
-    await bus.publish(events)
+    const { partition = 0 } = events[0] ?? {}
+    await bus.publish(events.slice(0, 2))
+    await bus.publish(events.slice(2))
     await until(
       () => heard.length,
       (count) => count === 3,
     )
-    const { partition = 0 } = events[0] ?? {}
-    expect(await pending(partition)).toBe(3)
+    expect(await pending(partition)).toBe(2)
+    feed.handled(partition, 1)
     feed.handled(partition, 2)
     await until(
       () => pending(partition),
       (count) => count === 1,
     )
+    feed.handled(partition, 3)
+    await until(
+      () => pending(partition),
+      (count) => count === 0,
+    )
+    await close()
+  })
+
+  it('puts at most ten neighbours of a partition into an entry, and keeps the order', async () => {
+    const { prefix, bus, admin, close } = await arena()
+    const { heard, options } = reader('g')
+    await feeding(bus, options)
+    const make = eventSource()
+    const [one, other] = [newId(), newId()]
+    const events = [...Array.from({ length: 12 }, () => make(one)), make(other), make(one)]
+    await bus.publish(events)
+    await until(
+      () => heard.length,
+      (count) => count === events.length,
+    )
+    const { partition = 0 } = events[0] ?? {}
+    const own = events.filter((event) => event.partition === partition)
+    expect(heard.filter((event) => event.partition === partition)).toEqual(own)
+    const shared = partition === events[12]?.partition // by chance
+    expect(await admin.sendCommand(['XLEN', `${prefix}:events:${partition}`])).toBe(shared ? 2 : 3)
     await close()
   })
 

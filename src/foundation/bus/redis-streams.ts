@@ -1,7 +1,7 @@
 import type { Logger } from '../log.ts'
 import { defineService } from '../service.ts'
 import type { Bus } from './port.ts'
-import { callsOf } from './redis-calls.ts'
+import { callsOf, type Message } from './redis-calls.ts'
 import { RedisLink } from './redis-link.ts'
 import { RedisListener, waitForLink } from './redis-listener.ts'
 import { CHANNEL } from './redis-pubsub.ts'
@@ -9,12 +9,25 @@ import { StreamReader } from './stream-reader.ts'
 
 const STREAM_PREFIX = 'concordat:events:'
 /** Some MB a stream at the usual size; who is further behind reads the outbox. */
-const STREAM_ENTRIES_MAX = 10_000
+const STREAM_ENTRIES_MAX = 2_000
+/** What comes together shares an entry: each costs its reader and Redis more than the events in it. */
+const ENTRY_EVENTS_MAX = 10
 
-/** A batch is one call: all of it or none is published, in order. The channel has a copy for plain subscribers. */
-const ADD_ALL = `for i = 2, #ARGV, 2 do
-  redis.call('XADD', KEYS[2] .. ARGV[i], 'MAXLEN', '~', ARGV[1], '*', 'event', ARGV[i + 1])
-  redis.call('PUBLISH', KEYS[1], ARGV[i + 1])
+/**
+ * A batch is one call: all of it or none is published, in order. Entries come as their partition, how many events they
+ * have, and these. The channel has a copy for plain subscribers.
+ */
+const ADD_ALL = `local i = 2
+while i < #ARGV do
+  local last = i + 1 + ARGV[i + 1]
+  local fields = {}
+  for event = i + 2, last do
+    fields[#fields + 1] = 'event'
+    fields[#fields + 1] = ARGV[event]
+    redis.call('PUBLISH', KEYS[1], ARGV[event])
+  end
+  redis.call('XADD', KEYS[2] .. ARGV[i], 'MAXLEN', '~', ARGV[1], '*', unpack(fields))
+  i = last + 1
 end`
 
 export interface RedisStreamsOptions {
@@ -27,7 +40,8 @@ export interface RedisStreamsOptions {
 
 /**
  * Redis streams, `concordat:events:0` to `concordat:events:15`, with a consumer group for each group of reactors, and a
- * copy on channel `concordat.events` for subscribers of any kind. Streams are trimmed by length.
+ * copy on channel `concordat.events` for subscribers of any kind. An entry has 1 to 10 fields `event`, each with the
+ * CloudEvents JSON of one. Streams are trimmed by length.
  */
 export function createRedisStreamsBus(options: RedisStreamsOptions): Bus {
   const { url, channel = CHANNEL, streamPrefix = STREAM_PREFIX, log } = options
@@ -56,7 +70,11 @@ export function createRedisStreamsBus(options: RedisStreamsOptions): Bus {
     nudge: () => {},
     publish: async (events) => {
       for (const messages of callsOf(events)) {
-        const args = messages.flatMap(({ partition, text }) => [String(partition), text])
+        const args = entriesOf(messages).flatMap(({ partition, texts }) => [
+          String(partition),
+          String(texts.length),
+          ...texts,
+        ])
         await publisher.call((client) =>
           client.eval(ADD_ALL, { keys: [channel, streamPrefix], arguments: [String(STREAM_ENTRIES_MAX), ...args] }),
         )
@@ -70,4 +88,20 @@ export function createRedisStreamsBus(options: RedisStreamsOptions): Bus {
       return reader
     },
   }
+}
+
+interface Entry {
+  readonly partition: number
+  readonly texts: string[]
+}
+
+/** Neighbours of one partition share an entry; the order of all events stays. */
+function entriesOf(messages: readonly Message[]): Entry[] {
+  const entries: Entry[] = []
+  for (const { partition, text } of messages) {
+    const last = entries.at(-1)
+    if (last?.partition === partition && last.texts.length < ENTRY_EVENTS_MAX) last.texts.push(text)
+    else entries.push({ partition, texts: [text] })
+  }
+  return entries
 }

@@ -29,6 +29,7 @@ const FORGET_CONSUMERS = `for _, consumer in ipairs(redis.call('XINFO', 'CONSUME
   end
 end`
 
+/** Without fields: trimmed while it was pending. */
 type Entry = readonly [id: string, fields: readonly string[] | null]
 
 export interface StreamReaderOptions {
@@ -177,16 +178,17 @@ export class StreamReader implements Feed {
     const events: EventEnvelope[] = []
     const done: string[] = []
     for (const [id, fields] of entries) {
-      const message = fields?.[0] === 'event' ? fields[1] : undefined
-      try {
-        const event = EventEnvelope.parse(message ?? '')
-        events.push(event)
-        if (!this.#pending.add(partition, id, event.position)) done.push(id)
-      } catch (error) {
-        done.push(id)
-        // Null: trimmed while it was pending.
-        if (fields !== null) feed.malformed(message ?? JSON.stringify(fields), error, 'one')
+      let position = 0
+      for (const message of fields === null ? [] : messagesOf(fields)) {
+        try {
+          const event = EventEnvelope.parse(message)
+          events.push(event)
+          position = Math.max(position, event.position)
+        } catch (error) {
+          feed.malformed(message, error, 'one')
+        }
       }
+      if (!this.#pending.add(partition, id, position)) done.push(id)
     }
     if (events.length > 0) feed.hear(events)
     if (done.length > 0) void this.#acknowledge(partition, done)
@@ -201,4 +203,10 @@ export class StreamReader implements Feed {
   #stream(partition: number): string {
     return `${this.#options.streamPrefix}${partition}`
   }
+}
+
+/** The events of an entry, or all of one that somebody else has put there. */
+function messagesOf(fields: readonly string[]): readonly string[] {
+  const isEvent = fields.every((name, i) => i % 2 === 1 || name === 'event')
+  return isEvent ? fields.filter((_, i) => i % 2 === 1) : [JSON.stringify(fields)]
 }
