@@ -1,4 +1,5 @@
 import { RunPhase, transition } from '../../domains/runs/runs.ts'
+import { jsonTextSql } from '../../foundation/events/events.ts'
 import { statement, type Tx } from '../../foundation/storage/storage.ts'
 import type { Claim, NewRun } from './messages.ts'
 import { FIRST_LOOK } from './reconcile-due-store.ts'
@@ -26,7 +27,7 @@ const COLUMNS = NEW_RUNS.names.split(', ').map((name) => STARTED[name] ?? `x.${n
 const CREATED = {
   type: 'run.created',
   time: 'at',
-  data: `json_build_object('agent', agent, 'agentVersion', agent_version, 'priority', priority)`,
+  data: jsonTextSql({ agent: 'agent', agentVersion: 'agent_version', priority: 'priority' }),
 } as const
 const START = startWrites('claimed', '$2', [CREATED])
 

@@ -7,19 +7,24 @@ export const FIRST_LOOK = `interval '${limits.expectationDeadlineMs} ms'`
 
 const TAKE = statement(
   'runs_take_reconcile_due',
-  `select tenant_id as "tenantId", run_id as "runId" from concordat.runs
-    where reconcile_due_at <= clock_timestamp()
-    order by reconcile_due_at limit $1 for no key update skip locked`,
+  `update concordat.runs set reconcile_due_at = null
+    where ctid = any (array(
+      select ctid from concordat.runs where reconcile_due_at <= clock_timestamp()
+       order by reconcile_due_at limit $1 for no key update skip locked))
+   returning tenant_id as "tenantId", run_id as "runId"`,
 )
 
-/** Locks runs that are due to be held against their contract, until the transaction ends; those of others are skipped. */
+/**
+ * Takes runs that are due to be held against their contract, and looks at none of them again unless the transaction
+ * fails or says when. Those that others have are skipped.
+ */
 export async function takeReconcileDue(tx: Tx, max: number): Promise<RunKey[]> {
   return tx.query<RunKey>(TAKE, [max])
 }
 
-/** When a run is to be held against its contract next; null: never again. */
+/** When a run is to be held against its contract next. */
 export interface NextLook extends RunKey {
-  readonly dueAt: Date | null
+  readonly dueAt: Date
 }
 
 const LOOKS = rowSet<NextLook>({
@@ -37,9 +42,9 @@ const SCHEDULE = statement(
     where r.ctid = a.address`,
 )
 
-/** Writes when the runs, which the caller has locked, are looked at next. */
+/** Writes when the runs, which the caller has taken, are looked at next. */
 export async function scheduleReconcile(tx: Tx, looks: readonly NextLook[]): Promise<void> {
-  await tx.query(SCHEDULE, LOOKS.values(looks))
+  if (looks.length > 0) await tx.query(SCHEDULE, LOOKS.values(looks))
 }
 
 /*

@@ -1,6 +1,6 @@
 import { ACTIONS, ackSuccessSql } from '../../domains/audit/audit.ts'
 import { TRACE_ID_SQL, TraceFacade } from '../../domains/traces/traces.ts'
-import { appendEventsSql, type EventSql } from '../../foundation/events/events.ts'
+import { appendEventsSql, type EventSql, jsonTextSql } from '../../foundation/events/events.ts'
 
 export interface StartWrites {
   readonly traced: string
@@ -18,9 +18,9 @@ export function startWrites(claimed: string, at: string, first: readonly EventSq
   const fresh = `fresh as (
      select *, ${TRACE_ID_SQL} as trace_id, ${at}::text as at from ${claimed} where fresh
    )`
-  const started = `json_build_object('agent', agent, 'agentVersion', agent_version, 'workerId', worker_id)`
+  const started = jsonTextSql({ agent: 'agent', agentVersion: 'agent_version', workerId: 'worker_id' })
   const runStarted = { type: 'run.started', time: 'at', data: started } as const
-  const traceStarted = { type: 'trace.started', time: 'at', data: `json_build_object('traceId', trace_id)` } as const
+  const traceStarted = { type: 'trace.started', time: 'at', data: jsonTextSql({ traceId: 'trace_id' }) } as const
   const trace = TraceFacade.startSql('select tenant_id, run_id, trace_id, at::timestamptz from fresh')
   const ack = ackSuccessSql(ACTIONS.startTrace, 'select tenant_id, run_id, trace_id, at::timestamptz from fresh')
   return {

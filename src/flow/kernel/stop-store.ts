@@ -20,7 +20,7 @@ export const STOP = (stop: string, end: string, takeoverMs: string) => `
 
 /** What is announced of every stop: parameters with the time as RFC 3339 text and with the data. */
 export const announce = (time: string, data: string) =>
-  appendEventsSql('stopped', [{ type: 'run.stop_requested', time: `${time}::text`, data: `${data}::json` }])
+  appendEventsSql('stopped', [{ type: 'run.stop_requested', time: `${time}::text`, data: `${data}::text` }])
 
 const REQUEST_STOP = statement(
   'runs_request_stop',

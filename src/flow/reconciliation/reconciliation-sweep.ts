@@ -58,7 +58,7 @@ async function sweepBatch(context: ReconciliationContext, size: number, taken: R
     const runs = await holdToContract(tx, context, taken)
     await scheduleReconcile(
       tx,
-      runs.map(({ tenantId, runId, nextLookAt }) => ({ tenantId, runId, dueAt: nextLookAt })),
+      runs.flatMap(({ tenantId, runId, nextLookAt }) => (nextLookAt ? { tenantId, runId, dueAt: nextLookAt } : [])),
     )
     return runs
   })

@@ -6,6 +6,7 @@ export {
   appendEventsSql,
   appendFirstEvents,
   type EventSql,
+  jsonTextSql,
   type OutboxEntry,
   pruneOutbox,
   type RunEvent,

@@ -46,11 +46,19 @@ const APPEND = statement(
     where pg_current_xact_id() is not null`,
 )
 
-/** An event as a JSON object in SQL, of SQL expressions for the time and the data. */
+/** An event in SQL: expressions of text for the time, RFC 3339, and for the data, JSON. */
 export interface EventSql {
   readonly type: EventType
   readonly time: string
   readonly data: string
+}
+
+/** SQL of the text of a JSON object with these members: half the work of building it as a value and writing that out. */
+export function jsonTextSql(members: Readonly<Record<string, string>>): string {
+  const written = Object.entries(members).map(
+    ([name, value]) => `'"${name}":' || coalesce(to_json(${value})::text, 'null')`,
+  )
+  return `'{' || ${written.join(` || ',' || `)} || '}'`
 }
 
 /**
@@ -59,10 +67,11 @@ export interface EventSql {
  */
 export function appendEventsSql(source: string, events: readonly EventSql[]): string {
   const objects = events.map(({ type, time, data }) => {
-    return `json_build_object('id', concordat.uuid_v7(${time}::timestamptz), 'type', '${type}', 'time', ${time}, 'data', ${data})`
+    const id = `concordat.uuid_v7(${time}::timestamptz)`
+    return `'{"id":"' || ${id} || '","type":"${type}","time":"' || ${time} || '","data":' || ${data} || '}'`
   })
   return `insert into concordat.outbox (tenant_id, run_id, partition, event_count, events)
-    select tenant_id, run_id, ('x' || right(run_id::text, 1))::bit(4)::int, ${events.length}, json_build_array(${objects.join(', ')})
+    select tenant_id, run_id, ('x' || right(run_id::text, 1))::bit(4)::int, ${events.length}, ('[' || ${objects.join(` || ',' || `)} || ']')::json
       from ${source}`
 }
 
