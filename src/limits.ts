@@ -145,7 +145,8 @@ export const limits = Object.freeze({
   subscriptionsKnownMs: 1_000, // how old what a process knows of the subscriptions may be
   secretOverlapMs: 86_400_000,
   sinksMax: 20,
-  alertGroupMs: 1_000, // a notification waits for others that it can tell of
+  alertGroupMs: 1_000, // a notification waits for others that it can tell of, as long again for each that comes
+  alertGroupMsMax: 30_000, // Alertmanager's group_wait: a flood is told of by then
 
   // Audit contract
   expectationDeadlineMs: 5_000,

@@ -120,13 +120,13 @@ describeOnPostgres('an alert’s notification', (server) => {
     expect(Date.parse(JSON.parse(over?.body ?? '')[0].endsAt)).toBeLessThan(Date.now() + 60_000)
   })
 
-  it.concurrent('of many identical failures is one, which tells how many were held back; the next tells of the rest', async () => {
-    const runIds = await act.end('many', 40)
+  it.concurrent('of hundreds of identical failures is one, which tells how many were held back; the next one, of the rest', async () => {
+    const runIds = await act.end('many', 300)
     await act.unack(runIds, 'create_incident')
     await act.reconcile('many', runIds)
-    await dealtWith('many', 40)
+    await dealtWith('many', 300)
     const [first] = await toldOf('many', 1)
-    const inFirst = first?.heldBack.DUPLICATE ?? 0
+    expect(first?.heldBack.DUPLICATE).toBe(299)
     await runtime.database.query(
       `update concordat.alert_fatigue set state = jsonb_set(state, '{domains}', '{}') || '{"keys": {}}' where tenant_id = 'many'`,
     )
@@ -134,8 +134,7 @@ describeOnPostgres('an alert’s notification', (server) => {
     await act.unack([late], 'create_incident')
     await act.reconcile('many', [late])
     const [, second] = await toldOf('many', 2)
-    expect(second).toMatchObject({ type: 'alert.raised', alert: { runId: late } })
-    expect(inFirst + (second?.heldBack.DUPLICATE ?? 0)).toBe(39)
+    expect(second).toMatchObject({ type: 'alert.raised', alert: { runId: late }, heldBack: {} })
     expect(ops.received.filter(of('many'))).toHaveLength(2)
   })
 

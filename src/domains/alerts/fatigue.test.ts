@@ -73,6 +73,17 @@ describe('fatigue control', () => {
     expect([next.outcomes, next.state.open?.held, next.state.held]).toEqual([['SENT'], { DUPLICATE: 500 }, {}])
   })
 
+  it('a notification waits while others come that it can tell of, and goes out in the end', () => {
+    const during = (everyMs: number, count: number) => {
+      let state = notified(NO_FATIGUE, missing, 0, 1_000, 30_000)
+      for (let i = 1; i < count; i++) state = holdBack(state, 'DUPLICATE', i * everyMs)
+      return [state.open?.until, state.open?.held.DUPLICATE, state.held.DUPLICATE]
+    }
+    expect(during(10, 1_000)).toEqual([10_990, 999, undefined])
+    expect(during(60, 1_000)).toEqual([30_000, 499, 500])
+    expect(during(1_000, 3)).toEqual([1_000, undefined, 2])
+  })
+
   it('counts each alert once: those told, those still to be told, and those sent; and stays small', () => {
     const some = fc.array(
       fc.tuple(

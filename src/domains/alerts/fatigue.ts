@@ -1,3 +1,5 @@
+import { limits } from '../../limits.ts'
+
 /** Why a notification is held back. The alert itself is stored all the same. */
 export const Suppression = Object.freeze({
   DUPLICATE: 'DUPLICATE',
@@ -19,7 +21,15 @@ export interface FatigueState {
   /** Held back since the last notification that told how many. */
   readonly held: HeldBack
   /** The notification that is still to be sent, and can take more into its count. */
-  readonly open: { readonly id: string; readonly until: number; readonly held: HeldBack } | null
+  readonly open: OpenNotification | null
+}
+
+export interface OpenNotification {
+  readonly id: string
+  /** When it goes out, and until when that may be put off. */
+  readonly until: number
+  readonly latest: number
+  readonly held: HeldBack
 }
 
 export const NO_FATIGUE: FatigueState = Object.freeze({ keys: {}, domains: {}, sent: [], held: {}, open: null })
@@ -55,15 +65,25 @@ export function suppressionOf(state: FatigueState, candidate: Candidate, nowMs: 
   return state.sent.filter((at) => within(at, RATE_WINDOW_MS)).length >= RATE_MAX ? 'TENANT_RATE_LIMIT' : null
 }
 
-/** Pure. The state after a notification was held back. */
+/** Pure. The state after a notification was held back. One that is still to be sent waits for more of them. */
 export function holdBack(state: FatigueState, why: Suppression, nowMs: number): FatigueState {
   const { open } = state
-  if (open && nowMs < open.until) return { ...state, open: { ...open, held: plusOne(open.held, why) } }
-  return { ...state, held: plusOne(state.held, why) }
+  if (!open || nowMs >= open.until) return { ...state, held: plusOne(state.held, why) }
+  const until = Math.max(open.until, Math.min(nowMs + limits.alertGroupMs, open.latest))
+  return { ...state, open: { ...open, until, held: plusOne(open.held, why) } }
 }
 
-/** Pure. The state after a notification that goes out at `untilMs`: it tells what was held back until then. */
-export function notified(state: FatigueState, candidate: Candidate, nowMs: number, untilMs: number): FatigueState {
+/**
+ * Pure. The state after a notification that goes out at `untilMs`, later while others come that it can tell of, though
+ * not after `latestMs`.
+ */
+export function notified(
+  state: FatigueState,
+  candidate: Candidate,
+  nowMs: number,
+  untilMs: number,
+  latestMs = untilMs,
+): FatigueState {
   const recent = (times: Readonly<Record<string, number>>) =>
     Object.fromEntries(Object.entries(times).filter(([, at]) => nowMs - at < REMEMBERED_MS))
   return {
@@ -71,7 +91,7 @@ export function notified(state: FatigueState, candidate: Candidate, nowMs: numbe
     domains: { ...recent(state.domains), [candidate.domain]: nowMs },
     sent: [...state.sent.filter((at) => nowMs - at < RATE_WINDOW_MS), nowMs],
     held: {},
-    open: { id: candidate.id, until: untilMs, held: state.held },
+    open: { id: candidate.id, until: untilMs, latest: latestMs, held: state.held },
   }
 }
 

@@ -39,13 +39,13 @@ export async function addDeliveries(tx: Tx, deliveries: readonly NewDelivery[]):
 const HELD_BACK = statement(
   'deliveries_held_back',
   `update concordat.deliveries
-      set payload = jsonb_set(payload::jsonb, '{heldBack}', $2::jsonb)::json
+      set payload = jsonb_set(payload::jsonb, '{heldBack}', $2::jsonb)::json, due_at = $3
     where source_id = $1 and state = 'pending' and attempts = 0 returning 1`,
 )
 
-/** Corrects how many others a notification stands for. False: it has been sent already. */
-export async function setHeldBack(tx: Tx, sourceId: string, heldBack: object): Promise<boolean> {
-  return (await tx.query(HELD_BACK, [sourceId, JSON.stringify(heldBack)])).length > 0
+/** Corrects how many others a notification stands for, and when it is due. False: it has been sent already. */
+export async function setHeldBack(tx: Tx, sourceId: string, heldBack: object, dueAt: Date): Promise<boolean> {
+  return (await tx.query(HELD_BACK, [sourceId, JSON.stringify(heldBack), dueAt])).length > 0
 }
 
 export interface ClaimedDelivery {

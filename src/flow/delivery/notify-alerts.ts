@@ -35,8 +35,7 @@ export interface NotifyContext {
  */
 export async function notifyAlert(tx: Tx, event: EventEnvelope, context: NotifyContext): Promise<void> {
   const { alertId } = event.data as { alertId: string }
-  const state = await lockFatigue(tx, event.tenantId)
-  const [alert] = await notifiableAlerts(tx, [alertId])
+  const [state, [alert]] = await Promise.all([lockFatigue(tx, event.tenantId), notifiableAlerts(tx, [alertId])])
   const outcome = !alert
     ? 'GONE'
     : event.type === 'alert.resolved'
@@ -47,7 +46,7 @@ export async function notifyAlert(tx: Tx, event: EventEnvelope, context: NotifyC
 
 /** When a reactor was off for long, what is over by now is no news. */
 const OLD_MS = 60_000
-/** Told later than that of what it ends: they may travel at the same time. */
+/** Told later than what it ends: they may travel at the same time. */
 const AFTER_MS = 1_000
 
 async function tellResolved(
@@ -60,10 +59,12 @@ async function tellResolved(
   if (alert.told !== 'firing') return 'UNTOLD'
   if (alert.isSilenced) return 'SILENCED'
   const { clock } = context
-  const dueAt = new Date(Math.max(clock.nowMs(), (alert.toldAt?.getTime() ?? 0) + AFTER_MS))
+  const open = state.open && { ...state.open, latest: state.open.until } // put off no more: it may be that of this alert
+  const toldMs = Math.max(alert.toldAt?.getTime() ?? 0, open?.until ?? 0)
+  const dueAt = new Date(Math.max(clock.nowMs(), toldMs + AFTER_MS))
   await send(tx, event, { ...alert, resolvedAt: alert.resolvedAt ?? new Date(event.time) }, state.held, dueAt, context)
   await setTold(tx, [{ alertId: alert.alertId, told: 'resolved', at: dueAt }])
-  await saveFatigue(tx, alert.tenantId, { ...state, held: {} })
+  await saveFatigue(tx, alert.tenantId, { ...state, held: {}, open })
   return 'SENT'
 }
 
@@ -84,23 +85,23 @@ async function tellRaised(
   // People believe that it is over: they are told that it is not, if only once the duplicate's minute has passed.
   const believedOver = told === 'resolved' && toldAt !== null && why !== 'TENANT_RATE_LIMIT'
   if (why && !believedOver) {
-    await saveFatigue(tx, tenantId, await keepHeld(tx, holdBack(state, why, nowMs), state, nowMs))
+    await saveFatigue(tx, tenantId, await keepHeld(tx, holdBack(state, why, nowMs), state))
     return why
   }
   const dueMs = Math.max(nowMs + limits.alertGroupMs, why && toldAt ? toldAt.getTime() + DUPLICATE_MS : 0)
   const dueAt = new Date(dueMs)
-  const after = notified(state, candidate, nowMs, dueMs)
+  const after = notified(state, candidate, nowMs, dueMs, nowMs + limits.alertGroupMsMax)
   await send(tx, event, { ...alert, resolvedAt: null }, state.held, dueAt, context)
   await setTold(tx, [{ alertId, told: 'firing', at: dueAt }])
   await saveFatigue(tx, tenantId, after)
   return 'SENT'
 }
 
-/** Puts the count into the notification that has not been sent yet; if it has after all, the next one tells. */
-async function keepHeld(tx: Tx, after: FatigueState, before: FatigueState, nowMs: number): Promise<FatigueState> {
+/** Puts count and time into the notification that is not sent yet; if it has been sent after all, the next one tells. */
+async function keepHeld(tx: Tx, after: FatigueState, before: FatigueState): Promise<FatigueState> {
   const { open } = after
   if (!open || open === before.open) return after
-  if (nowMs < open.until && (await setHeldBack(tx, open.id, open.held))) return after
+  if (await setHeldBack(tx, open.id, open.held, new Date(open.until))) return after
   return { ...after, open: null, held: sumHeld(after.held, subtract(open.held, before.open?.held ?? {})) }
 }
 
