@@ -1,4 +1,5 @@
-import { beforeAll, expect, it } from 'vitest'
+import { beforeAll, describe, expect, it } from 'vitest'
+import { releaseReservations } from '../../src/domains/budgets/budgets.ts'
 import { AppError } from '../../src/foundation/app-error.ts'
 import { defineAgent, type PolicyInput, type StepOptions } from '../../src/index.ts'
 import type { RunRef, TestRuntime } from '../../src/testing/testing.ts'
@@ -65,6 +66,14 @@ const agents = [spends, asks, sleeps]
 const untilMidMinute = () => {
   const leftMs = 60_000 - (Date.now() % 60_000)
   return new Promise((resolve) => setTimeout(resolve, leftMs < 8_000 ? leftMs : 0))
+}
+/** The same one for all that ask. */
+const once = <T>(make: () => Promise<T>) => {
+  let made: Promise<T> | undefined
+  return () => {
+    made ??= make()
+    return made
+  }
 }
 const DAY = { scope: 'tenant', window: 'day' } as const
 
@@ -190,6 +199,59 @@ describeOnDatabases('a budget', (open) => {
     expect(await ledger(tenant)).toMatchObject([{ settled: 0.2e9 }])
   })
 
+  describe('whose limit asks for an approval', () => {
+    const asking: PolicyInput = { name: 'day', metric: 'tokens', max: 500, effect: 'require_approval', ...DAY }
+    const admin = { by: 'ada', as: 'TENANT_ADMIN' } as const
+    /** A run that needs 416 tokens where 200 are left, approved, and held in the middle of that. */
+    const approved = async () => {
+      const tenant = await tenantWith([asking])
+      await runtime.ended(await ask(tenant, { maxOutputTokens: 284, tokensOut: 300 }))
+      const run = await ask(tenant, { gate: tenant, maxOutputTokens: 400, tokensOut: 350 })
+      const { approvals } = await until(
+        () => runtime.runs.get(tenant, run.runId),
+        ({ status }) => status === 'paused',
+      )
+      await runtime.concordat.approvals.decide(tenant, approvals[0]?.approvalId ?? '', {
+        ...admin,
+        decision: 'approved',
+      })
+      await gates.at(tenant).reached
+      return { tenant, run }
+    }
+
+    it('reserves what is approved beyond it, so that others see the room taken, and says who approved', async () => {
+      const { tenant, run } = await approved()
+      expect(await ledger(tenant)).toMatchObject([{ settled: 300, reserved: 416, overrun: 416 }])
+      const other = await ask(tenant, { maxOutputTokens: 100, more: 0 })
+      await until(
+        () => runtime.runs.get(tenant, other.runId),
+        ({ waiting }) => waiting === 'RETRY',
+      )
+      await runtime.runs.stop(tenant, other.runId)
+      expect(await checkLedger(runtime.database)).toEqual([])
+      gates.at(tenant).open()
+      const { steps } = await until(
+        () => runtime.runs.get(tenant, run.runId),
+        ({ steps }) => steps[0]?.status === 'succeeded',
+      )
+      const overrun = { 'concordat.overrun.tokens': 350, 'concordat.overrun.approved_by': 'ada' }
+      expect(steps[0]?.attributes).toMatchObject(overrun)
+      expect(await ledger(tenant)).toMatchObject([{ settled: 650, reserved: 0, overrun: 350 }])
+    })
+
+    it('gives that back, and the overrun, when the worker is lost', async () => {
+      const { tenant, run } = await approved()
+      await runtime.database.transaction((tx) => releaseReservations(tx, [run]))
+      expect(await ledger(tenant)).toMatchObject([{ settled: 300, reserved: 0, overrun: 0 }])
+      gates.at(tenant).open()
+      await until(
+        () => ledger(tenant),
+        ([row]) => row?.settled === 650,
+      )
+      expect(await ledger(tenant)).toMatchObject([{ reserved: 0, overrun: 350 }])
+    })
+  })
+
   it('follows its policy: a limit that is raised live lets the next step run', async () => {
     const limit = (max: number): PolicyInput => ({ name: 'day', metric: 'tokens', max, onChange: 'live', ...DAY })
     const tenant = await tenantWith([limit(500)])
@@ -266,6 +328,7 @@ describeOnDatabases('a budget', (open) => {
     const ended = await runtime.ended(await ask(tenant, { tokensOut: 2_000, options: { maxCostUsd: 0.015 } }))
     expect(endingOf(ended)).toMatchObject(blocked)
     expect(ended.steps.map(({ key, costUsd }) => [key, costUsd])).toEqual([['ask#1', 0.02]])
+    expect(ended.steps[0]?.attributes).toMatchObject({ 'concordat.overrun.cost_usd': 0.005 })
     expect(await ledger(tenant)).toMatchObject([{ settled: 0.02e9, overrun: 0.005e9, reserved: 0 }])
   })
 
@@ -323,17 +386,41 @@ describeOnDatabases('a budget', (open) => {
     expect(await ledger(tenant)).toMatchObject([{ settled: 0.3e9, reserved: 0, overrun: 0 }])
   })
 
+  const lenient = once(() => open({ agents, config: { governanceProfile: 'STANDARD' } }))
+
+  it('is made up for what was spent while nobody could read the policies', async () => {
+    const on = await lenient()
+    const policies: PolicyInput[] = [
+      { name: 'day', metric: 'cost_usd', max: 1, ...DAY },
+      { name: 'run', metric: 'cost_usd', max: 1 },
+    ]
+    const tenant = await tenantWith(policies, on)
+    let refused = 0
+    const remove = on.database.intercept(({ statement }) => {
+      if (statement === 'policy_check_facts' && refused++ < 2) throw new AppError('DATABASE_ERROR', 'no')
+    })
+    const run = await on.ended(await spend(tenant, [0.1, 0.2, 0.3, 0.3], on))
+    remove()
+    expect([run.status, refused]).toEqual(['succeeded', 3])
+    const rows = await ledger(tenant, on)
+    expect(rows.map(({ subject, settled, reserved }) => [subject, settled, reserved])).toEqual([
+      [`run/${run.runId}`, 0.9e9, 0],
+      ['tenant', 0.9e9, 0],
+    ])
+    expect(rows[1]?.overrun).toBe(0.3e9)
+  })
+
   it('settles what was spent though the step’s trace could not be written', async () => {
-    const lenient = await open({ agents, config: { governanceProfile: 'STANDARD' } })
-    const tenant = await tenantWith([{ name: 'day', metric: 'cost_usd', max: 1, ...DAY }], lenient)
-    const remove = lenient.database.intercept(({ statement, before }) => {
+    const on = await lenient()
+    const tenant = await tenantWith([{ name: 'day', metric: 'cost_usd', max: 1, ...DAY }], on)
+    const remove = on.database.intercept(({ statement, before }) => {
       if (statement === 'steps_insert' && !before.includes('gap')) {
         remove()
         throw new AppError('DATABASE_ERROR', 'no room for a trace')
       }
     })
-    expect(await lenient.ended(await spend(tenant, [0.1], lenient))).toMatchObject({ observability: 'DEGRADED' })
-    expect(await ledger(tenant, lenient)).toMatchObject([{ settled: 0.1e9, unrecorded: 0.1e9, reserved: 0 }])
+    expect(await on.ended(await spend(tenant, [0.1], on))).toMatchObject({ observability: 'DEGRADED' })
+    expect(await ledger(tenant, on)).toMatchObject([{ settled: 0.1e9, unrecorded: 0.1e9, reserved: 0 }])
   })
 
   it('is only counted under OBSERVE_ONLY', async () => {

@@ -1,6 +1,6 @@
 export { type BrokenLimit, type Charge, type ChargeLine, type ChargeReply, unrecorded } from './charge.ts'
-export { type Crossing, type DecidedCharges, decideCharges } from './decide-charges.ts'
-export { type LockedLedger, lockLedger, openLedger, releaseReservations, writeLedger } from './ledger-store.ts'
+export { type Crossing, decideCharges, type LedgerState } from './decide-charges.ts'
+export { lockLedger, openLedger, releaseReservations, writeLedger } from './ledger-store.ts'
 export {
   amountOf,
   type BoundMeter,
@@ -8,6 +8,7 @@ export {
   type BudgetLimit,
   isMeterMetric,
   isMeterOfRun,
+  METER_METRICS,
   type Meter,
   type MeterMetric,
   meterKey,

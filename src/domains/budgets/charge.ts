@@ -6,8 +6,12 @@ export interface ChargeLine {
   readonly limits: readonly BudgetLimit[]
   /** Given back of what the holder has reserved. */
   readonly release: bigint
+  /** Of that: what an approval had reserved beyond the limits. */
+  readonly releaseApproved: bigint
   /** Reserved for a step that is about to run: on all lines of the charge, or on none. */
   readonly need: bigint
+  /** Used by steps that were held against nothing, because nobody could read the policies: settled, and an overrun. */
+  readonly earlier: bigint
   /** Reserved for what may come next, where there is ample room. */
   readonly ahead: bigint
   /** Used. Negative where a known use corrects an estimated one. */
@@ -33,6 +37,8 @@ export interface Charge {
   readonly lines: readonly ChargeLine[]
   /** Needs are reserved though there is no room: under `OBSERVE_ONLY` nothing is refused. */
   readonly force: boolean
+  /** Somebody has approved the step: limits that ask for an approval don't refuse it. */
+  readonly approved: boolean
   /** True when rows of the ledger may have to be made. */
   readonly opens: boolean
 }
@@ -56,7 +62,12 @@ export interface ChargeReply {
   /** Limits that the need would break, or that the settlement has broken, those that only warn among them. */
   readonly broken: readonly BrokenLimit[]
   /** In the order of the charge. */
-  readonly lines: readonly { readonly ahead: bigint; readonly settled: bigint }[]
+  readonly lines: readonly {
+    readonly ahead: bigint
+    readonly settled: bigint
+    /** Of the need: reserved beyond a limit, by an approval, and recorded as an overrun. */
+    readonly approved: bigint
+  }[]
   /** The tenant's version of its policies at the time. */
   readonly policiesVersion: number
 }

@@ -26,7 +26,9 @@ const line = (of: Meter, limits: BudgetLimit[], changes: Partial<ChargeLine>): C
   meter: of,
   limits,
   release: 0n,
+  releaseApproved: 0n,
   need: 0n,
+  earlier: 0n,
   ahead: 0n,
   settled: 0n,
   overrun: 0n,
@@ -37,9 +39,14 @@ const line = (of: Meter, limits: BudgetLimit[], changes: Partial<ChargeLine>): C
   ...changes,
 })
 const charge = (runId: string, ...lines: ChargeLine[]): Charge => {
-  return { tenantId: 'acme', runId, holder: `of ${runId}`, lines, force: false, opens: false }
+  return { tenantId: 'acme', runId, holder: `of ${runId}`, lines, force: false, approved: false, opens: false }
 }
-const NOTHING: LedgerState = { rows: new Map(), held: new Map(), policiesVersions: new Map([['acme', 7]]) }
+const NOTHING: LedgerState = {
+  rows: new Map(),
+  made: new Set(),
+  held: new Map(),
+  policiesVersions: new Map([['acme', 7]]),
+}
 
 /** The ledger as it is once that is written. */
 function ledgerAfter({ rows, held }: DecidedCharges, before: LedgerState = NOTHING): LedgerState {
@@ -69,6 +76,30 @@ describe('charges that share a commit', () => {
     const decided = decideCharges([charge('b', needs(70n)), settles], full)
     expect(kinds(decided)).toEqual(['granted', 'granted'])
     expect(rowOf(ledgerAfter(decided, full), tenant)).toMatchObject({ reserved: 70n, settled: 30n })
+  })
+})
+
+describe('a need that somebody has approved', () => {
+  const asking = limit(100, { effect: 'require_approval' })
+  const approved = (runId: string, ...lines: ChargeLine[]) => ({ ...charge(runId, ...lines), approved: true })
+  const asks = (need: bigint, ...limits: BudgetLimit[]) => line(tenant, [asking, ...limits], { need })
+
+  it('is reserved beyond the limits that ask for it, as an overrun until it is given back', () => {
+    const full = ledgerAfter(decideCharges([charge('a', asks(90n))], NOTHING))
+    const decided = decideCharges([charge('b', asks(20n)), approved('c', asks(20n))], full)
+    expect(kinds(decided)).toEqual(['contended', 'granted'])
+    expect(decided.replies[1]).toMatchObject({ broken: [], lines: [{ approved: 20n }] })
+    const after = ledgerAfter(decided, full)
+    expect(rowOf(after, tenant)).toMatchObject({ reserved: 110n, overrun: 20n })
+    const settled = { release: 20n, releaseApproved: 20n, settled: 30n, overrun: 30n }
+    const settling = decideCharges([charge('c', line(tenant, [asking], settled))], after)
+    expect(rowOf(ledgerAfter(settling, after), tenant)).toMatchObject({ settled: 30n, reserved: 90n, overrun: 30n })
+  })
+
+  it('is an overrun only where it does not fit, and no other limit gives way to it', () => {
+    const fits = decideCharges([approved('a', asks(100n))], NOTHING)
+    expect(rowOf(ledgerAfter(fits), tenant)).toMatchObject({ reserved: 100n, overrun: 0n })
+    expect(kinds(decideCharges([approved('a', asks(120n, limit(110)))], NOTHING))).toEqual(['broken'])
   })
 })
 

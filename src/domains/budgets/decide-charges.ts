@@ -21,11 +21,15 @@ export interface HeldAmount {
   readonly meter: Meter
   holder: string
   amount: bigint
+  /** Of the amount: beyond a limit, by an approval, and in the row's overrun until it is given back. */
+  approved: bigint
 }
 
 /** What is locked and read before charges are decided, by `meterKey` and `heldKey`. */
 export interface LedgerState {
   readonly rows: ReadonlyMap<string, LedgerRow>
+  /** Of the rows: those that were made just now; a run's has what its recorded steps have used. */
+  readonly made: ReadonlySet<string>
   readonly held: ReadonlyMap<string, HeldAmount>
   readonly policiesVersions: ReadonlyMap<string, number>
 }
@@ -73,6 +77,7 @@ export function decideCharges(charges: readonly Charge[], state: LedgerState): D
     const lines = charge.lines.map((line) => ({
       ahead: books.reserveAhead(charge, line),
       settled: books.settledOf(line),
+      approved: books.approvedFor(line),
     }))
     return { ...answers[i]!, lines, policiesVersion: state.policiesVersions.get(charge.tenantId) ?? 0 }
   })
@@ -82,6 +87,7 @@ export function decideCharges(charges: readonly Charge[], state: LedgerState): D
 class Books {
   readonly changed = new Map<string, LedgerRow>()
   readonly #changedHeld = new Map<string, HeldAmount>()
+  readonly #approved = new Map<ChargeLine, bigint>()
   readonly #state: LedgerState
 
   constructor(state: LedgerState) {
@@ -89,12 +95,14 @@ class Books {
   }
 
   settle(charge: Charge, line: ChargeLine): void {
-    const released = this.#hold(charge, line, -line.release)
-    const nothing = line.settled === 0n && line.overrun === 0n && line.estimated === 0n && line.unrecorded === 0n
-    if (nothing && line.uncosted === 0 && released === 0n) return
+    const released = this.#hold(charge, line, -line.release, -line.releaseApproved)
+    const { meter, settled, overrun, estimated, unrecorded, uncosted } = line
+    const earlier = meter.period === 'run' && this.#state.made.has(meterKey(meter)) ? 0n : line.earlier
+    const nothing = settled === 0n && overrun === 0n && estimated === 0n && unrecorded === 0n && earlier === 0n
+    if (nothing && uncosted === 0 && released === 0n) return
     const row = this.#row(line)
-    row.settled = bounded(row.settled + line.settled)
-    row.overrun = bounded(row.overrun + line.overrun)
+    row.settled = bounded(row.settled + line.settled + earlier)
+    row.overrun = bounded(row.overrun + line.overrun + earlier)
     row.estimated = bounded(row.estimated + line.estimated)
     row.unrecorded = bounded(row.unrecorded + line.unrecorded)
     row.uncosted += line.uncosted
@@ -134,6 +142,10 @@ class Books {
     return { kind: 'granted', broken }
   }
 
+  approvedFor(line: ChargeLine): bigint {
+    return this.#approved.get(line) ?? 0n
+  }
+
   reserveAhead(charge: Charge, line: ChargeLine): bigint {
     if (line.ahead === 0n) return 0n
     const share = isMeterOfRun(line.meter, charge.runId) ? 100n : AHEAD_PER_CENT
@@ -147,11 +159,11 @@ class Books {
   }
 
   /** The least that the limits leave which refuse anything. Of a run that has changed hands, its old holder gets nothing. */
-  #room(charge: Charge, { meter, limits }: ChargeLine, sharePerCent = 100n): bigint {
+  #room(charge: Charge, line: ChargeLine, sharePerCent = 100n, hard = refusing(charge, line)): bigint {
+    const { meter } = line
     const held = this.#held(charge, meter)
     if (held && held.holder !== charge.holder) return -1n
     const { settled, reserved } = this.#read(meter)
-    const hard = limits.filter(({ effect }) => effect !== 'warn')
     return hard.reduce(
       (least, limit) => {
         const room = (amountOf(limit) * sharePerCent) / 100n - settled - reserved
@@ -161,44 +173,53 @@ class Books {
     )
   }
 
-  #brokenBy({ runId }: Charge, line: ChargeLine): BrokenLimit[] {
-    const { meter, limits, need, overDeclared } = line
+  #brokenBy(charge: Charge, line: ChargeLine): BrokenLimit[] {
+    const { meter, need, overDeclared } = line
     const used = this.#read(meter).settled
-    return limits.flatMap((limit) => {
+    return line.limits.filter(standsAgainst(charge)).flatMap((limit) => {
       const over = used + need > amountOf(limit)
       if (!over && !overDeclared) return []
-      const message = over ? overText(limit, used, need) + whereText(limit, meter, runId) : declaredText(limit)
+      const message = over ? overText(limit, used, need) + whereText(limit, meter, charge.runId) : declaredText(limit)
       return [{ limit, meter, used, need, message }]
     })
   }
 
   #take(charge: Charge, line: ChargeLine, amount: bigint): void {
-    if (amount > 0n) this.#hold(charge, line, amount)
+    if (amount === 0n) return
+    const isBeyond = charge.approved && this.#room(charge, line, 100n, line.limits.filter(isRefusing)) < amount
+    if (isBeyond) this.#approved.set(line, amount)
+    this.#hold(charge, line, amount, isBeyond ? amount : 0n)
   }
 
   /** Changes what the run holds and what the row has reserved by the same amount, which it returns. */
-  #hold(charge: Charge, line: ChargeLine, change: bigint): bigint {
+  #hold(charge: Charge, line: ChargeLine, change: bigint, approvedChange = 0n): bigint {
     if (change === 0n) return 0n
     const { tenantId, runId, holder } = charge
     const before = this.#held(charge, line.meter)
     if (before && before.holder !== holder) return 0n
     const amount = before?.amount ?? 0n
     const changed = amount + change < 0n ? -amount : change
+    const approved = before?.approved ?? 0n
+    const changedApproved = approved + approvedChange < 0n ? -approved : approvedChange
     this.#changedHeld.set(heldKey(runId, line.meter), {
       tenantId,
       runId,
       meter: line.meter,
       holder,
       amount: amount + changed,
+      approved: approved + changedApproved,
     })
-    this.#row(line).reserved += changed
+    const row = this.#row(line)
+    row.reserved += changed
+    row.overrun += changedApproved
     return changed
   }
 
   /** Those that are not as they were: most settle one step and hold as much for the next. */
   heldNow(): HeldAmount[] {
     return [...this.#changedHeld].flatMap(([key, held]) => {
-      return held.amount === (this.#state.held.get(key)?.amount ?? 0n) ? [] : [held]
+      const before = this.#state.held.get(key)
+      return held.amount === (before?.amount ?? 0n) && held.approved === (before?.approved ?? 0n) ? [] : [held]
     })
   }
 
@@ -218,6 +239,18 @@ class Books {
     this.changed.set(key, row)
     return row
   }
+}
+
+function isRefusing({ effect }: BudgetLimit): boolean {
+  return effect !== 'warn'
+}
+
+function standsAgainst({ approved }: Charge): (limit: BudgetLimit) => boolean {
+  return ({ effect }) => !approved || effect !== 'require_approval'
+}
+
+function refusing(charge: Charge, { limits }: ChargeLine): BudgetLimit[] {
+  return limits.filter(isRefusing).filter(standsAgainst(charge))
 }
 
 function emptyRow(meter: Meter): LedgerRow {

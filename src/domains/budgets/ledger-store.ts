@@ -40,13 +40,18 @@ const OPEN = statement(
              where s.status in ('succeeded', 'failed')
                 or s.status = 'waiting' and s.attempt > 0 and s.kind in ('sleep', 'signal', 'run') and x.metric = 'steps') end
      from ${METERS.from(1)} as x
-   on conflict do nothing`,
+   on conflict do nothing
+   returning tenant_id, subject, metric, period, period_start`,
 )
 
-/** Makes the rows of the ledger that are not there yet. Goes before the writes of steps that it would count too. */
-export async function openLedger(tx: Tx, charges: readonly Charge[]): Promise<void> {
+/**
+ * Makes the rows of the ledger that are not there yet, and returns which these are, by `meterKey`. Goes before the writes
+ * of steps that it would count too.
+ */
+export async function openLedger(tx: Tx, charges: readonly Charge[]): Promise<ReadonlySet<string>> {
   const meters = metersInLockOrder(charges.filter(({ opens }) => opens))
-  if (meters.length > 0) await tx.query(OPEN, METERS.values(meters))
+  const made = meters.length > 0 ? await tx.query<MeterRow>(OPEN, METERS.values(meters)) : []
+  return new Set(made.map((row) => meterKey(meterOf(row))))
 }
 
 const LOCK_ROWS = statement(
@@ -70,7 +75,8 @@ const LOCK_HELD = statement(
   'reservations_lock',
   `select h.* from ${HELD.from(1)} as x
     cross join lateral (
-      select tenant_id, run_id, subject, metric, period, period_start, holder, amount from concordat.reservations h
+      select tenant_id, run_id, subject, metric, period, period_start, holder, amount, approved
+        from concordat.reservations h
        where h.run_id = x.run_id and ${SAME_METER('h', 'x')} limit 1 for no key update) h`,
 )
 
@@ -95,9 +101,10 @@ interface HeldRow extends MeterRow {
   readonly run_id: string
   readonly holder: string
   readonly amount: bigint
+  readonly approved: bigint
 }
 
-export interface LockedLedger extends LedgerState {
+export interface LockedLedger extends Omit<LedgerState, 'made'> {
   /** Of this transaction: whether it was committed can be asked by it. */
   readonly xid: string | null
 }
@@ -161,13 +168,14 @@ const AMOUNTS = rowSet<HeldAmount>({
   ...metersColumns<HeldAmount>(({ meter }) => meter),
   holder: ['uuid', ({ holder }) => holder],
   amount: ['bigint', ({ amount }) => amount],
+  approved: ['bigint', ({ approved }) => approved],
 })
 
 const WRITE_HELD = statement(
   'reservations_write',
   `insert into concordat.reservations (${AMOUNTS.names}) select * from ${AMOUNTS.from(1)} as x
    on conflict (tenant_id, run_id, subject, metric, period, period_start)
-   do update set amount = excluded.amount, holder = excluded.holder, reserved_at = clock_timestamp()`,
+   do update set amount = excluded.amount, approved = excluded.approved, holder = excluded.holder, reserved_at = clock_timestamp()`,
 )
 
 /** Writes what was decided on the ledger as it was locked. */
@@ -193,7 +201,8 @@ function meterOf({ tenant_id: tenantId, subject, metric, period, period_start }:
 }
 
 function toHeld(row: HeldRow): HeldAmount {
-  return { tenantId: row.tenant_id, runId: row.run_id, meter: meterOf(row), holder: row.holder, amount: row.amount }
+  const { tenant_id: tenantId, run_id: runId, holder, amount, approved } = row
+  return { tenantId, runId, meter: meterOf(row), holder, amount, approved }
 }
 
 function toLedgerRow(row: BudgetRow): LedgerRow {
@@ -232,10 +241,11 @@ const RELEASE = statement(
      returning h.*
    ),
    amounts as (
-     select tenant_id, subject, metric, period, period_start, sum(amount)::bigint as amount from given_back where amount > 0
+     select tenant_id, subject, metric, period, period_start, sum(amount)::bigint as amount, sum(approved)::bigint as approved
+       from given_back where amount > 0
       group by tenant_id, subject, metric, period, period_start
    )
-   update concordat.budgets b set reserved = b.reserved - g.amount
+   update concordat.budgets b set reserved = b.reserved - g.amount, overrun = b.overrun - g.approved
      from amounts g
     cross join lateral (select a.ctid as address from concordat.budgets a where ${SAME_METER('a', 'g')} limit 1) a
     where b.ctid = a.address`,

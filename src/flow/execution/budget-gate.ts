@@ -6,20 +6,24 @@ import {
   type ChargeLine,
   type ChargeReply,
   isMeterOfRun,
+  METER_METRICS,
   type Meter,
+  type MeterMetric,
   shownAmount,
 } from '../../domains/budgets/budgets.ts'
 import type { WindowUses } from '../../domains/policies/policies.ts'
 import { AppError } from '../../foundation/app-error.ts'
 import type { Clock } from '../../foundation/clock.ts'
+import type { JsonObject } from '../../foundation/json.ts'
 import type { Logger } from '../../foundation/log.ts'
 import { limits as bounds } from '../../limits.ts'
 import type { ChargeRequest, Lease, StepRow } from '../kernel/kernel.ts'
 import { type BudgetLine, BudgetLines, chargeLine } from './budget-lines.ts'
-import { closing, correction, type HeldStep, least, most, settlement } from './budget-settlement.ts'
+import { closing, type HeldStep, least, most, overrunOf, settlement } from './budget-settlement.ts'
+import { LateUsage } from './late-usage.ts'
 import { boundOf, type StepBound } from './step-bound.ts'
 import type { StepResult } from './step-spec.ts'
-import { needOf, useOfAborted } from './step-usage.ts'
+import { needOf, useOf } from './step-usage.ts'
 
 /** A step that is about to run, as budgets see it. */
 export interface BudgetedStep {
@@ -29,6 +33,15 @@ export interface BudgetedStep {
   readonly declared?: StepBound | undefined
   /** What it is estimated to use at the most. */
   readonly estimate?: (() => StepBound) | undefined
+  /** Who has approved it, so that limits which ask for an approval don't refuse it. */
+  readonly approvedBy?: string | undefined
+}
+
+/** What recording a step's attempt changes in the ledger, and what its row says of that. */
+export interface Recording {
+  readonly charge: Charge
+  /** Its overrun; null when it used no more than was reserved. */
+  readonly attributes: JsonObject | null
 }
 
 /** `later`: there is no room only because of what others have reserved and may not use. Null: the step may run. */
@@ -57,13 +70,6 @@ export interface BudgetGateOptions {
   readonly onClosed: () => void
 }
 
-/** A step that was settled as estimated, and may tell yet what it used. */
-interface EstimatedStep {
-  readonly kind: string
-  readonly amounts: ReadonlyMap<BudgetLine, bigint>
-  readonly untilMs: number
-}
-
 /**
  * Keeps one run's steps within its budgets: reserves before a step, settles with its record, and reserves the next in
  * the same flush, so that most steps need no flight of their own. Does nothing while no limit bounds the run.
@@ -72,7 +78,7 @@ export class BudgetGate {
   readonly #options: BudgetGateOptions
   readonly #lines: BudgetLines
   readonly #held = new Map<string, HeldStep>()
-  readonly #estimated = new Map<string, EstimatedStep>()
+  readonly #late = new LateUsage()
   readonly #lineOf = new WeakMap<Meter, BudgetLine>()
   /** Limits that settlements have broken, for the next step to be told. */
   #broken: BrokenLimit[] = []
@@ -80,6 +86,8 @@ export class BudgetGate {
   readonly #brokenNames = new Set<string>()
   #takesOver: boolean
   #reserves = false
+  /** What steps have used since nobody could read the policies; null: they are known, or nobody has tried. */
+  #unheld: Map<MeterMetric, bigint> | null = null
 
   constructor(options: BudgetGateOptions) {
     this.#options = options
@@ -116,21 +124,27 @@ export class BudgetGate {
     )
   }
 
+  /** The policies could not be read and the run goes on: what its steps use is held against the limits once they are known. */
+  policiesUnknown(): void {
+    this.#unheld ??= new Map()
+  }
+
   /** Reserves for the step. Without a promise when that takes no flight. Fails with `LEASE_LOST`. */
   before(step: BudgetedStep, limits: readonly BudgetLimit[]): Promise<BudgetAnswer> | undefined {
     this.#lines.renew(limits, this.#options.clock.now())
     const lines = this.#lines.current
     if (lines.length === 0) return undefined
-    const bound = boundOf(step.declared, step.estimate)
-    const needs = new Map(lines.map((line) => [line, needOf(line.meter.metric, step.kind, bound)]))
-    const held: HeldStep = { kind: step.kind, declared: step.declared, amounts: needs, running: null, result: null }
+    const { kind, declared, estimate, approvedBy = null } = step
+    const bound = boundOf(declared, estimate)
+    const needs = new Map(lines.map((line) => [line, needOf(line.meter.metric, kind, bound)]))
+    const held = { kind, declared, approvedBy, amounts: needs, approved: new Map(), running: null, result: null }
     const taken = new Map(lines.map((line) => [line, least(line.free, needs.get(line) ?? 0n)]))
     for (const [line, amount] of taken) {
       line.free -= amount
       line.most = most(line.most, needs.get(line) ?? 0n)
     }
     const isOver = ({ least: limit, seen }: BudgetLine) => limit !== null && seen > limit
-    if (lines.every((line) => line.opened && taken.get(line) === needs.get(line) && !isOver(line))) {
+    if (!this.#unheld && lines.every((line) => line.opened && taken.get(line) === needs.get(line) && !isOver(line))) {
       this.#held.set(step.key, held)
       return undefined
     }
@@ -141,15 +155,20 @@ export class BudgetGate {
     const { clock, random } = this.#options
     const lines = [...held.amounts.keys()]
     const past = this.#lines.takePast()
+    const earlier = this.#unheld
+    this.#unheld = null
+    const asked = lines.map((line) => {
+      const need = (held.amounts.get(line) ?? 0n) - (taken.get(line) ?? 0n)
+      return chargeLine(line, { need, earlier: earlier?.get(line.meter.metric) ?? 0n })
+    })
     const charge = this.#charge(
       [...lines, ...past],
-      [
-        ...lines.map((line) => chargeLine(line, { need: (held.amounts.get(line) ?? 0n) - (taken.get(line) ?? 0n) })),
-        ...past.map((line) => chargeLine(line, { release: line.free })),
-      ],
+      [...asked, ...past.map((line) => chargeLine(line, { release: line.free }))],
+      held.approvedBy !== null,
     )
     const reply = await this.#send(charge, this.#options.lease)
     if (reply === null || reply.kind === 'granted') {
+      held.approved = new Map(lines.map((line, i) => [line, reply?.lines[i]?.approved ?? 0n]))
       this.#held.set(key, held)
       return reply === null || reply.broken.length === 0 ? null : { kind: 'broken', broken: reply.broken }
     }
@@ -166,11 +185,14 @@ export class BudgetGate {
   }
 
   /** What recording the step's attempt changes in the ledger; undefined when nothing. */
-  recording(row: StepRow): Charge | undefined {
+  recording(row: StepRow): Recording | undefined {
     if (row.status === 'started') return undefined
     const held = this.#held.get(row.key)
     const lines = held ? [...held.amounts.keys()] : this.#lines.current
-    if (lines.length === 0) return undefined
+    if (lines.length === 0) {
+      this.#addUnheld(row)
+      return undefined
+    }
     this.#held.delete(row.key)
     const goesOn = row.status !== 'waiting'
     const changes = lines.map((line) => {
@@ -183,7 +205,18 @@ export class BudgetGate {
       const isEstimated = (line: BudgetLine) => (changes[lines.indexOf(line)]?.estimated ?? 0n) > 0n
       this.#expectLate(`${row.key}/${row.attempt}`, held, isEstimated)
     }
-    return this.#charge(lines, changes)
+    return { charge: this.#charge(lines, changes), attributes: overrunOf(changes, held?.approvedBy ?? null) }
+  }
+
+  /** Of a minute's requests nothing is made up for: it is over. */
+  #addUnheld(row: StepRow): void {
+    if (!this.#unheld) return
+    for (const metric of METER_METRICS) {
+      const { amount } = useOf(metric, row)
+      if (amount && metric !== 'requests_per_minute') {
+        this.#unheld.set(metric, (this.#unheld.get(metric) ?? 0n) + amount)
+      }
+    }
   }
 
   /** What became of a charge that travelled with a step's record. */
@@ -245,22 +278,14 @@ export class BudgetGate {
     }
   }
 
-  #expectLate(key: string, { kind, amounts }: HeldStep, isEstimated: (line: BudgetLine) => boolean): void {
-    const estimated = new Map([...amounts].filter(([line, amount]) => amount > 0n && isEstimated(line)))
-    const untilMs = this.#options.clock.nowMs() + bounds.lateUsageMs
-    if (estimated.size > 0) this.#estimated.set(key, { kind, amounts: estimated, untilMs })
+  #expectLate(key: string, held: HeldStep, isEstimated: (line: BudgetLine) => boolean): void {
+    this.#late.expect(key, held, isEstimated, this.#options.clock.nowMs())
   }
 
   /** Known use takes the place of estimated use, whether or not the run has ended meanwhile. */
   #correct(key: string, result: StepResult | null): void {
     const { clock, log, run } = this.#options
-    const step = this.#estimated.get(key)
-    this.#estimated.delete(key)
-    if (!step || result === null || clock.nowMs() > step.untilMs) return
-    const known = [...step.amounts].flatMap(([line, estimated]) => {
-      const used = useOfAborted(line.meter.metric, step.kind, result)
-      return used === null ? [] : [{ line, change: chargeLine(line, correction(estimated, used)) }]
-    })
+    const known = this.#late.take(key, result, clock.nowMs())
     if (known.length === 0) return
     const charge = this.#charge(
       known.map(({ line }) => line),
@@ -271,7 +296,7 @@ export class BudgetGate {
     })
   }
 
-  #charge(lines: readonly BudgetLine[], changes: readonly ChargeLine[]): Charge {
+  #charge(lines: readonly BudgetLine[], changes: readonly ChargeLine[], approved = false): Charge {
     const { run, holder, muted } = this.#options
     const charge: Charge = {
       tenantId: run.tenantId,
@@ -279,6 +304,7 @@ export class BudgetGate {
       holder,
       lines: changes,
       force: muted,
+      approved,
       opens: lines.some(({ opened }) => !opened),
     }
     for (const line of lines) this.#lineOf.set(line.meter, line)

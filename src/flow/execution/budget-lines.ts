@@ -90,7 +90,9 @@ export function chargeLine({ meter, limits }: BudgetLine, changes: Partial<Charg
 
 const NO_CHANGE = {
   release: 0n,
+  releaseApproved: 0n,
   need: 0n,
+  earlier: 0n,
   ahead: 0n,
   settled: 0n,
   overrun: 0n,

@@ -1,4 +1,5 @@
-import type { ChargeLine } from '../../domains/budgets/budgets.ts'
+import { type ChargeLine, type MeterMetric, shownAmount } from '../../domains/budgets/budgets.ts'
+import type { JsonObject } from '../../foundation/json.ts'
 import type { StepRow } from '../kernel/kernel.ts'
 import type { BudgetLine } from './budget-lines.ts'
 import type { StepBound } from './step-bound.ts'
@@ -10,6 +11,10 @@ export interface HeldStep {
   readonly kind: string
   readonly declared: StepBound | undefined
   readonly amounts: ReadonlyMap<BudgetLine, bigint>
+  /** Of that: beyond a limit, by an approval. */
+  approved: ReadonlyMap<BudgetLine, bigint>
+  /** Who approved the step, where that made room for it; null: nobody had to. */
+  readonly approvedBy: string | null
   /** The attempt whose code runs: from then on it may bill. Null: none does. */
   running: number | null
   /** What an aborted step has told of its use. */
@@ -20,30 +25,37 @@ export interface HeldStep {
 export function settlement(line: BudgetLine, held: HeldStep | undefined, row: StepRow): Partial<ChargeLine> {
   const { metric } = line.meter
   const release = held?.amounts.get(line) ?? 0n
+  const releaseApproved = held?.approved.get(line) ?? 0n
+  const within = release - releaseApproved
   const { amount, uncosted } = useOf(metric, row)
   const aborted = row.error?.code === 'STEP_TIMEOUT' || row.status === 'succeeded'
   // It was to use something and does not say what: nobody gives that money back.
-  if (amount === null && release > 0n && aborted) return { release, settled: release, estimated: release }
+  if (amount === null && release > 0n && aborted) {
+    return { release, releaseApproved, settled: release, estimated: release, overrun: releaseApproved }
+  }
   const settled = amount ?? 0n
   const declared = metric === 'cost_usd' ? held?.declared?.costNanoUsd : held?.declared?.tokens
   const overDeclared = isSpent(line) && (declared ?? null) !== null && settled > BigInt(declared ?? 0)
-  return { release, settled, overrun: most(settled - release, 0n), uncosted: uncosted ? 1 : 0, overDeclared }
+  const overrun = most(settled - within, 0n)
+  return { release, releaseApproved, settled, overrun, uncosted: uncosted ? 1 : 0, overDeclared }
 }
 
 /** Pure. What is settled on one line, and given back, of steps that were aborted and of what no step needed. */
 export function closing(line: BudgetLine, steps: readonly HeldStep[]): Partial<ChargeLine> {
-  const changes = { release: line.free, settled: 0n, estimated: 0n, unrecorded: 0n, overrun: 0n }
+  const changes = { release: line.free, releaseApproved: 0n, settled: 0n, estimated: 0n, unrecorded: 0n, overrun: 0n }
   for (const held of steps) {
     const reserved = held.amounts.get(line)
     if (reserved === undefined) continue
+    const approved = held.approved.get(line) ?? 0n
     changes.release += reserved
+    changes.releaseApproved += approved
     if (held.running === null) continue
     const used = useOfAborted(line.meter.metric, held.kind, held.result)
     const settled = used ?? reserved
     changes.settled += settled
     if (used === null) changes.estimated += settled
     else if (isSpent(line)) changes.unrecorded += settled
-    changes.overrun += most(settled - reserved, 0n)
+    changes.overrun += most(settled - (reserved - approved), 0n)
   }
   return changes
 }
@@ -52,6 +64,20 @@ export function closing(line: BudgetLine, steps: readonly HeldStep[]): Partial<C
 export function correction(estimated: bigint, used: bigint): Partial<ChargeLine> {
   const overrun = most(used - estimated, 0n)
   return { settled: used - estimated, estimated: -estimated, unrecorded: used, overrun }
+}
+
+/** Pure. What a step used beyond what was reserved for it, as its attributes tell it; null when nothing. */
+export function overrunOf(lines: readonly ChargeLine[], approvedBy: string | null): JsonObject | null {
+  const over = new Map<MeterMetric, bigint>()
+  for (const { meter, overrun } of lines) over.set(meter.metric, most(over.get(meter.metric) ?? 0n, overrun))
+  const beyond = [...over].filter(([, amount]) => amount > 0n)
+  if (beyond.length === 0) return null
+  return {
+    ...Object.fromEntries(
+      beyond.map(([metric, amount]) => [`concordat.overrun.${metric}`, shownAmount(metric, amount)]),
+    ),
+    ...(approvedBy !== null && { 'concordat.overrun.approved_by': approvedBy }),
+  }
 }
 
 /** Of what a step's code can declare and report. */

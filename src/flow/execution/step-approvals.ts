@@ -7,6 +7,7 @@ import type { Json, JsonObject } from '../../foundation/json.ts'
 import { type EncodedPayload, type PayloadCodec, safeText } from '../../foundation/payload-codec.ts'
 import { limits } from '../../limits.ts'
 import type { AskedApproval, Claim, PauseOrder, RunOrchestrationKernel } from '../kernel/kernel.ts'
+import type { Interruption } from './run-control.ts'
 
 /** What a step asks before it runs: of the agent's own accord, or because a policy demands it. */
 export interface ApprovalAsk {
@@ -20,6 +21,8 @@ export interface ApprovalAsk {
   readonly action?: Json | undefined
   /** Why a policy demands it: what stands against the step. */
   readonly detail?: Json | undefined
+  /** True where a policy demands it: what the step may use is not reserved yet. */
+  readonly unreserved?: boolean
 }
 
 /** The step that asks. */
@@ -39,6 +42,16 @@ export type ApprovalAnswer =
   | { readonly kind: 'granted'; readonly decision: ApprovalDecision; readonly started: boolean }
   | { readonly kind: 'rejected'; readonly decision: ApprovalDecision; readonly error: AppError }
   | { readonly kind: 'expired'; readonly error: AppError }
+  /** Approved, and something else stands against the step: the approval is kept for it. */
+  | { readonly kind: 'refused'; readonly refusal: Interruption }
+
+/** What an approval is for. */
+export interface ApprovalUse {
+  readonly purpose: AskedApproval['purpose']
+  readonly attempt: number
+  /** Reserves what the step may use, before an approval is used up; answers what stands against that. */
+  readonly reserve?: (by: string) => Promise<Interruption | null>
+}
 
 export interface StepApprovalsOptions {
   readonly kernel: Pick<RunOrchestrationKernel, 'approvalAt' | 'startApproved'>
@@ -67,12 +80,8 @@ export class StepApprovals {
    * What an approval says to a step that is about to run for this attempt. One that is granted is used up by it. Fails with
    * `RUN_DIVERGED` when it was asked for another action.
    */
-  async answer(
-    step: AskingStep,
-    ask: ApprovalAsk,
-    purpose: AskedApproval['purpose'],
-    attempt: number,
-  ): Promise<ApprovalAnswer> {
+  async answer(step: AskingStep, ask: ApprovalAsk, use: ApprovalUse): Promise<ApprovalAnswer> {
+    const { purpose } = use
     const { kernel, codec } = this.#options
     const { agent, agentVersion: version } = this.#claim
     const { kind, name } = step
@@ -96,14 +105,14 @@ export class StepApprovals {
         `step ${step.key} asked for the approval of another action than it is about to do`,
       )
     }
-    return this.#follow(step, ask, given, { action, attempt })
+    return this.#follow(step, ask, given, { ...use, action })
   }
 
   async #follow(
     step: AskingStep,
     ask: ApprovalAsk,
     given: Approval,
-    { action, attempt }: { readonly action: Action; readonly attempt: number },
+    { action, attempt, reserve }: ApprovalUse & { readonly action: Action },
   ): Promise<ApprovalAnswer> {
     const { approvalId, digest, purpose } = given
     switch (given.state) {
@@ -115,13 +124,19 @@ export class StepApprovals {
       }
       case 'approved': {
         const stepKey = step.key
+        const refusal = await reserve?.(given.decidedBy ?? '')
+        if (refusal) return { kind: 'refused', refusal }
         const good = await this.#options.kernel.startApproved(this.#claim, { approvalId, stepKey, digest, attempt })
         return good
           ? { kind: 'granted', decision: decisionOf(given), started: true }
           : { kind: 'expired', error: expired(given) }
       }
-      case 'consumed': // by an earlier attempt of this very step
+      case 'consumed': {
+        // by an earlier attempt of this very step
+        const refusal = await reserve?.(given.decidedBy ?? '')
+        if (refusal) return { kind: 'refused', refusal }
         return { kind: 'granted', decision: decisionOf(given), started: false }
+      }
       case 'rejected':
         return { kind: 'rejected', decision: decisionOf(given), error: rejected(given) }
       case 'expired':

@@ -8,19 +8,19 @@ import type { IdSource } from '../../foundation/ids.ts'
 import type { Json } from '../../foundation/json.ts'
 import type { EncodedPayload, PayloadCodec } from '../../foundation/payload-codec.ts'
 import { limits } from '../../limits.ts'
-import type { PauseOrder, RunOrchestrationKernel, StepRow } from '../kernel/kernel.ts'
+import type { RunOrchestrationKernel } from '../kernel/kernel.ts'
 import { ChildRuns, type ChildSpec, type StartChild } from './child-runs.ts'
 import type { ObservabilityGuard } from './observability-guard.ts'
-import type { Interruption, RunControl } from './run-control.ts'
+import type { RunControl } from './run-control.ts'
 import { type SignalSpec, SignalWaits } from './signal-waits.ts'
 import { type ApprovalAsk, StepApprovals } from './step-approvals.ts'
 import { runAttempt } from './step-attempt.ts'
 import { interruptionBy, notRepeated, RecordedStepError } from './step-failures.ts'
-import type { StepGate } from './step-gate.ts'
+import type { ComingStep, StepGate } from './step-gate.ts'
 import { StepKeys } from './step-keys.ts'
-import { type StepResult, type StepSpec, type StepWrite, usageColumns } from './step-spec.ts'
-import { StepTally } from './step-tally.ts'
-import { type Suspension, sooner } from './suspension.ts'
+import { type PlannedStep, StepRecorder } from './step-recorder.ts'
+import type { StepResult, StepSpec, StepWrite } from './step-spec.ts'
+import { NEVER, StepsInFlight } from './steps-in-flight.ts'
 
 export interface StepExecutorOptions {
   readonly control: RunControl
@@ -37,21 +37,8 @@ export interface StepExecutorOptions {
   readonly secrets: Secrets
 }
 
-/** A step's promise when the run is interrupted: it never resolves, and the run's code stops where it is. */
-const NEVER = new Promise<never>(() => {})
-
 const OUTPUT_LIMIT = { bytesMax: limits.stepOutputBytesMax, what: 'output', tooLargeCode: 'OUTPUT_TOO_LARGE' } as const
 const INPUT_LIMIT = { bytesMax: limits.runInputBytesMax, what: 'step input', tooLargeCode: 'INPUT_TOO_LARGE' } as const
-
-interface PlannedStep {
-  readonly spec: StepSpec
-  readonly key: string
-  readonly seq: number
-  readonly input: EncodedPayload
-  readonly startedAt: Date
-  /** True once it has a row. */
-  stored: boolean
-}
 
 /**
  * Executes the durable steps of one run. A step's result is committed before its promise settles; a recorded step
@@ -60,21 +47,17 @@ interface PlannedStep {
 export class StepExecutor {
   readonly #options: StepExecutorOptions
   readonly #keys: StepKeys
-  readonly #tally: StepTally
-  /** Steps whose code is running, whose results are not recorded yet. */
-  #inFlight = 0
+  readonly #recorder: StepRecorder
+  readonly #flight: StepsInFlight
   readonly #waits: SignalWaits
   readonly #children: ChildRuns
   readonly #approvals: StepApprovals
-  #suspension: Suspension | undefined
-  /** Set when the run pauses as soon as the steps in flight are recorded; until then no new one begins. */
-  #pausing: Extract<Interruption, { kind: 'pause' }> | undefined
-  #onIdle: (() => void) | undefined
 
   constructor(options: StepExecutorOptions) {
     this.#options = options
     this.#keys = new StepKeys(options.recorded)
-    this.#tally = new StepTally(options.control.claim.fresh)
+    this.#recorder = new StepRecorder(options)
+    this.#flight = new StepsInFlight(options.control, options.clock)
     this.#waits = new SignalWaits(options.kernel, options.codec)
     this.#children = new ChildRuns({ ...options, claim: options.control.claim })
     this.#approvals = new StepApprovals(options, options.control.claim)
@@ -82,12 +65,12 @@ export class StepExecutor {
 
   /** True when no step is under way whose result is not recorded. */
   get settled(): boolean {
-    return this.#inFlight === 0
+    return this.#flight.settled
   }
 
   /** Sums over the steps that are recorded; null when only the database knows. */
   get totals(): RunTotals | null {
-    return this.#tally.totals
+    return this.#recorder.totals
   }
 
   /** What budgets have to do with the run's end. */
@@ -108,47 +91,23 @@ export class StepExecutor {
 
   /** Resolves when the code of every step in flight has returned, as after an interruption that it honours. */
   idle(): Promise<void> {
-    if (this.settled) return Promise.resolve()
-    return new Promise((resolve) => {
-      this.#onIdle = resolve
-    })
+    return this.#flight.idle()
   }
 
   async run(spec: StepSpec): Promise<Json> {
     const { control } = this.#options
-    if (control.interruption || this.#pausing) return NEVER
-    this.#inFlight++
-    if (control.pauseRequested) return this.#pause(null)
+    if (this.#flight.closed) return NEVER
+    this.#flight.enter()
+    if (control.pauseRequested) return this.#flight.pause(null)
     try {
       const output = await this.#run(spec)
-      this.#leave()
+      this.#flight.leave()
       return output
     } catch (error) {
       if (!(error instanceof RecordedStepError)) control.interrupt(interruptionBy(error))
-      this.#leave()
+      this.#flight.leave()
       return error instanceof RecordedStepError ? Promise.reject(error.recorded) : NEVER
     }
-  }
-
-  #leave(): void {
-    this.#inFlight--
-    if (!this.settled) return
-    this.#onIdle?.()
-    if (!this.#held) return
-    // A turn later, because code that just got a result may go on to its next step.
-    setImmediate(() => {
-      if (this.settled && this.#held) this.#options.control.interrupt(this.#held)
-    })
-  }
-
-  /** What interrupts the run once no step is in flight: a pause before a wait, because it lasts until it is ended. */
-  get #held(): Interruption | undefined {
-    return this.#pausing ?? (this.#suspension && { kind: 'suspend', ...this.#suspension })
-  }
-
-  #never(): Promise<never> {
-    this.#leave()
-    return NEVER
   }
 
   async #run(spec: StepSpec): Promise<Json> {
@@ -206,20 +165,14 @@ export class StepExecutor {
 
   /** `asked`: somebody was asked whether it may run, which holds whatever is asked now. */
   async #attempt(step: PlannedStep, attempt: number, asked = false): Promise<Json> {
-    const { control, clock, gate } = this.#options
-    const { spec, key } = step
-    const { kind, name, tool = '' } = spec
-    const checking = gate.before({ key, kind, name, tool }, spec)
+    const { spec } = step
+    const checking = this.#options.gate.before(comingStep(step), spec)
     const refusal = checking && (await checking)
-    if (refusal?.kind === 'suspend') {
-      this.#suspension = sooner(this.#suspension, { ...refusal, dueAt: refusal.dueAt ?? clock.now() })
-      return this.#never()
-    }
     const demanded = refusal?.kind === 'pause' && refusal.pause?.reason === 'APPROVAL_REQUIRED' ? refusal.pause : null
-    if (refusal?.kind === 'pause' && !demanded) return this.#pause(refusal.pause)
-    if (refusal && !demanded) control.interrupt(refusal)
-    if (control.interruption || this.#pausing) return this.#never()
-    const ask = demanded ? { ...spec.approval, message: demanded.message, detail: demanded.detail } : spec.approval
+    if (refusal && !demanded) return this.#flight.yieldTo(refusal)
+    if (this.#flight.closed) return this.#flight.never()
+    const { message, detail } = demanded ?? {}
+    const ask = demanded ? { ...spec.approval, message, detail, unreserved: true } : spec.approval
     if (ask || asked) return this.#whenApproved(step, ask ?? {}, 'ACTION', attempt)
     return this.#begin(step, attempt)
   }
@@ -242,7 +195,7 @@ export class StepExecutor {
   async #execute(step: PlannedStep, attempt: number): Promise<Json> {
     const { control, clock, gate, stepTimeoutMs, secrets } = this.#options
     const { spec, key } = step
-    if (control.interruption) return this.#never()
+    if (control.interruption) return this.#flight.never()
     const idempotencyKey = `${control.claim.runId}:${step.key}`
     gate.budget.begins(key, attempt)
     const outcome = await runAttempt(spec, {
@@ -255,7 +208,7 @@ export class StepExecutor {
     })
     if (control.interruption) {
       gate.budget.aborted(key, attempt, outcome.kind === 'done' ? outcome.result : null)
-      return this.#never() // late output is not recorded
+      return this.#flight.never() // late output is not recorded
     }
     if (outcome.kind === 'done') return this.#succeed(step, attempt, outcome.result)
     const error = serializeError(outcome.error)
@@ -270,11 +223,11 @@ export class StepExecutor {
   /** Its child is started, unless it was; it has ended, or the slot is given back. `begun`: the wait for it is recorded. */
   async #child(step: PlannedStep, child: ChildSpec, begun: boolean): Promise<Json> {
     const { control, clock } = this.#options
-    this.#tally.lose() // what the run's children use, only the database knows
+    this.#recorder.lose() // what the run's children use, only the database knows
     const mayBeThere = step.stored
     if (!begun) await this.#record(step, { status: 'waiting', attempt: 1 })
     const answer = await this.#children.look(step.key, child, mayBeThere)
-    if (control.interruption) return this.#never()
+    if (control.interruption) return this.#flight.never()
     switch (answer.kind) {
       case 'none':
         return this.#suspend(step, new Date(clock.now().getTime() + limits.childLookMs), answer.seen)
@@ -298,12 +251,18 @@ export class StepExecutor {
     const { key, input, stored, spec } = step
     const { kind, name } = spec
     const asking = { key, kind, name, input, stored }
-    const answer = await this.#approvals.answer(asking, ask, purpose, Math.max(attempt, 1))
-    if (this.#options.control.interruption) return this.#never()
+    // What nobody has found room for yet is reserved before the approval is used up.
+    const unreserved = ask.unreserved || purpose === 'REPEAT'
+    const reserve = (by: string) => this.#options.gate.reserveApproved(comingStep(step), spec, by)
+    const given = { purpose, attempt: Math.max(attempt, 1), ...(unreserved && { reserve }) }
+    const answer = await this.#approvals.answer(asking, ask, given)
+    if (this.#options.control.interruption) return this.#flight.never()
     switch (answer.kind) {
       case 'ask':
         if (!stored) await this.#record(step, { status: 'waiting', attempt: 0 })
-        return this.#pause(answer.pause)
+        return this.#flight.pause(answer.pause)
+      case 'refused':
+        return this.#flight.yieldTo(answer.refusal)
       case 'granted':
         if (kind === 'approval') return this.#succeed(step, 1, { output: answer.decision })
         return this.#begin(step, attempt, answer.started)
@@ -370,51 +329,15 @@ export class StepExecutor {
   /** Gives the slot back once the steps beside it are recorded too. */
   #suspend({ spec }: PlannedStep, dueAt: Date, signalsSeen: number | null = null): Promise<never> {
     const waiting = spec.child ? 'CHILD' : spec.signal ? 'SIGNAL' : spec.sleepMs === undefined ? 'RETRY' : 'TIMER'
-    this.#suspension = sooner(this.#suspension, { waiting, dueAt, signalsSeen })
-    return this.#never()
+    return this.#flight.suspend({ waiting, dueAt, signalsSeen })
   }
 
-  /** Pauses the run instead of going on with a step, once the steps beside it are recorded. Null: as a person asked. */
-  #pause(pause: PauseOrder | null): Promise<never> {
-    this.#pausing ??= { kind: 'pause', pause }
-    return this.#never()
+  #record(step: PlannedStep, write: StepWrite): Promise<void> {
+    return this.#options.control.interruption ? this.#flight.never() : this.#recorder.record(step, write)
   }
+}
 
-  async #record(step: PlannedStep, write: StepWrite): Promise<void> {
-    const { control, gate, guard } = this.#options
-    if (control.interruption) return this.#never()
-    const row = this.#row(step, write)
-    const charge = gate.budget.recording(row)
-    try {
-      const record = { lease: control.claim, step: row, stored: step.stored, ...(charge && { charge }) }
-      this.#tally.add(row, await guard.record(record))
-    } catch (error) {
-      this.#tally.lose()
-      throw error
-    }
-    step.stored = true
-  }
-
-  #row({ spec, key, seq, input, startedAt }: PlannedStep, write: StepWrite): StepRow {
-    const { status, attempt, dueAt = null, output = null, error = null, result } = write
-    const ended = status === 'succeeded' || status === 'failed'
-    const endedAt = ended ? this.#options.clock.now() : null
-    return {
-      key,
-      seq,
-      kind: spec.kind,
-      name: spec.name,
-      status,
-      attempt,
-      dueAt,
-      startedAt,
-      endedAt,
-      inputDigest: input.digest,
-      input,
-      output,
-      error,
-      traceGap: null,
-      ...usageColumns(result),
-    }
-  }
+/** The step as policies and budgets see it. */
+function comingStep({ key, spec: { kind, name, tool = '' } }: PlannedStep): ComingStep {
+  return { key, kind, name, tool }
 }

@@ -84,6 +84,18 @@ export class StepGate {
     return this.#reserve(step, bound)
   }
 
+  /**
+   * Reserves for a step that somebody has approved: limits that ask for an approval don't refuse it, and what it takes
+   * beyond them is recorded as an overrun that this person has approved. All others are kept.
+   */
+  async reserveApproved(step: ComingStep, bound: StepBounds, by: string): Promise<Interruption | null> {
+    const limits = this.#limits()
+    const { key, kind } = step
+    const { declared, estimate } = bound
+    const answer = await this.#options.budget.before({ key, kind, declared, estimate, approvedBy: by }, limits)
+    return this.#answerToBudget(answer ?? null)
+  }
+
   /** The run stops executing here. Keeps what its last steps have broken, and settles what aborted ones may have used. */
   async close(ends: boolean): Promise<void> {
     const { budget } = this.#options
@@ -131,13 +143,22 @@ export class StepGate {
     const checked = this.#checker.checkBeforeStep(step)
     // What comes while a check is under way waits for what that one says.
     if (!(checked instanceof Promise)) return this.#checking
-    const checking = checked.then((result) => this.#answerTo(result))
+    const checking = checked.then((result) => {
+      if (this.#seen === null) this.#policiesUnknown()
+      return this.#answerTo(result)
+    })
     const done = () => {
       if (this.#checking === checking) this.#checking = undefined
     }
     this.#checking = checking
     checking.then(done, done)
     return checking
+  }
+
+  /** Not even the first check could read them: the next step tries again, whatever the throttle says. */
+  #policiesUnknown(): void {
+    this.#checker.policyChanged()
+    this.#options.budget.policiesUnknown()
   }
 
   async #readFacts(): Promise<CheckFacts> {

@@ -3,6 +3,7 @@ import {
   type ChargeReply,
   type Crossing,
   decideCharges,
+  type LedgerState,
   lockLedger,
   openLedger,
   releaseReservations,
@@ -103,9 +104,9 @@ export class LedgerTransactions {
     const charges = records.flatMap(({ charge }) => charge ?? [])
     const opening = openLedger(tx, charges)
     const recording = recordSteps(tx, records, 'transaction')
-    const [, recorded, ledger] = await Promise.all([opening, recording, lockLedger(tx, charges)])
+    const [made, recorded, ledger] = await Promise.all([opening, recording, lockLedger(tx, charges)])
     const applied = records.map(({ charge }, i) => (recorded[i] ? (charge ?? null) : null))
-    const { replies, writing } = this.#write(tx, applied, ledger)
+    const { replies, writing } = this.#write(tx, applied, { ...ledger, made })
     const results = records.map((_, i): Recorded => {
       return recorded[i] ? { kind: 'recorded', reply: replies[i] ?? null } : LOST
     })
@@ -129,12 +130,12 @@ export class LedgerTransactions {
     const charges = requests.map(({ charge }) => charge)
     const leases = requests.flatMap(({ lease }) => lease ?? [])
     const opening = openLedger(tx, charges)
-    const [, held, ledger] = await Promise.all([opening, holdLeases(tx, leases), lockLedger(tx, charges)])
+    const [made, held, ledger] = await Promise.all([opening, holdLeases(tx, leases), lockLedger(tx, charges)])
     const holds = ({ lease }: ChargeRequest) => lease === null || held.has(lease.runId)
     const { replies, writing } = this.#write(
       tx,
       requests.map((request) => (holds(request) ? request.charge : null)),
-      ledger,
+      { ...ledger, made },
     )
     const results = requests.map((request, i): Recorded => {
       return holds(request) ? { kind: 'recorded', reply: replies[i] ?? null } : LOST
@@ -143,7 +144,7 @@ export class LedgerTransactions {
   }
 
   /** Null: a charge that does not apply. */
-  #write(tx: Tx, charges: readonly (Charge | null)[], ledger: Awaited<ReturnType<typeof lockLedger>>) {
+  #write(tx: Tx, charges: readonly (Charge | null)[], ledger: LedgerState) {
     const applied = charges.filter((charge) => charge !== null)
     const decided = decideCharges(applied, ledger)
     const replies = new Map(applied.map((charge, i) => [charge, decided.replies[i] ?? null]))
