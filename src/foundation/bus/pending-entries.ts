@@ -15,6 +15,10 @@ export class PendingEntries {
     return true
   }
 
+  has(partition: number, id: string): boolean {
+    return this.#partitions.get(partition)?.entries.has(id) ?? false
+  }
+
   /** All events up to the position are dealt with; returns the entries that waited for that. */
   handled(partition: number, position: number): string[] {
     const found = this.#of(partition)

@@ -1,3 +1,4 @@
+import { AppError } from '../app-error.ts'
 import { sleep } from '../backoff.ts'
 import { EventEnvelope } from '../events/events.ts'
 import type { Logger } from '../log.ts'
@@ -179,13 +180,16 @@ export class StreamReader implements Feed {
     const done: string[] = []
     for (const [id, fields] of entries) {
       let position = 0
+      const isKnown = this.#pending.has(partition, id)
       for (const message of fields === null ? [] : messagesOf(fields)) {
         try {
           const event = EventEnvelope.parse(message)
+          if (event.partition !== partition)
+            throw new AppError('INVALID_INPUT', `It is an event of partition ${event.partition}`)
           events.push(event)
           position = Math.max(position, event.position)
         } catch (error) {
-          feed.malformed(message, error, 'one')
+          if (!isKnown) feed.malformed(message, error, 'one')
         }
       }
       if (!this.#pending.add(partition, id, position)) done.push(id)

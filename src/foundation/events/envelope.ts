@@ -138,7 +138,7 @@ function parseBounded(text: string): unknown {
 }
 
 /** Whoever handles an event may recurse into its data, as JSON.stringify does. */
-function nestsTooDeep(text: string): boolean {
+export function nestsTooDeep(text: string): boolean {
   if (text.length <= 2 * limits.jsonDepthMax) return false // each level costs two characters
   let depth = 0
   let quoted = false

@@ -1,7 +1,7 @@
 import type { Tx } from '../storage/storage.ts'
 import type { EventEnvelope } from './envelope.ts'
 import { EVENTS_PER_ENTRY_MAX } from './outbox.ts'
-import { envelopesOf, type OutboxRow } from './unpack.ts'
+import { envelopesOf, type HearMalformed, type OutboxRow } from './unpack.ts'
 
 /** The position of the last event that a reader has, per partition. */
 export type Positions = ReadonlyMap<number, number>
@@ -19,7 +19,7 @@ export async function positionsNow(tx: Tx): Promise<Positions> {
  * Not a named statement: a plan that was made while the outbox was small would read it whole when it is large.
  */
 const READ = `
-  select o.tenant_id, o.run_id, o.partition, o.events, o.position
+  select o.tenant_id, o.run_id, o.partition, o.event_count, o.events, o.position
     from unnest($1::smallint[], $2::bigint[]) as reader (partition, last)
    cross join lateral (
      select * from concordat.outbox o
@@ -29,11 +29,19 @@ const READ = `
       order by o.position limit $3
    ) o`
 
-/** The next published events after these positions, in order within a partition; at most `rowsMax` rows of each. */
-export async function readPublished(tx: Tx, after: Positions, rowsMax: number): Promise<EventEnvelope[]> {
+/**
+ * The next published events after these positions, in order within a partition; at most `rowsMax` rows of each. What is
+ * no event is not among them: its position is empty.
+ */
+export async function readPublished(
+  tx: Tx,
+  after: Positions,
+  rowsMax: number,
+  malformed?: HearMalformed,
+): Promise<EventEnvelope[]> {
   const rows = await tx.query<OutboxRow & { position: bigint }>(READ, [[...after.keys()], [...after.values()], rowsMax])
   return rows
-    .flatMap((row) => envelopesOf(row, Number(row.position)))
+    .flatMap((row) => envelopesOf(row, Number(row.position), malformed))
     .filter((event) => event.position > (after.get(event.partition) ?? 0))
 }
 

@@ -1,5 +1,6 @@
 import { statement, type Tx } from '../storage/storage.ts'
 import type { RunEvent } from './outbox.ts'
+import { readEvents } from './unpack.ts'
 
 /** An event of a run with where it stands: its position is null until it is published. */
 export interface StoredEvent extends RunEvent {
@@ -24,7 +25,7 @@ export async function eventsOfRun(
     [tenantId, runId],
   )
   return rows.flatMap(({ partition, position, publishedAt, events }) => {
-    return (JSON.parse(events) as RunEvent[]).map((event, index) => {
+    return readEvents(events).map((event, index) => {
       return { ...event, partition, position: position === null ? null : Number(position) + index, publishedAt }
     })
   })

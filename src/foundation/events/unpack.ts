@@ -1,4 +1,5 @@
-import { EventEnvelope } from './envelope.ts'
+import { AppError } from '../app-error.ts'
+import { EventEnvelope, nestsTooDeep } from './envelope.ts'
 import type { RunEvent } from './outbox.ts'
 
 /** An outbox row as it is read: `events` is JSON text. */
@@ -6,23 +7,50 @@ export interface OutboxRow {
   readonly tenant_id: string
   readonly run_id: string
   readonly partition: number
+  /** How many positions the row has. */
+  readonly event_count: number
   readonly events: string
 }
 
-/** Takes an outbox row apart: its first event is at `position`, the others follow. */
-export function envelopesOf(row: OutboxRow, position: number): EventEnvelope[] {
-  const events: RunEvent[] = JSON.parse(row.events)
-  return events.map(
-    ({ id, type, time, data }, index) =>
-      new EventEnvelope({
-        id,
-        type,
-        time,
-        data,
-        runId: row.run_id,
-        tenantId: row.tenant_id,
-        partition: row.partition,
-        position: position + index,
-      }),
-  )
+/** Called with what is no event and why. */
+export type HearMalformed = (message: string, error: AppError) => void
+
+/**
+ * Takes an outbox row apart: its first event is at `position`, the others follow. The rows are ours; but one that
+ * somebody has changed must not keep all others from being published. What is no event leaves its position empty.
+ */
+export function envelopesOf(row: OutboxRow, position: number, malformed: HearMalformed = () => {}): EventEnvelope[] {
+  const { run_id: runId, tenant_id: tenantId, partition, event_count: count } = row
+  const events = eventsIn(row.events)
+  if (!events || events.length !== count) malformed(row.events, noEvent(`the row does not have ${count} events`))
+  return (events ?? []).slice(0, count).flatMap((event, index) => {
+    if (isEvent(event)) {
+      const { id, type, time, data } = event
+      return new EventEnvelope({ id, type, time, data, runId, tenantId, partition, position: position + index })
+    }
+    malformed(JSON.stringify(event), noEvent('it lacks id, type or time'))
+    return []
+  })
+}
+
+/** The events of an outbox row; what is none is left out. */
+export function readEvents(text: string): RunEvent[] {
+  return (eventsIn(text) ?? []).filter(isEvent)
+}
+
+function eventsIn(text: string): readonly unknown[] | undefined {
+  if (nestsTooDeep(text)) return undefined
+  const events: unknown = JSON.parse(text) // the column's type says that it is JSON
+  return Array.isArray(events) ? events : undefined
+}
+
+function isEvent(value: unknown): value is RunEvent {
+  const event = value as Partial<RunEvent> | null
+  return typeof event?.id === 'string' && typeof event.type === 'string' && typeof event.time === 'string'
+}
+
+function noEvent(why: string): AppError {
+  return new AppError('INVALID_INPUT', `A row of the outbox holds what is no event: ${why}`, {
+    hint: 'Only Concordat writes there; look for who else does.',
+  })
 }
