@@ -29,6 +29,7 @@ export class ReactorPartition implements LaneSource {
   readonly #onLost: () => void
   #isActive = true
   #aheadSinceMs = 0
+  #malformedEnd: number
 
   constructor({ ground, partition, lanes, onLost }: PartitionOptions) {
     this.partition = partition
@@ -36,6 +37,7 @@ export class ReactorPartition implements LaneSource {
     this.#onLost = onLost
     this.lanes = lanes.map(({ handler, position }) => new Lane(ground, this, handler, position))
     this.window = new EventWindow(Math.max(0, ...lanes.map(({ position }) => position)))
+    this.#malformedEnd = this.window.end
   }
 
   /** Every handler has durably dealt with all events up to this position. */
@@ -78,6 +80,13 @@ export class ReactorPartition implements LaneSource {
     const first = events[0]?.position ?? window.published + 1
     if (first > window.end + 1) window.skipTo(first - 1)
     for (const event of events) window.append(event)
+  }
+
+  /** Whether what stands at this position of the outbox, and is no event, is met for the first time. */
+  meets(position: number): boolean {
+    if (position <= this.#malformedEnd) return false
+    this.#malformedEnd = position
+    return true
   }
 
   /** Lets every lane go on that has something to do. */

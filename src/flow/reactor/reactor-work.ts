@@ -278,8 +278,14 @@ export class ReactorWork {
       const wanting = partitions.filter((partition) => partition.wantsEvents)
       if (wanting.length === 0) return
       const after = new Map(wanting.map(({ partition, window }) => [partition, window.end]))
-      const malformed = (message: string, error: unknown) => this.#malformed.put(message, error, 'one', () => true)
-      const events = await readPublished(this.#database, after, PAGE_ROWS_MAX, malformed)
+      const events = await readPublished(
+        this.#database,
+        after,
+        PAGE_ROWS_MAX,
+        (message, error, partition, position) => {
+          if (this.#partitions.get(partition)?.meets(position)) this.#malformed.put(message, error, 'one', () => true)
+        },
+      )
       const found = Map.groupBy(events, (event) => event.partition)
       for (const partition of wanting) partition.fill(found.get(partition.partition) ?? [])
       for (const event of events) this.#received.add(event.type)

@@ -12,8 +12,8 @@ export interface OutboxRow {
   readonly events: string
 }
 
-/** Called with what is no event and why. */
-export type HearMalformed = (message: string, error: AppError) => void
+/** Called with what is no event, why, and where it stands. */
+export type HearMalformed = (message: string, error: AppError, partition: number, position: number) => void
 
 /**
  * Takes an outbox row apart: its first event is at `position`, the others follow. The rows are ours; but one that
@@ -22,13 +22,14 @@ export type HearMalformed = (message: string, error: AppError) => void
 export function envelopesOf(row: OutboxRow, position: number, malformed: HearMalformed = () => {}): EventEnvelope[] {
   const { run_id: runId, tenant_id: tenantId, partition, event_count: count } = row
   const events = eventsIn(row.events)
-  if (!events || events.length !== count) malformed(row.events, noEvent(`the row does not have ${count} events`))
+  const isWhole = events?.length === count
+  if (!isWhole) malformed(row.events, noEvent(`the row does not have ${count} events`), partition, position)
   return (events ?? []).slice(0, count).flatMap((event, index) => {
     if (isEvent(event)) {
       const { id, type, time, data } = event
       return new EventEnvelope({ id, type, time, data, runId, tenantId, partition, position: position + index })
     }
-    malformed(JSON.stringify(event), noEvent('it lacks id, type or time'))
+    if (isWhole) malformed(JSON.stringify(event), noEvent('it lacks id, type or time'), partition, position + index)
     return []
   })
 }
