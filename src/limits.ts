@@ -82,9 +82,11 @@ export const limits = Object.freeze({
   groupQueueMax: 50_000, // what may wait for a group commit before more is refused
   sweepBatchMax: 500,
   stopBatchMax: 2_000, // those of one batch hear it at once; what ends meanwhile slows the next one
-  /** What a suspension stops in its own transaction; the rest follows in transactions of a batch each. */
-  suspensionBatchesMax: 5,
-  suspensionPatienceMs: 10_000,
+  stopOrderSweepMs: 5_000, // who has not gone on with a stop order for so long has died
+  stopOrderHeadStartMs: 50, // workers hear of it in 5 to 20 ms; marking a thousand runs takes the machine from them
+  stopOrderPatienceMs: 10_000, // a worker that stands still in the middle of a start; then it is swept
+  stopOrderToleranceMs: 500, // between the clocks of who submits runs and who stops them
+  orderPushBytesMax: 7_900, // PostgreSQL notifies with less than 8,000
   startsPassMs: 100, // a claim takes some ms; while it is waited for, others wait too
   stopWaitMsMax: 600_000,
   reconcileBatchMax: 500,

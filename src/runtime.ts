@@ -36,7 +36,7 @@ import { createMaintenance } from './flow/maintenance/maintenance.ts'
 import { type EventReactor, type HandlerDefinition, pruneDeadLetters, type Unhealthy } from './flow/reactor/reactor.ts'
 import { createReconciliationSweep } from './flow/reconciliation/reconciliation.ts'
 import { createRelay } from './flow/relay/relay.ts'
-import { type StoppingContext, sweepSuspended } from './flow/stopping/stopping.ts'
+import { type StoppingContext, sweepStopOrders, sweepSuspended } from './flow/stopping/stopping.ts'
 import { AppError } from './foundation/app-error.ts'
 import { type Bus, createBus } from './foundation/bus/bus.ts'
 import { DatabaseClock } from './foundation/clock.ts'
@@ -232,7 +232,10 @@ function compose({ options, config, log, directory, prices, database }: Foundati
     ...ground,
     kernel,
     completion,
-    stopSuspended: () => sweepSuspended(stopping),
+    sweepStops: async () => {
+      await sweepStopOrders(stopping)
+      await sweepSuspended(stopping)
+    },
     outboxRetentionMs: config.outboxRetentionMs,
     pruneDeadLetters: () => pruneDeadLetters(database, config.retentionMs),
     onWoken: () => worker.nudge(),

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import { beforeAll, expect, it } from 'vitest'
 import { defineAgent } from '../../src/index.ts'
 import type { TestRuntime } from '../../src/testing/testing.ts'
@@ -120,6 +121,50 @@ describeOnDatabases('a stop of many runs', (open) => {
     expect(run.steps.every(({ status }) => status !== 'succeeded')).toBe(true)
     gates.at(after[0]!.runId).open()
     await runtime.ended(after[0]!)
+  })
+
+  /** As it is left by a process that dies after the order's commit; nobody is told. */
+  async function orderOnly(tenant: string) {
+    const orderId = randomUUID()
+    await runtime.database.query(
+      `insert into concordat.stop_orders (tenant_id, order_id, in_flight, created_until, stop, due_at)
+       values ($1, $2::uuid, false, (select max(created_at) from concordat.runs where tenant_id = $1), $3, clock_timestamp() + interval '1 hour')`,
+      [tenant, orderId, JSON.stringify({ kind: 'stop', ...note, orderId, requestedAt: new Date().toISOString() })],
+    )
+    return {
+      fallDue: () => runtime.database.query(`update concordat.stop_orders set due_at = clock_timestamp()`),
+      isOpen: async () => (await runtime.database.query('select from concordat.stop_orders')).length > 0,
+    }
+  }
+
+  it('holds from its first commit on: heartbeats repeat it, claims obey it, maintenance goes on when its process died', async () => {
+    const tenant = await newTenant()
+    const [held] = await executing(tenant, 'holds', 1)
+    const asleep = await runtime.runs.submit({ tenant, agent: 'waits' })
+    const soon = await runtime.runs.submit({ tenant, agent: 'holds', runAt: new Date(Date.now() + 1_000) })
+    await expect.poll(async () => (await runtime.runs.get(tenant, asleep.runId)).waiting).toBe('TIMER')
+    const order = await orderOnly(tenant)
+
+    const [spared] = await executing(tenant, 'holds', 1) // submitted after it
+    for (const handle of [held!, soon]) {
+      const run = await runtime.ended(handle)
+      expect(endingOf(run)).toMatchObject({ status: 'cancelled', reason: 'RUN_STOPPED', incident: 'PARTIAL' })
+      expect(run.stop).toMatchObject({ kind: 'stop', ...note })
+      expect(run.stop?.confirmedAt).toBeTruthy()
+      expect(run.events.filter(({ type }) => type === 'run.stop_requested')).toHaveLength(1)
+    }
+    expect((await runtime.runs.get(tenant, soon.runId)).steps).toEqual([])
+    expect([await order.isOpen(), await statusOf(asleep), await statusOf(spared!)]).toEqual([
+      true,
+      'running',
+      'running',
+    ])
+
+    await order.fallDue()
+    expect((await runtime.ended(asleep)).status).toBe('cancelled')
+    await expect.poll(() => order.isOpen()).toBe(false)
+    gates.at(spared!.runId).open()
+    expect((await runtime.ended(spared!)).status).toBe('succeeded')
   })
 
   it('loses none of more runs than one transaction takes', async () => {

@@ -133,21 +133,35 @@ export async function childrenOf(tx: Tx, { tenantId, runId }: RunKey): Promise<C
   )
 }
 
-const STOPS = statement(
-  'runs_stops',
-  `select r.run_id as "runId", r.phase in ('COMPLETED', 'FAILED') as ended, r.stop
-     from ${KEYS.from(1)} as x
-    cross join lateral (
-      select * from concordat.runs r
-       where r.tenant_id = x.tenant_id and r.run_id = x.run_id and r.stop is not null limit 1) r`,
+/** How the stops of an order went. */
+export interface StopCounts {
+  /** Runs that it stopped. */
+  readonly requested: number
+  /** Whose worker has heard it. */
+  readonly delivered: number
+  /** Whose steps have ended upon it. */
+  readonly confirmed: number
+  /** That are over, and a step ignored its signal: what it returns is not recorded. */
+  readonly unconfirmed: number
+  /** That a worker still executes. */
+  readonly open: number
+}
+
+const STOP_COUNTS = statement(
+  'runs_stop_counts',
+  `select count(*)::int as requested, (count(*) filter (where stop ? 'deliveredAt'))::int as delivered,
+          (count(stop->>'confirmedAt'))::int as confirmed,
+          (count(*) filter (where stop->'confirmedAt' = 'null'))::int as unconfirmed,
+          (count(*) filter (where worker_id is not null))::int as open
+     from concordat.runs where tenant_id = $1 and stop->>'orderId' = $2 and stop ? 'orderId'`,
 )
 
-/** How far the stops of those of the runs are that have one. */
-export async function stopsOf(
+export async function stopCounts(
   tx: Tx,
-  runs: readonly RunKey[],
-): Promise<{ readonly runId: string; readonly ended: boolean; readonly stop: RunStop }[]> {
-  return tx.query(STOPS, KEYS.values(runs))
+  { tenantId, orderId }: { readonly tenantId: string; readonly orderId: string },
+): Promise<StopCounts> {
+  const [counts] = await tx.query<StopCounts>(STOP_COUNTS, [tenantId, orderId])
+  return counts ?? { requested: 0, delivered: 0, confirmed: 0, unconfirmed: 0, open: 0 }
 }
 
 /** What a run's audit contract is held against: the contract, and what its deadlines count from. */

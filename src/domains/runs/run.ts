@@ -43,6 +43,8 @@ export interface RunStop {
   readonly kind: StopKind
   readonly by: string
   readonly why: string
+  /** The order that stopped it together with others of its tenant; absent where it was stopped by itself. */
+  readonly orderId?: string
   /** This and the others are ISO 8601 UTC. */
   readonly requestedAt: string
   /** Absent until its worker has heard it; never there where nobody executed the run. */

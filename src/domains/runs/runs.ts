@@ -34,7 +34,8 @@ export {
   type RunFilter,
   type RunRow,
   type RunSummary,
-  stopsOf,
+  type StopCounts,
+  stopCounts,
 } from './run-queries.ts'
 export {
   COUNTED_STEPS,

@@ -91,7 +91,7 @@ export async function requireTenant(tx: Tx, tenantId: string): Promise<void> {
   if (rows.length === 0) throw new AppError('UNKNOWN_TENANT', `there is no tenant ${JSON.stringify(tenantId)}`)
 }
 
-/** Suspended tenants that still have a run in flight which is not told to stop: what a suspension that broke off left. */
+/** Suspended tenants that have a run in flight which is not told to stop, and no order that is about it. */
 export async function halfSuspended(tx: Tx): Promise<(Suspension & { readonly tenantId: string })[]> {
   const rows = await tx.query<{ tenant_id: string; suspension: Suspension | null }>(HALF_SUSPENDED)
   const unknown = { by: 'unknown', why: 'no reason given', at: '' }
@@ -102,6 +102,7 @@ const HALF_SUSPENDED = statement(
   'tenants_half_suspended',
   `select tenant_id, suspension from concordat.tenants t
     where status = 'suspended'
+      and not exists (select from concordat.stop_orders o where o.tenant_id = t.tenant_id and o.stop->>'kind' = 'suspension')
       and (exists (select from concordat.runs r
                     where r.tenant_id = t.tenant_id and r.worker_id is not null
                       and r.stop is null and r.pending is null and r.phase = 'EXECUTING')

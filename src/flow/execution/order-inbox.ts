@@ -32,9 +32,8 @@ export class OrderInbox {
   readonly #reader: Ticker
   #unlisten: (() => Promise<void>) | undefined
   #asked = false
-  /** Claims under way. */
-  #claiming = 0
-  #missed = false
+  /** How many pushes were heard. */
+  #heard = 0
 
   constructor(options: OrderInboxOptions) {
     this.#options = options
@@ -54,12 +53,11 @@ export class OrderInbox {
    * the orders are read afterwards.
    */
   async whileClaiming<T>(claim: () => Promise<T>): Promise<T> {
-    this.#claiming++
+    const heard = this.#heard
     try {
       return await claim()
     } finally {
-      this.#claiming--
-      if (this.#missed) this.#ask()
+      if (heard !== this.#heard) this.#ask()
     }
   }
 
@@ -76,14 +74,16 @@ export class OrderInbox {
   #hear(payload: string): void {
     const push = decodePush(payload)
     if (!push) return
-    if (!this.#options.concerns(push)) this.#missed ||= this.#claiming > 0
-    else if (push.runId !== undefined && push.stop) this.#options.obey({ stops: [push.runId] })
-    else if (push.runId !== undefined && push.pause) this.#options.obey({ pauses: [push.runId] })
+    this.#heard++
+    if (!this.#options.concerns(push)) return
+    const { runId, stop, pause, stopOrder } = push
+    if (stopOrder) this.#options.obey({ stopOrders: [stopOrder] })
+    else if (runId !== undefined && stop) this.#options.obey({ stops: [runId] })
+    else if (runId !== undefined && pause) this.#options.obey({ pauses: [runId] })
     else this.#ask()
   }
 
   #ask(): void {
-    this.#missed = false
     this.#asked = true
     this.#reader.nudge()
   }

@@ -1,10 +1,11 @@
-import type { RunEnd, Waiting } from '../../domains/runs/runs.ts'
+import type { RunEnd, RunStop, Waiting } from '../../domains/runs/runs.ts'
 import type { Claim, PauseOrder } from '../kernel/kernel.ts'
 
 /** Why a run stops executing here before its agent's code has returned. */
 export type Interruption =
   | { readonly kind: 'end'; readonly end: RunEnd }
-  | { readonly kind: 'stop'; readonly deliveredAt: Date }
+  /** `stop` is what an order has for the run, whose row may not have it yet; null: its row has one. */
+  | { readonly kind: 'stop'; readonly stop: RunStop | null; readonly deliveredAt: Date }
   | {
       readonly kind: 'suspend'
       readonly waiting: Waiting
@@ -17,7 +18,8 @@ export type Interruption =
   /** The lease is lost: nothing may be written any more. */
   | { readonly kind: 'lost' }
 
-function interrupted({ kind }: Interruption): DOMException {
+/** What the signals of interrupted steps abort with. Making one takes as long as an abort: many runs may share it. */
+export function interrupted({ kind }: Interruption): DOMException {
   return new DOMException(`the run was interrupted: ${kind}`, 'AbortError')
 }
 
@@ -77,11 +79,11 @@ export class RunControl {
     this.#pauseRequested = true
   }
 
-  interrupt(interruption: Interruption): void {
+  interrupt(interruption: Interruption, reason?: DOMException): void {
     if (interruption.kind === 'lost') this.#lost = true
     if (this.#interruption) return
     this.#interruption = interruption
     this.#interrupt(interruption)
-    this.#abort?.abort(interrupted(interruption))
+    this.#abort?.abort(reason ?? interrupted(interruption))
   }
 }

@@ -67,8 +67,8 @@ export async function runToEnd(options: RunnerOptions, control: RunControl): Pro
   const stopDeadline = armDeadline(control, executor)
   const interruption = await executeSteps(options, control, executor)
   stopDeadline()
-  const confirmed = await settleSteps(executor)
-  return closeRun(options, control, interruption, { executor, confirmed })
+  const [confirmed, noted] = await Promise.all([settleSteps(executor), noteStop(options, control, interruption)])
+  return closeRun(options, control, interruption, { executor, confirmed, noted })
 }
 
 async function openExecutor(options: RunnerOptions, control: RunControl): Promise<StepExecutor> {
@@ -152,10 +152,25 @@ async function settleSteps(executor: StepExecutor): Promise<boolean> {
   return executor.settled
 }
 
+/** While steps still settle: so that a stop is seen as delivered. False when that failed, and is to be done again. */
+async function noteStop(options: RunnerOptions, control: RunControl, heard: Interruption): Promise<boolean> {
+  if (heard.kind !== 'stop') return true
+  const { runId, tenantId } = control.claim
+  try {
+    await options.kernel.noteHeardStop({ ...heard, lease: control.claim })
+    return true
+  } catch (error) {
+    options.log.warn({ error, runId, tenantId }, 'a delivered stop could not be noted yet')
+    return false
+  }
+}
+
 interface Settled {
   readonly executor: StepExecutor
   /** False when a step ignores that it was told to abort. */
   readonly confirmed: boolean
+  /** True when the row of a run that ends by a stop has that stop. */
+  readonly noted: boolean
 }
 
 /** Ends, pauses or releases the run. While the database refuses even that, it is tried again: the lease decides how long. */
@@ -187,7 +202,7 @@ async function closeOnce(
   options: RunnerOptions,
   control: RunControl,
   interruption: Interruption,
-  { executor, confirmed }: Settled,
+  { executor, confirmed, noted }: Settled,
 ): Promise<RunClosing> {
   const { kernel } = options
   const { claim } = control
@@ -201,6 +216,7 @@ async function closeOnce(
     case 'lost':
       return { kind: 'lease_lost' }
     case 'stop':
+      if (!noted) await kernel.noteHeardStop({ ...interruption, lease: claim })
       return stopped(interruption.deliveredAt)
     case 'suspend': {
       const { waiting, dueAt, signalsSeen } = interruption

@@ -212,7 +212,7 @@ export class StepGate {
 
   #endBy(violation: PolicyViolation): Interruption {
     const stopped = violation.type === 'MANUAL_STOP' // a person’s: it ends as a stop does
-    if (stopped) return { kind: 'stop', deliveredAt: this.#options.clock.now() }
+    if (stopped) return { kind: 'stop', stop: null, deliveredAt: this.#options.clock.now() }
     return { kind: 'end', end: refusedEnd(violation) }
   }
 

@@ -2,11 +2,19 @@ import type { Agent } from '../../domains/agents/agents.ts'
 import { backoffMs, sleep } from '../../foundation/backoff.ts'
 import { createTicker, defineService, type Service, type Ticker } from '../../foundation/service.ts'
 import { limits } from '../../limits.ts'
-import type { Claim, EagerSlot, HeartbeatReply, Lane, OrderPush, Orders } from '../kernel/kernel.ts'
+import {
+  type Claim,
+  type EagerSlot,
+  type HeartbeatReply,
+  isOrdered,
+  type Lane,
+  type OrderPush,
+  type Orders,
+} from '../kernel/kernel.ts'
 import { type HeartbeatOptions, inlineHeartbeat, threadHeartbeat } from './heartbeat.ts'
 import { NO_DEADLINE } from './heartbeat-protocol.ts'
 import { OrderInbox } from './order-inbox.ts'
-import { RunControl } from './run-control.ts'
+import { interrupted, RunControl } from './run-control.ts'
 import { type RunClosing, type RunnerOptions, runToEnd } from './runner.ts'
 
 /** How late a run of another process is claimed at the most; those of this process are claimed at once. */
@@ -229,18 +237,18 @@ class Pool implements WorkerPool {
     return [...this.#active.values()].some(({ control }) => control.claim.tenantId === tenantId)
   }
 
-  #obey({ stops = [], pauses = [], policies = {} }: Partial<Orders>): void {
+  #obey({ stops = [], stopOrders = [], pauses = [], policies = {} }: Partial<Orders>): void {
+    const deliveredAt = this.#options.clock.now()
+    for (const order of stopOrders) {
+      const interruption = { kind: 'stop', stop: order.stop, deliveredAt } as const
+      const reason = interrupted(interruption)
+      for (const { control } of this.#active.values()) {
+        if (isOrdered(order, control.claim)) control.interrupt(interruption, reason)
+      }
+    }
+    for (const runId of stops) this.#active.get(runId)?.control.interrupt({ kind: 'stop', stop: null, deliveredAt })
     this.#deliverPauses(pauses)
     for (const { control } of this.#active.values()) control.heardOfPolicies(policies[control.claim.tenantId])
-    const { clock, kernel, log } = this.#options
-    const deliveredAt = clock.now()
-    const heard = stops.flatMap((runId) => this.#active.get(runId)?.control ?? []).filter((run) => !run.interruption)
-    if (heard.length === 0) return
-    for (const control of heard) control.interrupt({ kind: 'stop', deliveredAt })
-    const runs = heard.map(({ claim }) => claim)
-    kernel
-      .stopsDelivered(runs, deliveredAt)
-      .catch((error) => log.warn({ error, runs: runs.length }, 'delivered stops could not be noted'))
   }
 
   #deliverPauses(pauses: readonly string[]): void {
@@ -289,7 +297,7 @@ class Pool implements WorkerPool {
     const closed = this.#runAndClose(control)
     const deadlineAt = Date.now() + Math.max(claim.timeoutMs - claim.activeMs, 0)
     this.#active.set(claim.runId, { control, deadlineAt, closed })
-    if (claim.stopped) this.#obey({ stops: [claim.runId] })
+    if (claim.stop) control.interrupt({ kind: 'stop', stop: claim.stop, deliveredAt: this.#options.clock.now() })
     if (claim.pauseRequested) control.interrupt({ kind: 'pause', pause: null })
   }
 

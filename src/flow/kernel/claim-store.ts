@@ -1,11 +1,12 @@
 import type { AuditExpectation } from '../../domains/audit/audit.ts'
-import { RunPhase, transition } from '../../domains/runs/runs.ts'
+import { RunPhase, type RunStop, transition } from '../../domains/runs/runs.ts'
 import { rowSet, type Statement, statement, type Tx } from '../../foundation/storage/storage.ts'
 import { limits } from '../../limits.ts'
 import type { Ancestor, Claim, ClaimRequest, Lane } from './messages.ts'
 import { FIRST_LOOK } from './reconcile-due-store.ts'
 import { startWrites } from './start-writes.ts'
 import { ENTER_STARTS } from './starts-pass.ts'
+import { stopOrderedFor } from './stop-order-store.ts'
 
 /*
  * Fair claiming by row state. `lane` walks the distinct lanes that have ready runs (a loose scan of index runs_ready:
@@ -99,7 +100,7 @@ const CLAIMED = `
      from held, alive
     where r.ctid = held.ctid
    returning r.tenant_id, r.run_id, r.worker_id, r.agent, r.agent_version, r.agent_digest, r.phase, r.lease_token, r.input, r.metadata,
-             r.timeout_ms, r.active_ms, r.worker_losses, r.stop is not null as stopped, r.pause_request is not null as pause_requested,
+             r.timeout_ms, r.active_ms, r.worker_losses, coalesce(r.stop, ${stopOrderedFor('r')}) as stop, r.created_at, r.pause_request is not null as pause_requested,
              r.execution_started_at = r.active_since as fresh,
              r.execution_started_at, r.expectations, r.parent_run_id, r.root_run_id, r.depth, r.ancestors, r.api_key_id,
              held.policies_version)`
@@ -132,7 +133,8 @@ interface ClaimRow {
   timeout_ms: bigint
   active_ms: bigint
   worker_losses: number
-  stopped: boolean
+  stop: RunStop | null
+  created_at: Date
   pause_requested: boolean
   fresh: boolean
   execution_started_at: Date
@@ -196,7 +198,7 @@ export async function beginClaim(tx: Tx, { lanes }: ClaimRequest): Promise<void>
 const HELD_BY = statement(
   'runs_held_by_worker',
   `select tenant_id, run_id, agent, agent_version, agent_digest, phase, lease_token, input, metadata, timeout_ms, active_ms,
-          worker_losses, stop is not null as stopped, pause_request is not null as pause_requested, false as fresh, execution_started_at, expectations,
+          worker_losses, coalesce(stop, ${stopOrderedFor('runs')}) as stop, created_at, pause_request is not null as pause_requested, false as fresh, execution_started_at, expectations,
           parent_run_id, root_run_id, depth, ancestors, api_key_id, policies_version
      from concordat.runs join concordat.tenants using (tenant_id) where worker_id = $1 and not (run_id = any($2::uuid[]))`,
 )
@@ -222,7 +224,8 @@ function toClaim(row: ClaimRow, workerId: string): Claim {
     timeoutMs: Number(row.timeout_ms),
     activeMs: Number(row.active_ms),
     workerLosses: row.worker_losses,
-    stopped: row.stopped,
+    stop: row.stop,
+    createdAt: row.created_at,
     pauseRequested: row.pause_requested,
     fresh: row.fresh,
     traceGap: null,

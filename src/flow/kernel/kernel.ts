@@ -6,23 +6,16 @@ import { AppError } from '../../foundation/app-error.ts'
 import type { Clock } from '../../foundation/clock.ts'
 import { GroupCommit } from '../../foundation/group-commit.ts'
 import type { IdSource } from '../../foundation/ids.ts'
-import { type Database, isRetryable, type Tx } from '../../foundation/storage/storage.ts'
+import { type Database, isRetryable, lastFlight, type Tx } from '../../foundation/storage/storage.ts'
 import { limits } from '../../limits.ts'
 import { type ApprovedStart, type DecisionAnswer, type DecisionOrder, decide, startApproved } from './approving.ts'
 import { type AwaitChild, type AwaitedChild, abandonedChildren, awaitChild, stopChildren } from './child-store.ts'
 import { claimsUnknownTo } from './claim-store.ts'
 import { claimTransaction } from './claim-transaction.ts'
+import { type HeardStop, noteHeardStops } from './heard-stops-store.ts'
 import { type ChargeRequest, LedgerTransactions, type Recorded } from './ledger-transaction.ts'
 import type { Claim, ClaimRequest, Lease, PauseOrder, RecordStep, Release } from './messages.ts'
-import {
-  encodePush,
-  ORDERS_CHANNEL,
-  type OrderPush,
-  type Orders,
-  pausesDelivered,
-  readOrders,
-  stopsDelivered,
-} from './orders-store.ts'
+import { encodePush, ORDERS_CHANNEL, type OrderPush, type Orders, pausesDelivered, readOrders } from './orders-store.ts'
 import { askForPause, type PauseAnswer, type PauseAsk, pauseAsRequested, pauseRun } from './pausing.ts'
 import {
   endPausesOf,
@@ -45,15 +38,25 @@ import {
 import { tellStale } from './stale-runs.ts'
 import { passStarts } from './starts-pass.ts'
 import {
+  closeStopOrder,
+  liftSuspensionOrders,
+  placeStopOrder,
+  type StopOrder,
+  type StopScope,
+  takeDueStopOrders,
+} from './stop-order-store.ts'
+import {
   dueEndOf,
+  requestOf,
   type StopAnswer,
   type StopNote,
   type StoppedBatch,
+  stopOrder,
   stoppedBatch,
   stoppedEnd,
   stopRequest,
 } from './stop-orders.ts'
-import { requestStop, requestStops, type StopScope } from './stop-store.ts'
+import { requestStop, requestStops } from './stop-store.ts'
 import { type DueEnd, type Swept, seizePending, sweepDue } from './takeover-store.ts'
 import {
   abandonWorker,
@@ -78,8 +81,8 @@ export { deferReconcile, endStale, type NextLook, scheduleReconcile, takeReconci
 export type { ResumeAnswer, SweptPause } from './resuming.ts'
 export { blockRun, endedUnder, finishRuns, holdRuns } from './run-store.ts'
 export type { AwaitedSignal, AwaitSignal, SignalAnswer, SignalOrder } from './signal-transactions.ts'
+export { isOrdered, type StopOrder, type StopScope } from './stop-order-store.ts'
 export { type StopAnswer, type StopNote, type StoppedBatch, stoppedEnd } from './stop-orders.ts'
-export type { StopScope } from './stop-store.ts'
 export { type EarlierRun, existingRuns, insertChildren, insertRuns, runsByIdempotencyKey } from './submit-store.ts'
 export type { DueEnd } from './takeover-store.ts'
 export { HEARTBEAT, type HeartbeatReply, removeDeadWorkers, type WorkerIdentity } from './worker-store.ts'
@@ -105,6 +108,7 @@ export class RunOrchestrationKernel {
   readonly #options: KernelOptions
   readonly #steps: GroupCommit<RecordStep, Recorded>
   readonly #charges: GroupCommit<ChargeRequest, Recorded>
+  readonly #heardStops: GroupCommit<HeardStop, undefined>
 
   constructor(options: KernelOptions) {
     this.#options = options
@@ -122,6 +126,15 @@ export class RunOrchestrationKernel {
       name: 'reservations',
       flushersMax: 1,
       flush: (requests) => ledger.charge(requests),
+    })
+    this.#heardStops = new GroupCommit({
+      ...group,
+      name: 'heard stops',
+      flushersMax: 1,
+      flush: async (heard) => {
+        await database.transaction(async (tx) => lastFlight(noteHeardStops(tx, heard)))
+        return heard.map(() => undefined)
+      },
     })
   }
 
@@ -215,13 +228,40 @@ export class RunOrchestrationKernel {
     return { kind: 'executing' }
   }
 
-  /** Asks for the stop of a bounded number of a scope's runs, in the caller's transaction; `push` once it is committed. */
-  async requestStops(tx: Tx, scope: StopScope, note: StopNote): Promise<StoppedBatch> {
-    const at = this.#options.clock.now()
-    const request = stopRequest(note, at)
-    const batch = stoppedBatch(await requestStops(tx, scope, request), request)
-    if (batch.taken.length > 0) await endPausesOf(tx, batch.taken, 'STOPPED', at)
-    return batch
+  /**
+   * Orders the stop of a scope's runs, in the caller's transaction; `push` it once that is committed: from then on none of
+   * them is begun, and none goes on that its worker hears of. Null: a suspension's, and its tenant is not suspended.
+   */
+  async orderStop(tx: Tx, scope: StopScope, note: StopNote): Promise<StopOrder | null> {
+    const { newId, clock } = this.#options
+    const order = stopOrder(scope, note, newId(), clock.now())
+    return (await placeStopOrder(tx, order)) ? order : null
+  }
+
+  /** Marks a bounded number of an order's runs. */
+  markStopped(order: StopOrder): Promise<StoppedBatch> {
+    const { database, clock } = this.#options
+    const request = requestOf(order.stop)
+    return database.transaction(async (tx) => {
+      const batch = stoppedBatch(await requestStops(tx, order, request), request)
+      if (batch.taken.length > 0) await endPausesOf(tx, batch.taken, 'STOPPED', clock.now())
+      return batch
+    })
+  }
+
+  /** None of its runs is left that is not marked. */
+  closeStopOrder(order: StopOrder): Promise<void> {
+    return closeStopOrder(this.#options.database, order)
+  }
+
+  /** Takes orders that nobody goes on with. */
+  takeDueStopOrders(): Promise<StopOrder[]> {
+    return takeDueStopOrders(this.#options.database)
+  }
+
+  /** Its suspensions stop nothing more of a tenant that is let in again. */
+  liftSuspensionOrders(tx: Tx, tenantId: string): Promise<void> {
+    return liftSuspensionOrders(tx, tenantId)
   }
 
   /**
@@ -288,9 +328,9 @@ export class RunOrchestrationKernel {
     return pausesDelivered(this.#options.database, runs, at)
   }
 
-  /** Notes when their worker heard of these stops. */
-  stopsDelivered(runs: readonly RunKey[], at: Date): Promise<void> {
-    return stopsDelivered(this.#options.database, runs, at)
+  /** Notes when the run's worker heard of its stop; its row has the stop afterwards. */
+  async noteHeardStop(heard: HeardStop): Promise<void> {
+    await this.#heardStops.add(heard)
   }
 
   /** Runs whose time has come: sleepers become ready, pending ends are returned for completion. */

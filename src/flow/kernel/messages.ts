@@ -102,8 +102,9 @@ export interface Claim extends Lease {
   /** Time already spent executing, without waiting, in milliseconds. */
   readonly activeMs: number
   readonly workerLosses: number
-  /** True when a stop was requested of a worker that was lost before it could end the run. */
-  readonly stopped: boolean
+  readonly createdAt: Date
+  /** Set when it is to be stopped and not executed: by an order, or as was asked of a worker that was lost. */
+  readonly stop: RunStop | null
   /** True when a person asked for a pause that has not begun: it begins before the next step. */
   readonly pauseRequested: boolean
   /** True when no worker has executed it before: it has no steps to resume from. */

@@ -1,5 +1,7 @@
 import type { RunKey } from '../../domains/runs/runs.ts'
 import { rowSet, statement, type Tx } from '../../foundation/storage/storage.ts'
+import { limits } from '../../limits.ts'
+import { type StopOrder, stopOrdersFor } from './stop-order-store.ts'
 
 /** The channel on which workers are nudged to read their orders. */
 export const ORDERS_CHANNEL = 'concordat_orders'
@@ -16,10 +18,16 @@ export interface OrderPush {
   readonly stop?: true
   /** The same of a pause. */
   readonly pause?: true
+  /** The stop of a scope: whoever executes one of its runs aborts it without a look at the rows. */
+  readonly stopOrder?: StopOrder
 }
 
+/** One that is too long for a notification says only that there is something to read. */
 export function encodePush(push: OrderPush): string {
-  return JSON.stringify(push)
+  const payload = JSON.stringify(push)
+  return Buffer.byteLength(payload) <= limits.orderPushBytesMax
+    ? payload
+    : JSON.stringify({ tenantId: push.tenantId } satisfies OrderPush)
 }
 
 /** Null: nobody of this version has sent that. */
@@ -36,6 +44,8 @@ export function decodePush(payload: string): OrderPush | null {
 export interface Orders {
   /** Runs that were asked to stop. */
   readonly stops: readonly string[]
+  /** Stops of whole scopes that are about a run which it holds. */
+  readonly stopOrders: readonly StopOrder[]
   /** Runs that are to pause before their next step. */
   readonly pauses: readonly string[]
   /** Which policies are in force of the tenants whose runs it holds, by tenant. */
@@ -46,6 +56,7 @@ export interface Orders {
 export function ordersSql(worker: string): string {
   return `jsonb_build_object(
             'stops', array(select r.run_id from concordat.runs r where r.worker_id = ${worker} and r.stop is not null),
+            'stopOrders', ${stopOrdersFor(worker)},
             'pauses', array(select r.run_id from concordat.runs r where r.worker_id = ${worker} and r.pause_request is not null),
             'policies', (select coalesce(jsonb_object_agg(t.tenant_id, t.policies_version), '{}') from concordat.tenants t
                           where t.tenant_id in (select h.tenant_id from concordat.runs h where h.worker_id = ${worker})))`
@@ -56,29 +67,13 @@ const READ = statement('workers_orders', `select ${ordersSql('$1::uuid')} as ord
 /** The orders of one worker; its heartbeats' replies bring the same. */
 export async function readOrders(tx: Tx, workerId: string): Promise<Orders> {
   const [row] = await tx.query<{ orders: Orders }>(READ, [workerId])
-  return row?.orders ?? { stops: [], pauses: [], policies: {} }
+  return row?.orders ?? { stops: [], stopOrders: [], pauses: [], policies: {} }
 }
 
 const RUNS = rowSet<RunKey>({
   tenant_id: ['text', (run) => run.tenantId],
   run_id: ['uuid', (run) => run.runId],
 })
-
-const STOPS_DELIVERED = statement(
-  'runs_stops_delivered',
-  `update concordat.runs r
-      set stop = r.stop || $1::jsonb
-     from ${RUNS.from(2)} as x
-    cross join lateral (
-      select a.ctid as address from concordat.runs a where a.tenant_id = x.tenant_id and a.run_id = x.run_id limit 1) a
-    where r.ctid = a.address and r.stop is not null`,
-)
-
-/** Notes that their worker has heard these runs' stops. */
-export async function stopsDelivered(tx: Tx, runs: readonly RunKey[], at: Date): Promise<void> {
-  const inOrder = runs.toSorted((a, b) => (a.runId < b.runId ? -1 : 1))
-  await tx.query(STOPS_DELIVERED, [JSON.stringify({ deliveredAt: at.toISOString() }), ...RUNS.values(inOrder)])
-}
 
 const PAUSES_DELIVERED = statement(
   'runs_pauses_delivered',

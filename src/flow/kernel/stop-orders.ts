@@ -1,5 +1,6 @@
 import { pendingEnd, type RunEnd, type RunKey, type RunStop, type StopKind } from '../../domains/runs/runs.ts'
 import { limits } from '../../limits.ts'
+import type { StopOrder, StopScope } from './stop-order-store.ts'
 import type { StopBatch, StoppedRun, StopRequest } from './stop-store.ts'
 import type { DueEnd } from './takeover-store.ts'
 
@@ -45,8 +46,17 @@ export function stoppedEnd({ kind, by, why }: StopNote): RunEnd {
 }
 
 export function stopRequest({ kind, by, why }: StopNote, at: Date): StopRequest {
-  const stop: RunStop = { kind, by, why, requestedAt: at.toISOString() }
+  return requestOf({ kind, by, why, requestedAt: at.toISOString() })
+}
+
+/** What an order asks of each of its runs. */
+export function requestOf(stop: RunStop): StopRequest {
   return { stop, end: pendingEnd(stoppedEnd(stop)), takeoverMs: limits.takeoverMs }
+}
+
+export function stopOrder(scope: StopScope, { kind, by, why }: StopNote, orderId: string, at: Date): StopOrder {
+  const createdUntil = new Date(at.getTime() + limits.stopOrderToleranceMs).toISOString()
+  return { ...scope, orderId, createdUntil, stop: { kind, by, why, orderId, requestedAt: at.toISOString() } }
 }
 
 export function dueEndOf({ tenantId, runId, leaseToken }: StoppedRun, { end }: StopRequest): DueEnd {

@@ -2,6 +2,7 @@ import type { PendingEnd, RunKey, RunStop } from '../../domains/runs/runs.ts'
 import { appendEventsSql } from '../../foundation/events/events.ts'
 import { statement, type Tx } from '../../foundation/storage/storage.ts'
 import { limits } from '../../limits.ts'
+import { renewStopOrder, type StopOrder } from './stop-order-store.ts'
 
 /** A stop wins until the run enters GOVERNANCE_CHECK, once, and not over an end that is known already. */
 export const STOPPABLE = `stop is null and pending is null and phase in ('CREATED', 'AUTHORIZED', 'EXECUTING')`
@@ -19,8 +20,11 @@ export const STOP = (stop: string, end: string, takeoverMs: string) => `
           due_at = case when worker_id is null then clock_timestamp() + ${takeoverMs}::int * interval '1 ms' end`
 
 /** What is announced of every stop: parameters with the time as RFC 3339 text and with the data. */
-export const announce = (time: string, data: string) =>
-  appendEventsSql('stopped', [{ type: 'run.stop_requested', time: `${time}::text`, data: `${data}::text` }])
+export const announce = (time: string, data: string) => announceOf(`${time}::text`, `${data}::text`)
+
+/** The same, of SQL expressions. */
+export const announceOf = (time: string, data: string) =>
+  appendEventsSql('stopped', [{ type: 'run.stop_requested', time, data }])
 
 const REQUEST_STOP = statement(
   'runs_request_stop',
@@ -33,15 +37,6 @@ const REQUEST_STOP = statement(
    event as (${announce('$6', '$7')})
    select run_id, worker_id, lease_token from stopped`,
 )
-
-/** Runs of one tenant that have not ended. */
-export interface StopScope {
-  readonly tenantId: string
-  /** Null: of every agent. */
-  readonly agent: string | null
-  /** True: only those that have begun to execute, and not those that are queued. */
-  readonly inFlight: boolean
-}
 
 export interface StopRequest {
   readonly stop: RunStop
@@ -98,11 +93,10 @@ const BATCH = (found: string) => `with candidate as materialized (
    union all
    select null, null, null, count(*)::int from candidate`
 
-/** Submitted later than that after the request is a new run, which it is not about; less is a difference of clocks. */
 const OPEN = (where: string) => `
        select run_id from concordat.runs
         where tenant_id = $1 and ${where} and ($2::text is null or agent = $2) and ${STOPPABLE}
-          and created_at <= $7::text::timestamptz + interval '500 ms'`
+          and created_at <= $11::timestamptz`
 
 const REQUEST_STOPS = statement(
   'runs_request_stops',
@@ -118,20 +112,13 @@ export interface StopBatch {
   readonly last: boolean
 }
 
-/** Requests the stop of a bounded number of the scope's runs. Call it again until it says that it was the last. */
-export async function requestStops(tx: Tx, scope: StopScope, request: StopRequest): Promise<StopBatch> {
-  const { tenantId, agent, inFlight } = scope
-  return batchOf(
-    tenantId,
-    tx.query(REQUEST_STOPS, [
-      tenantId,
-      agent,
-      inFlight,
-      ...stopValues(request),
-      limits.stopBatchMax,
-      request.stop.kind === 'suspension',
-    ]),
-  )
+/** Requests the stop of a bounded number of the order's runs. Call it again until it says that it was the last. */
+export async function requestStops(tx: Tx, order: StopOrder, request: StopRequest): Promise<StopBatch> {
+  const { tenantId, agent, inFlight, createdUntil } = order
+  const isSuspension = request.stop.kind === 'suspension'
+  const values = [tenantId, agent, inFlight, ...stopValues(request), limits.stopBatchMax, isSuspension, createdUntil]
+  const [batch] = await Promise.all([batchOf(tenantId, tx.query(REQUEST_STOPS, values)), renewStopOrder(tx, order)])
+  return batch
 }
 
 async function batchOf(tenantId: string, answer: Promise<(StoppedRow & { found: number })[]>): Promise<StopBatch> {

@@ -20,8 +20,8 @@ export interface MaintenanceOptions {
   readonly outboxRetentionMs: number
   /** Deletes some dead letters that are older than they have to be kept; returns how many. */
   readonly pruneDeadLetters: () => Promise<number>
-  /** Stops what suspended tenants still have in flight. */
-  readonly stopSuspended: () => Promise<void>
+  /** Goes on with stops whose process has died, and stops what suspended tenants still have in flight. */
+  readonly sweepStops: () => Promise<void>
   /** Called when runs became ready to be claimed. */
   readonly onWoken: () => void
 }
@@ -47,7 +47,7 @@ export function createMaintenance(options: MaintenanceOptions): Maintenance {
     sweep,
     part('sweep pauses', SWEEP_MS, () => sweepPauses(options)),
     part('reap leases', REAP_MS, () => reapLeases(options)),
-    part('stop suspended', REAP_MS, options.stopSuspended),
+    part('sweep stops', REAP_MS, options.sweepStops),
     part('stop abandoned', REAP_MS, () => kernel.stopAbandoned()),
     part('sweep intents', REAP_MS, async () => void (await sweepIntents(completion))),
     part('prune outbox', PRUNE_MS, () => untilNone(() => pruneOutbox(database, outboxRetentionMs))),

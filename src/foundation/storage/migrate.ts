@@ -12,6 +12,7 @@ import * as reactor from './migrations/0006-reactor.ts'
 import * as auditAndAlerts from './migrations/0007-audit-and-alerts.ts'
 import * as policyChecks from './migrations/0008-policy-checks.ts'
 import * as budgetLineage from './migrations/0009-budget-lineage.ts'
+import * as stopOrders from './migrations/0010-stop-orders.ts'
 import * as outboxPositions from './migrations/0011-outbox-positions.ts'
 
 const SCHEMA = 'concordat'
@@ -27,6 +28,7 @@ const MIGRATIONS: Record<string, Migration> = {
   '0007-audit-and-alerts': auditAndAlerts,
   '0008-policy-checks': policyChecks,
   '0009-budget-lineage': budgetLineage,
+  '0010-stop-orders': stopOrders,
   '0011-outbox-positions': outboxPositions,
 }
 

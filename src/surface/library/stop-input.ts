@@ -1,6 +1,7 @@
 import { listPolicies } from '../../domains/policies/policies.ts'
+import type { StopCounts } from '../../domains/runs/runs.ts'
 import { requireTenant } from '../../domains/tenants/tenants.ts'
-import { type StopCounts, type Stopped, untilStopped } from '../../flow/stopping/stopping.ts'
+import { type Stopped, untilStopped } from '../../flow/stopping/stopping.ts'
 import { AppError } from '../../foundation/app-error.ts'
 import { safeText } from '../../foundation/payload-codec.ts'
 import type { Database } from '../../foundation/storage/storage.ts'
@@ -23,9 +24,8 @@ export interface StopAllInput extends StopInput {
 }
 
 /** How far stops came within the wait. `delivered`, `confirmed` and `unconfirmed` count runs that were executing. */
-export interface StopAllResult extends StopCounts {
-  readonly requested: number
-  /** Of these, runs that nobody executed: they were ended at once. */
+export interface StopAllResult extends Omit<StopCounts, 'open'> {
+  /** Of those requested, runs that nobody executed: they were ended at once. */
   readonly ended: number
 }
 
@@ -53,9 +53,11 @@ export async function agentOf(
 
 export async function countStopped(
   database: Database,
-  { executing, taken }: Stopped,
+  stopped: Stopped | null,
   waitMs: number,
 ): Promise<StopAllResult> {
-  const counts = await untilStopped(database, executing, Math.min(waitMs, limits.stopWaitMsMax))
-  return { requested: executing.length + taken, ended: taken, ...counts }
+  if (stopped === null) return { requested: 0, ended: 0, delivered: 0, confirmed: 0, unconfirmed: 0 }
+  const counts = await untilStopped(database, stopped, Math.min(waitMs, limits.stopWaitMsMax))
+  const { requested, delivered, confirmed, unconfirmed } = counts
+  return { requested, ended: stopped.taken, delivered, confirmed, unconfirmed }
 }

@@ -39,8 +39,8 @@ export function createTenantsApi(stopping: StoppingContext, onResumed: () => voi
     create: (tenant) => createTenant(database, tenant),
     list: () => listTenants(database),
     async suspend(tenantId, { waitMs = STOP_WAIT_MS, ...note } = {}) {
-      const { changed, ...stopped } = await suspendTenant(stopping, tenantId, noteOf(note))
-      return { changed, ...(await countStopped(database, stopped, waitMs)) }
+      const stopped = await suspendTenant(stopping, tenantId, noteOf(note))
+      return { changed: stopped !== null, ...(await countStopped(database, stopped, waitMs)) }
     },
     async resume(tenantId, note) {
       const resumed = await resumeTenant(stopping, tenantId, noteOf(note))
