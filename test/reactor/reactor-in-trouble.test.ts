@@ -1,0 +1,147 @@
+import { createClient } from 'redis'
+import { describe, expect, it } from 'vitest'
+import type { Unhealthy } from '../../src/flow/reactor/reactor.ts'
+import { type EventEnvelope, pruneOutbox } from '../../src/foundation/events/events.ts'
+import { Gate } from '../flow/support/gate.ts'
+import { until } from '../flow/support/until.ts'
+import { describeOnPostgres, describeOnRedis, startRedis } from '../support/servers.ts'
+import { hearing, newId, ReactorWorld, transports, untilHeard } from './reactor-world.ts'
+
+const HOUR_MS = 3_600_000
+const runs = (count: number) => Array.from({ length: count }, newId)
+const openIncidents = ({ database }: ReactorWorld) =>
+  database.query<{ reason: string; message: string }>(
+    `select reason, message from concordat.system_incidents where status = 'open'`,
+  )
+
+describeOnPostgres('a reactor', (server) => {
+  it('calls methods of classes that are decorated, each instance its own', async () => {
+    const world = await ReactorWorld.open(server, transports.postgres!('', ''))
+    const reactor = await world.reactor()
+    // What TypeScript makes of `@reactor.on('run.started', …)` on a method: Node runs no decorators itself.
+    const initializers: ((this: unknown) => void)[] = []
+    const context = {
+      name: 'notify',
+      addInitializer: (added: (this: unknown) => void) => void initializers.push(added),
+    }
+    class Notifier {
+      readonly heard: EventEnvelope[] = []
+      constructor() {
+        for (const initialize of initializers) initialize.call(this)
+      }
+      notify(this: Notifier, event: EventEnvelope) {
+        this.heard.push(event)
+      }
+    }
+    reactor.on('run.started')(Notifier.prototype.notify as never, context)
+    const notifier = new Notifier()
+    expect(reactor.handlers).toEqual(['run.started:Notifier.notify'])
+    await reactor.startBackground()
+    await world.commit(runs(3), ['run.created', 'run.started'])
+    await untilHeard(notifier.heard, 3)
+    expect(notifier.heard.map(({ type }) => type)).toEqual(['run.started', 'run.started', 'run.started'])
+    expect(() => new Notifier()).toThrow('there is a handler run.started:Notifier.notify already')
+    await world.close()
+  })
+
+  it('keeps in the outbox what a living handler needs, and not what one needs that nobody has seen for long', async () => {
+    const world = await ReactorWorld.open(server, transports.postgres!('', ''))
+    const { database } = world
+    const gate = new Gate()
+    const reactor = await world.reactor()
+    const { heard, handle } = hearing()
+    reactor.on('*', (event) => gate.pass().then(() => handle(event)), { name: 'slow' })
+    await reactor.startBackground()
+    const ids = await world.commit(runs(20))
+    await gate.reached
+    const count = async () => (await database.query('select from concordat.outbox')).length
+    await until(
+      () => database.query('select from concordat.outbox where published_at is null'),
+      (rows) => rows.length === 0,
+    )
+    const age = (hours: number) =>
+      database.query(`update concordat.outbox set published_at = clock_timestamp() - $1 * interval '1 h'`, [hours])
+    await age(2)
+    expect([await pruneOutbox(database, HOUR_MS), await count()]).toEqual([0, 20])
+    gate.open()
+    await untilHeard(heard, 20)
+    expect(heard.map(({ id }) => id).toSorted()).toEqual(ids.toSorted())
+    await until(
+      () => pruneOutbox(database, HOUR_MS).then(count),
+      (left) => left === 0,
+    )
+
+    await reactor.stop()
+    await world.commit(runs(20))
+    await until(
+      () => database.query('select from concordat.outbox where published_at is null'),
+      (rows) => rows.length === 0,
+    )
+    await age(2)
+    expect(await pruneOutbox(database, HOUR_MS)).toBe(0)
+    await database.query(`update concordat.reactor_checkpoints set seen_at = clock_timestamp() - interval '61 min'`)
+    expect(await pruneOutbox(database, HOUR_MS)).toBe(20)
+    await world.close()
+  })
+
+  describeOnRedis('and', () => {
+    describe.each([server.version > 15 ? 'redis-pubsub' : 'redis-streams'])('over %s', (transport) => {
+      it('beats while it is idle, tells when Redis is away and when it is back, and gets every event', {
+        timeout: 60_000,
+      }, async () => {
+        const redis = await startRedis()
+        const world = await ReactorWorld.open(server, transports[transport]!(redis.url, 'concordat'))
+        const told: Unhealthy[] = []
+        const reactor = await world.reactor({
+          heartbeatIntervalMs: 200,
+          heartbeatMissThreshold: 3,
+          onUnhealthy: (unhealthy) => void told.push(unhealthy),
+        })
+        const { heard, handle, ids } = hearing()
+        reactor.on('*', handle, { name: 'all' })
+        await reactor.startBackground()
+        const beats = async () => Number(/reactor_heartbeats_total (\d+)/.exec(await world.metrics.text())?.[1] ?? 0)
+        await until(beats, (count) => count >= 6) // twice as long as it takes to be unhealthy
+        expect([told, await openIncidents(world)]).toEqual([[], []])
+        const committed = await world.commit(runs(10))
+        await untilHeard(heard, 10)
+
+        await redis.stop()
+        const [incident] = await until(
+          () => openIncidents(world),
+          (rows) => rows.length === 1,
+        )
+        expect(told).toMatchObject([{ misses: 3, cause: `${transport} bus is not connected` }])
+        expect(incident).toMatchObject({
+          reason: 'REACTOR_UNHEALTHY',
+          message: expect.stringContaining('3 heartbeats missed'),
+        })
+        committed.push(...(await world.commit(runs(10))))
+
+        const restarted = await startRedis({ port: redis.port })
+        await until(
+          () => openIncidents(world),
+          (rows) => rows.length === 0,
+        )
+        await until(
+          () => new Set(ids()).size,
+          (count) => count === 20,
+        )
+        const admin = await createClient({ url: restarted.url }).connect()
+        for (let i = 0; i < 5; i++) {
+          await admin.flushAll()
+          committed.push(...(await world.commit(runs(10))))
+        }
+        await until(
+          () => new Set(ids()).size,
+          (count) => count === 70,
+        )
+        expect(new Set(ids())).toEqual(new Set(committed))
+        expect(told).toHaveLength(1)
+        admin.destroy()
+        await world.close()
+        await restarted.stop()
+      })
+    })
+  })
+})
