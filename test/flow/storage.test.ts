@@ -224,7 +224,7 @@ describeOnPostgres('PostgreSQL', (server) => {
   const { later, closeLater } = closing()
   const open = (url: string) => openDatabase({ url, dataDir: '', log })
   const created = async () => {
-    const { url, drop } = await createDatabase(server)
+    const { url, drop } = await createDatabase(server, { empty: true })
     later(drop)
     return url
   }

@@ -7,7 +7,8 @@ import { appendEvents, type EventEnvelope, type RunEvent } from '../../src/found
 import { createIdSource } from '../../src/foundation/ids.ts'
 import { silentLogger } from '../../src/foundation/log.ts'
 import { noMetrics } from '../../src/foundation/metrics.ts'
-import { type Database, migrate, openDatabase } from '../../src/foundation/storage/storage.ts'
+import { type Database, IN_MEMORY, openDatabase, openEmbedded } from '../../src/foundation/storage/storage.ts'
+import { sharedSnapshot } from '../flow/support/databases.ts'
 import { createDatabase, type PostgresServer } from '../support/servers.ts'
 
 export const newId = createIdSource()
@@ -46,13 +47,11 @@ export class OutboxWorld {
     const { url, drop } = await createDatabase(server)
     const open = () => openDatabase({ url, dataDir: '', log: silentLogger })
     const database = await open()
-    await migrate(database)
     return new OutboxWorld(database, open, drop)
   }
 
   static async embedded(): Promise<OutboxWorld> {
-    const database = await openDatabase({ dataDir: 'memory://', log: silentLogger })
-    await migrate(database)
+    const database = await openEmbedded({ dataDir: IN_MEMORY, snapshot: await sharedSnapshot() })
     return new OutboxWorld(
       database,
       async () => database,

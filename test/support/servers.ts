@@ -24,10 +24,22 @@ function redisServer(): RedisServer | undefined {
   return inject('servers').redis
 }
 
-/** A new, empty database. Drop it when done: connections that are still open are ended. */
-export async function createDatabase(server: PostgresServer): Promise<{ url: string; drop(): Promise<void> }> {
-  const name = inject('servers').databasePrefix + randomBytes(6).toString('hex')
-  await query(server.url, `create database ${name}`)
+/** The database with the schema and nothing else that others are copied from. */
+export function templateName({ databasePrefix }: Pick<Servers, 'databasePrefix'>): string {
+  return `${databasePrefix}template`
+}
+
+/**
+ * A new database with the schema, or without it (`empty`), and no rows. Drop it when done: connections that are still
+ * open are ended.
+ */
+export async function createDatabase(
+  server: PostgresServer,
+  { empty = false }: { readonly empty?: boolean } = {},
+): Promise<{ url: string; drop(): Promise<void> }> {
+  const servers = inject('servers')
+  const name = servers.databasePrefix + randomBytes(6).toString('hex')
+  await query(server.url, `create database ${name} template ${empty ? 'template1' : templateName(servers)}`)
   const url = new URL(server.url)
   url.pathname = name
   const drop = async (): Promise<void> => {
