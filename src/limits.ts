@@ -50,6 +50,8 @@ export const limits = Object.freeze({
   budgetRetryMs: 500, // until a step asks again that found no room but for what others have reserved
   lateUsageMs: 30_000, // how long the use of an aborted step takes the place of its estimate
   budgetMinutesKeptMs: 86_400_000,
+  budgetHoursKeptMs: 2_678_400_000, // 31 days; days, months and runs are kept
+  ledgerPruneMax: 5_000,
 
   // Plans and runs
   planStepsMax: 512,

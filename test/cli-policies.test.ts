@@ -167,6 +167,43 @@ describeOnDatabases('the commands on policies', (open) => {
     expect(out).toMatch(/day .*before steps[\s\S]*key .*before steps[\s\S]*off .*disabled[\s\S]*shell .*before steps/)
   })
 
+  test('usage shows what is used of each limit, by whom, the largest first', async () => {
+    const path = file(
+      [
+        'policies:',
+        '- {name: day, metric: cost_usd, max: 2, scope: tenant, window: day}',
+        '- {name: each, metric: cost_usd, max: 1, scope: agent, window: month, effect: warn}',
+        '- {name: key, metric: tokens, max: 40, scope: api_key, window: hour}',
+        '- {name: key-of-agent, metric: tokens, max: 40, scope: api_key, window: hour, agent: spends}',
+        '- {name: nobody, metric: tokens, max: 10, scope: tenant, window: day, agent: other}',
+        '- {name: slow, metric: wall_clock_seconds, max: 10}',
+      ].join('\n'),
+    )
+    const tenant = await newTenant()
+    expect((await cli('policies', 'usage', '--tenant', tenant)).out).toContain('no limits in force that are budgets')
+    await cli('policies', 'apply', path, '--tenant', tenant)
+    await runtime.start() // each command stops it
+    for (const apiKeyId of ['b', 'a', 'b']) {
+      await runtime.ended(await runtime.runs.submit({ tenant, agent: 'spends', input: 0.4, apiKeyId }))
+    }
+    const { usage } = json(await cli('policies', 'usage', '--tenant', tenant, '--json'))
+    const shown = usage.map((each: Record<string, unknown>) => [each.policy, each.subject, each.used, each.share])
+    expect(shown).toEqual([
+      ['day', 'tenant', 1.2, 0.6],
+      ['each', 'agent/spends', 1.2, 1.2],
+      ['key', 'key/b', 20, 0.5],
+      ['key', 'key/a', 10, 0.25],
+      ['key-of-agent', 'key/b/agent/spends', 20, 0.5],
+      ['key-of-agent', 'key/a/agent/spends', 10, 0.25],
+      ['nobody', null, 0, 0],
+    ])
+    const { out } = await cli('policies', 'usage', '--tenant', tenant, '--top', '1')
+    expect(out).toMatch(/day +tenant +tenant +day +cost_usd +\$1\.20 +\$0\.00 +\$2\.00 +██████░░░░ +60 %\n/)
+    expect(out).not.toContain('key/a')
+    const none = await cli('policies', 'usage', '--tenant', 'nobody', '--json')
+    expect([none.code, error(none).code]).toEqual([2, 'UNKNOWN_TENANT'])
+  })
+
   test('unknown tenants and names are told', async () => {
     for (const command of [['list'], ['apply', file(GOOD)]]) {
       const result = await cli('policies', ...command, '--tenant', 'nobody', '--json')

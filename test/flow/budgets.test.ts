@@ -1,5 +1,5 @@
 import { beforeAll, describe, expect, it } from 'vitest'
-import { releaseReservations } from '../../src/domains/budgets/budgets.ts'
+import { pruneLedger, releaseReservations } from '../../src/domains/budgets/budgets.ts'
 import { AppError } from '../../src/foundation/app-error.ts'
 import { defineAgent, type PolicyInput, type StepOptions } from '../../src/index.ts'
 import type { RunRef, TestRuntime } from '../../src/testing/testing.ts'
@@ -222,6 +222,11 @@ describeOnDatabases('a budget', (open) => {
     it('reserves what is approved beyond it, so that others see the room taken, and says who approved', async () => {
       const { tenant, run } = await approved()
       expect(await ledger(tenant)).toMatchObject([{ settled: 300, reserved: 416, overrun: 416 }])
+      const { budgets } = await runtime.runs.get(tenant, run.runId)
+      const used = { used: 300, reserved: 416, held: 416, overrun: 416, estimated: 0 }
+      expect(budgets).toEqual([
+        { subject: 'tenant', metric: 'tokens', window: 'day', since: expect.any(Date), ...used },
+      ])
       const other = await ask(tenant, { maxOutputTokens: 100, more: 0 })
       await until(
         () => runtime.runs.get(tenant, other.runId),
@@ -429,6 +434,52 @@ describeOnDatabases('a budget', (open) => {
     const ended = await watched.ended(await spend(tenant, [0.1, 0.1], watched))
     expect(endingOf(ended)).toMatchObject({ status: 'succeeded', evaluation: 'ADVISORY' })
     expect(await ledger(tenant, watched)).toMatchObject([{ settled: 0.2e9, reserved: 0 }])
+  })
+
+  it('forgets minutes and hours that are long past, unless something is reserved of them', async () => {
+    const tenant = await tenantWith([])
+    const rows = [
+      ['minute', '25 hours', 0],
+      ['minute', '23 hours', 0],
+      ['minute', '26 hours', 1],
+      ['hour', '32 days', 0],
+      ['hour', '30 days', 0],
+      ['day', '400 days', 0],
+    ]
+    for (const [period, age, reserved] of rows) {
+      await runtime.database.query(
+        `insert into concordat.budgets (tenant_id, subject, metric, period, period_start, reserved)
+         values ($1, $2, 'tokens', $3, now() - $2::text::interval, $4)`,
+        [tenant, age, period, reserved],
+      )
+    }
+    while ((await pruneLedger(runtime.database)) > 0);
+    expect((await ledger(tenant)).map(({ subject }) => subject)).toEqual([
+      '23 hours',
+      '26 hours',
+      '30 days',
+      '400 days',
+    ])
+    await runtime.database.query('delete from concordat.budgets where tenant_id = $1', [tenant])
+  })
+
+  it('shows the runs under way that use most of a limit of runs', async () => {
+    const tenant = await tenantWith([
+      { name: 'run', metric: 'tokens', max: 1_000 },
+      { name: 'of-agent', metric: 'tokens', max: 2_000, agent: 'spends' },
+    ])
+    const [small, large] = [300, 600].map((maxOutputTokens, i) => ({ gate: `${tenant}-${i}`, maxOutputTokens }))
+    const runs = [await ask(tenant, small), await ask(tenant, large), await spend(tenant, [0.1])]
+    await Promise.all([0, 1].map((i) => gates.at(`${tenant}-${i}`).reached))
+    await runtime.ended(runs[2]!)
+    const usage = await runtime.concordat.policies.usage(tenant, { top: 2 })
+    expect(usage.map(({ policy, subject, reserved, share }) => [policy, subject, reserved, share])).toEqual([
+      ['of-agent', null, 0, 0],
+      ['run', `run/${runs[1]?.runId}`, 616, 0.616],
+      ['run', `run/${runs[0]?.runId}`, 316, 0.316],
+    ])
+    for (const i of [0, 1]) gates.at(`${tenant}-${i}`).open()
+    await Promise.all(runs.map((run) => runtime.ended(run)))
   })
 
   it('is not touched with the check off', async () => {

@@ -16,3 +16,4 @@ export {
   periodEnd,
   shownAmount,
 } from './meter.ts'
+export { ledgerOfRun, pruneLedger, type RunLedgerUse, usageOf } from './usage-store.ts'

@@ -1,3 +1,4 @@
+import { pruneLedger } from '../../domains/budgets/budgets.ts'
 import { pruneOutbox } from '../../foundation/events/events.ts'
 import type { Logger } from '../../foundation/log.ts'
 import type { Metrics } from '../../foundation/metrics.ts'
@@ -51,6 +52,7 @@ export function createMaintenance(options: MaintenanceOptions): Maintenance {
     part('stop abandoned', REAP_MS, () => kernel.stopAbandoned()),
     part('sweep intents', REAP_MS, async () => void (await sweepIntents(completion))),
     part('prune outbox', PRUNE_MS, () => untilNone(() => pruneOutbox(database, outboxRetentionMs))),
+    part('prune ledger', PRUNE_MS, () => untilNone(() => pruneLedger(database))),
     part('prune dead letters', PRUNE_MS, () => untilNone(options.pruneDeadLetters)),
   ]
   const timers = new Set<NodeJS.Timeout>()

@@ -42,6 +42,11 @@ export function usd(amount: number | null): string {
   return amount === null ? UNKNOWN : formatUsd(nanoFromUsd(amount))
 }
 
+/** What was used of a metric, in its unit. */
+export function amount(metric: string, value: number): string {
+  return metric === 'cost_usd' ? usd(value) : count(value)
+}
+
 export function plural(n: number, one: string, many = `${one}s`): string {
   return `${count(n)} ${n === 1 ? one : many}`
 }

@@ -91,6 +91,7 @@ function report(fields: Partial<RunReport>): RunReport {
     incident: null,
     evaluation: null,
     violations: [],
+    budgets: [],
     trace: null,
     expectations,
     acks: [],

@@ -1,4 +1,5 @@
 import type { Canvas, RunView } from './canvas.ts'
+import { budgetLines } from './run-view-budgets.ts'
 import { contractLines } from './run-view-contract.ts'
 import { eventLines, footprintLines } from './run-view-footprint.ts'
 import { headerLines } from './run-view-header.ts'
@@ -12,9 +13,10 @@ export function runLines(canvas: Canvas, view: RunView): string[] {
     headerLines(canvas, view),
     phaseLines(canvas, report, now),
     waterfallLines(canvas, report, now),
+    budgetLines(canvas, report),
     footprintLines(canvas, report),
     contractLines(canvas, report),
     eventLines(canvas, report),
   ]
-  return sections.flatMap((lines, index) => (index === 0 ? lines : ['', ...lines]))
+  return sections.filter((lines) => lines.length > 0).flatMap((lines, index) => (index === 0 ? lines : ['', ...lines]))
 }

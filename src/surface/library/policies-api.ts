@@ -8,10 +8,12 @@ import {
   policyVersions,
   type StoredPolicy,
 } from '../../domains/policies/policies.ts'
+import { requireTenant } from '../../domains/tenants/tenants.ts'
 import type { Clock } from '../../foundation/clock.ts'
 import type { IdSource } from '../../foundation/ids.ts'
 import type { Database } from '../../foundation/storage/storage.ts'
 
+import { type PolicyUsage, policyUsage, type UsageOptions } from './policy-usage.ts'
 import { type Simulation, type SimulationOptions, simulate } from './simulate-policies.ts'
 
 /** Policies, as programs use them. */
@@ -33,6 +35,12 @@ export interface PoliciesApi {
   list(tenantId: string): Promise<StoredPolicy[]>
   /** All versions of one, the newest first. Fails with `POLICY_NOT_FOUND`. */
   get(tenantId: string, name: string): Promise<StoredPolicy[]>
+  /**
+   * What is used and reserved of each limit in force now, by its subject. Reads only. Fails with `UNKNOWN_TENANT`.
+   *
+   * @example const [first] = await concordat.policies.usage('default') // { policy, subject, used, reserved, limit, … }
+   */
+  usage(tenantId: string, options?: UsageOptions): Promise<PolicyUsage[]>
   /**
    * Tells which verdicts on ended runs would have been others with these policies applied. Reads only. Fails with
    * `INVALID_POLICY`.
@@ -59,6 +67,10 @@ export function createPoliciesApi({ database, expressions, clock, newId, onChang
     },
     list: (tenantId) => listPolicies(database, tenantId),
     get: (tenantId, name) => policyVersions(database, tenantId, name),
+    async usage(tenantId, options = {}) {
+      await requireTenant(database, tenantId)
+      return policyUsage(database, tenantId, clock.now(), options)
+    },
     async simulate(tenantId, policies, options = {}) {
       return simulate(database, expressions, tenantId, parsePolicies(policies, expressions), options)
     },

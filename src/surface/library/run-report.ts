@@ -8,6 +8,7 @@ import {
   type StoredAck,
   type StoredReconciliation,
 } from '../../domains/audit/audit.ts'
+import { ledgerOfRun, type RunLedgerUse, shownAmount } from '../../domains/budgets/budgets.ts'
 import { type Incident, IncidentFacade } from '../../domains/incidents/incidents.ts'
 import { authoritiesOf, type Pause, pausesOfRun } from '../../domains/pauses/pauses.ts'
 import {
@@ -55,6 +56,22 @@ export interface PauseReport extends Omit<Pause, 'tenantId' | 'runId'> {
   readonly resumableBy: readonly string[]
 }
 
+/** A row of the ledger of budgets that is the run's own, or of which it has something reserved; in the metric's unit. */
+export interface RunBudget {
+  /** `run/ID`, `agent/NAME`, `key/ID`, `tenant`. */
+  readonly subject: string
+  readonly metric: string
+  readonly window: string
+  /** When the period began; null where that is the run. */
+  readonly since: Date | null
+  readonly used: number
+  readonly reserved: number
+  /** Of what is reserved: by this run. */
+  readonly held: number
+  readonly overrun: number
+  readonly estimated: number
+}
+
 /** Everything that is known of one run: the run itself and its whole footprint. */
 export interface RunReport extends Omit<RunRow, 'input' | 'output' | 'error' | 'metadata' | 'expectations'> {
   readonly input: Json
@@ -68,6 +85,8 @@ export interface RunReport extends Omit<RunRow, 'input' | 'output' | 'error' | '
   readonly evaluation: PolicyEvaluation | null
   /** What stood against its steps so far; once it has ended, what its evaluation says. */
   readonly violations: readonly MetViolation[]
+  /** Its own first. */
+  readonly budgets: readonly RunBudget[]
   readonly trace: Trace | null
   readonly expectations: readonly ExpectationState[]
   readonly acks: readonly StoredAck[]
@@ -107,6 +126,7 @@ export async function reportOf({ database, codec, clock }: ReportContext, run: R
     approvals,
     events,
     children,
+    ledger,
   ] = await Promise.all([
     stepsOfRun(database, run),
     pausesOfRun(database, run),
@@ -121,6 +141,7 @@ export async function reportOf({ database, codec, clock }: ReportContext, run: R
     approvalsOfRun(database, run),
     eventsOfRun(database, run),
     childrenOf(database, run),
+    ledgerOfRun(database, run),
   ])
   return {
     ...run,
@@ -133,6 +154,7 @@ export async function reportOf({ database, codec, clock }: ReportContext, run: R
     incident,
     evaluation,
     violations: evaluation?.violations ?? (await violationsOfRun(database, run)),
+    budgets: ledger.map(budgetReport),
     trace,
     expectations: expectationStates(run.expectations, acks, { ...run, ended: isTerminal(run.phase) }, clock.now()),
     acks,
@@ -143,6 +165,22 @@ export async function reportOf({ database, codec, clock }: ReportContext, run: R
     signals,
     approvals,
     events,
+  }
+}
+
+function budgetReport({ subject, metric, period, periodStart, ...amounts }: RunLedgerUse): RunBudget {
+  const shown = (value: bigint) => shownAmount(metric, value)
+  const { settled, reserved, held, overrun, estimated } = amounts
+  return {
+    subject,
+    metric,
+    window: period,
+    since: period === 'run' ? null : periodStart,
+    used: shown(settled),
+    reserved: shown(reserved),
+    held: shown(held),
+    overrun: shown(overrun),
+    estimated: shown(estimated),
   }
 }
 

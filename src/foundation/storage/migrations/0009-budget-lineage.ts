@@ -8,6 +8,11 @@ const UP = [
 
   // Of the amount: what somebody has approved beyond a limit, an overrun of its row for as long as it is held.
   'alter table concordat.reservations add column approved bigint not null default 0',
+
+  // A limit's subjects in one period, and rows that are long past.
+  'create index budgets_of_period on concordat.budgets (tenant_id, metric, period, period_start, subject)',
+  'drop index concordat.budgets_minutes',
+  `create index budgets_past on concordat.budgets (period, period_start) where period in ('minute', 'hour')`,
 ]
 
 export async function up(db: Kysely<unknown>): Promise<void> {
