@@ -43,6 +43,7 @@ describe('the policy files that docs show', () => {
       'named-as-agreed': true,
       'run-cost': false,
       'agent-hour': null,
+      'key-day': null,
       'tenant-month': null,
     })
   })

@@ -8,6 +8,7 @@ const STEPS_SHOWN_MAX = 200
 const SHARE_OF_LINE = 0.3
 const BAR_CHARS_MIN = 10
 const BAR_CHARS_MAX = 60
+const OVERRUN = 'concordat.overrun.'
 
 const SIGNS: { readonly [Status in StepReport['status']]: readonly [string, Style] } = {
   succeeded: ['✓', 'green'],
@@ -94,12 +95,18 @@ function bar({ style }: Canvas, step: StepReport, { from, to, until, chars }: Sc
   return `${' '.repeat(start)}${style(SIGNS[step.status][1], '█'.repeat(length))}${' '.repeat(chars - start - length)}`
 }
 
-function note({ attempt, error, traceGap }: StepReport): string {
+function note({ attempt, attributes, error, traceGap }: StepReport): string {
   const message = (error as { readonly message?: string } | null)?.message
   const parts = [
     attempt > 1 && `try ${attempt}`,
     message && printable(message, 200),
     traceGap && `trace gap: ${traceGap}`,
+    ...Object.entries(attributes ?? {}).map(([name, value]) => {
+      return (
+        name.startsWith(OVERRUN) &&
+        `overrun ${name.slice(OVERRUN.length).replaceAll('_', ' ')} ${printable(String(value), 100)}`
+      )
+    }),
   ]
   return parts.filter(Boolean).join(' · ')
 }
