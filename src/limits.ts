@@ -150,6 +150,7 @@ export const limits = Object.freeze({
   secretOverlapMs: 86_400_000,
   sinksMax: 20,
   alertGroupMs: 1_000, // a notification waits for others that it can tell of, as long again for each that comes
+  silencesEndedMax: 100, // that one transaction tells of, as it holds what fatigue control remembers
   alertGroupMsMax: 30_000, // Alertmanager's group_wait: a flood is told of by then
 
   // Audit contract

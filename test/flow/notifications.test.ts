@@ -99,6 +99,16 @@ describeOnPostgres('an alert’s notification', (server) => {
       (n) => n >= count,
     )
 
+  const silenced = (tenantId: string, count: number) =>
+    until(
+      () =>
+        runtime.database.query(
+          'select from concordat.alerts where tenant_id = $1 and silenced_until > clock_timestamp()',
+          [tenantId],
+        ),
+      (rows) => rows.length === count,
+    )
+
   it.concurrent('goes out once, signed, to every sink; and that it is over, when it is', async () => {
     const [runId = ''] = await act.end('one', 1)
     await act.unack([runId], 'evaluate_policy')
@@ -166,9 +176,27 @@ describeOnPostgres('an alert’s notification', (server) => {
       data: { alertId },
     } as const
     await appendEvents(runtime.database, [{ tenantId: 'quiet', runId: stale, events: [event] }])
-    await expect.poll(act.outcomes).toMatchObject({ INHIBITED: 1, SILENCED: 1 })
+    await silenced('quiet', 1)
+    await expect.poll(async () => (await act.outcomes()).INHIBITED).toBe(1)
     expect(ops.received.filter(of('quiet'))).toEqual([])
     expect(await runtime.concordat.alerts.silences('quiet')).toMatchObject([{ type: 'DRIFT', by: 'ada' }])
+  })
+
+  it.concurrent('is sent when the silence ends, if the alert still fires', async () => {
+    await runtime.concordat.tenants.put({ tenantId: 'hushed' })
+    await runtime.concordat.alerts.silence({ tenantId: 'hushed', until: new Date(Date.now() + 60_000), by: 'ada' })
+    const [stays = '', passes = ''] = await act.end('hushed', 2)
+    await act.unack([stays], 'create_incident')
+    await act.unack([passes], 'start_trace')
+    await act.reconcile('hushed', [stays, passes])
+    await silenced('hushed', 2)
+    await act.ack([passes], 'logs', 'start_trace')
+    await act.reconcile('hushed', [passes])
+    await runtime.database.query(`update concordat.alert_silences set until = now() where tenant_id = 'hushed'`)
+    await runtime.database.query(`update concordat.alerts set silenced_until = now() where tenant_id = 'hushed'`)
+    const [told] = await toldOf('hushed', 1)
+    expect(told).toMatchObject({ type: 'alert.raised', alert: { runId: stays } })
+    expect(ops.received.filter(of('hushed'))).toHaveLength(1)
   })
 
   it.concurrent('that it fires again comes through to who was told that it is over', async () => {

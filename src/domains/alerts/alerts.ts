@@ -23,7 +23,9 @@ export {
   notifiableAlerts,
   saveFatigue,
   setTold,
+  silenceAlert,
   type Told,
+  takeAudible,
 } from './notification-store.ts'
 export { activeSilences, addSilence, type Silence } from './silences.ts'
 

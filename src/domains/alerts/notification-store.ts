@@ -3,7 +3,7 @@ import type { StoredAlert } from './alert.ts'
 import { ALERT_COLUMNS } from './alert-store.ts'
 import { type FatigueState, NO_FATIGUE } from './fatigue.ts'
 import { INHIBITED_SQL } from './inhibition.ts'
-import { SILENCED_SQL } from './silences.ts'
+import { SILENCED_UNTIL_SQL } from './silences.ts'
 
 /** An alert as whoever notifies of it must know it. */
 export interface NotifiableAlert extends StoredAlert {
@@ -11,12 +11,13 @@ export interface NotifiableAlert extends StoredAlert {
   readonly told: 'firing' | 'resolved' | null
   readonly toldAt: Date | null
   readonly isInhibited: boolean
-  readonly isSilenced: boolean
+  /** Null: no silence mutes it. */
+  readonly silencedUntil: Date | null
 }
 
 const SELECT = statement(
   'alerts_notifiable',
-  `select ${ALERT_COLUMNS}, a.told, a.told_at as "toldAt", (${INHIBITED_SQL}) as "isInhibited", ${SILENCED_SQL} as "isSilenced"
+  `select ${ALERT_COLUMNS}, a.told, a.told_at as "toldAt", (${INHIBITED_SQL}) as "isInhibited", ${SILENCED_UNTIL_SQL} as "silencedUntil"
      from concordat.alerts a where a.alert_id = any($1::uuid[])`,
 )
 
@@ -42,6 +43,30 @@ const SET_TOLD = statement(
 
 export async function setTold(tx: Tx, told: readonly Told[]): Promise<void> {
   if (told.length > 0) await tx.query(SET_TOLD, TOLD.values(told))
+}
+
+const SILENCE = statement('alerts_silence', 'update concordat.alerts set silenced_until = $2 where alert_id = $1')
+
+/** Nobody is told of it until then. */
+export async function silenceAlert(tx: Tx, alertId: string, until: Date): Promise<void> {
+  await tx.query(SILENCE, [alertId, until])
+}
+
+const TAKE_AUDIBLE = statement(
+  'alerts_take_audible',
+  `update concordat.alerts a set silenced_until = null
+     from (select o.ctid as address from concordat.alerts o
+            where o.silenced_until <= clock_timestamp() order by o.silenced_until limit $1 for no key update skip locked) due
+    where a.ctid = due.address
+   returning a.alert_id as "alertId", a.tenant_id as "tenantId", a.state = 'firing' as "isFiring"`,
+)
+
+/** Takes alerts whose silence has ended; of those that still fire people are to be told by the same transaction. */
+export async function takeAudible(
+  tx: Tx,
+  max: number,
+): Promise<{ readonly alertId: string; readonly tenantId: string; readonly isFiring: boolean }[]> {
+  return tx.query(TAKE_AUDIBLE, [max])
 }
 
 const LOCK_FATIGUE = statement(

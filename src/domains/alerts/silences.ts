@@ -36,8 +36,7 @@ export async function activeSilences(tx: Tx, tenantId: string | null): Promise<S
   )
 }
 
-/** SQL: whether an alert `a` is muted by a silence. */
-export const SILENCED_SQL = `exists (
-  select from concordat.alert_silences s
+/** SQL: until when silences mute an alert `a`; null: none does. */
+export const SILENCED_UNTIL_SQL = `(select max(s.until) from concordat.alert_silences s
    where s.until > clock_timestamp() and (s.tenant_id is null or s.tenant_id = a.tenant_id)
      and (s.run_id is null or s.run_id = a.run_id) and (s.type is null or s.type = a.type))`

@@ -1,6 +1,7 @@
 import type { Clock } from '../../foundation/clock.ts'
 import type { IdSource } from '../../foundation/ids.ts'
 import type { Logger } from '../../foundation/log.ts'
+import type { Metrics } from '../../foundation/metrics.ts'
 import type { Database } from '../../foundation/storage/storage.ts'
 import type { NamedSink } from './sinks.ts'
 
@@ -10,6 +11,7 @@ export interface DeliveryOptions {
   readonly newId: IdSource
   readonly random: () => number
   readonly log: Logger
+  readonly metrics: Metrics
   readonly sinks: readonly NamedSink[]
   /** Hosts that subscriptions may name though they are private. */
   readonly allowedPrivateHosts: readonly string[]

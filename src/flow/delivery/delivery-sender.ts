@@ -11,11 +11,13 @@ import { createTicker, defineService, type Service, startAll, stopAll } from '..
 import { limits } from '../../limits.ts'
 import type { DeliveryOptions } from './delivery-options.ts'
 import { heldBackText, type Notification, summaryOf } from './notification.ts'
+import { tellAudible } from './notify-alerts.ts'
 import { settle } from './settle.ts'
 import { sinkRequest, sinkTarget } from './sinks.ts'
 import { subscriberRequest, type Transmitted, transmit } from './transmit.ts'
 
 const PRUNE_MS = 60_000
+const AUDIBLE_MS = 1_000
 const SUBSCRIPTION = 'subscription/'
 
 /**
@@ -86,13 +88,22 @@ export function createDeliverySender(options: DeliveryOptions): Service {
     },
     onError: (error) => log.error({ error }, 'old deliveries could not be pruned'),
   })
+  const audible = createTicker({
+    name: 'ended silences',
+    intervalMs: AUDIBLE_MS,
+    tick: async () => {
+      while ((await tellAudible(database, options)) >= limits.silencesEndedMax);
+    },
+    onError: (error) => log.error({ error }, 'alerts whose silence has ended could not be told of'),
+  })
+  const parts = [sweep, prune, audible]
   return defineService('deliveries', {
     start: () => {
       stopping = new AbortController()
-      return startAll([sweep, prune])
+      return startAll(parts)
     },
     stop: async () => {
-      await stopAll([sweep, prune])
+      await stopAll(parts)
       stopping.abort(new Error('the process ends'))
       await Promise.all(underWay.keys())
     },

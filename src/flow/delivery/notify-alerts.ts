@@ -8,15 +8,17 @@ import {
   notified,
   saveFatigue,
   setTold,
+  silenceAlert,
   sumHeld,
   suppressionOf,
+  takeAudible,
 } from '../../domains/alerts/alerts.ts'
 import { addDeliveries, setHeldBack } from '../../domains/deliveries/deliveries.ts'
 import type { Clock } from '../../foundation/clock.ts'
 import type { EventEnvelope } from '../../foundation/events/events.ts'
 import type { IdSource } from '../../foundation/ids.ts'
 import type { Metrics } from '../../foundation/metrics.ts'
-import type { Tx } from '../../foundation/storage/storage.ts'
+import type { Database, Tx } from '../../foundation/storage/storage.ts'
 import { limits } from '../../limits.ts'
 import { type AlertNotification, notifiedAlert } from './notification.ts'
 import { type NamedSink, sinkTarget } from './sinks.ts'
@@ -28,12 +30,15 @@ export interface NotifyContext {
   readonly metrics: Metrics
 }
 
+/** What an event says that is about an alert. */
+export type AlertEvent = Pick<EventEnvelope, 'id' | 'type' | 'time' | 'tenantId' | 'data'>
+
 /**
  * Decides whether people are told of an alert that was raised or resolved, and writes what is to be sent, in the caller's
  * transaction. An alert that is raised goes through fatigue control; one that is resolved is told of if its raising was,
  * so that nobody goes on looking for what is over.
  */
-export async function notifyAlert(tx: Tx, event: EventEnvelope, context: NotifyContext): Promise<void> {
+export async function notifyAlert(tx: Tx, event: AlertEvent, context: NotifyContext): Promise<void> {
   const { alertId } = event.data as { alertId: string }
   const [state, [alert]] = await Promise.all([lockFatigue(tx, event.tenantId), notifiableAlerts(tx, [alertId])])
   const outcome = !alert
@@ -44,6 +49,19 @@ export async function notifyAlert(tx: Tx, event: EventEnvelope, context: NotifyC
   context.metrics.counter('concordat_alert_notifications_total').inc({ outcome })
 }
 
+/** Tells people of alerts that still fire when the silence that had muted them ends. Returns how many there were. */
+export function tellAudible(database: Database, context: NotifyContext): Promise<number> {
+  const { clock, newId } = context
+  return database.transaction(async (tx) => {
+    const audible = await takeAudible(tx, limits.silencesEndedMax)
+    for (const { alertId, tenantId, isFiring } of audible) {
+      const event = { id: newId(), type: 'alert.raised', time: clock.now().toISOString(), tenantId, data: { alertId } }
+      if (isFiring) await notifyAlert(tx, event, context)
+    }
+    return audible.length
+  })
+}
+
 /** When a reactor was off for long, what is over by now is no news. */
 const OLD_MS = 60_000
 /** Told later than what it ends: they may travel at the same time. */
@@ -51,13 +69,13 @@ const AFTER_MS = 1_000
 
 async function tellResolved(
   tx: Tx,
-  event: EventEnvelope,
+  event: AlertEvent,
   alert: NotifiableAlert,
   state: FatigueState,
   context: NotifyContext,
 ): Promise<string> {
   if (alert.told !== 'firing') return 'UNTOLD'
-  if (alert.isSilenced) return 'SILENCED'
+  if (alert.silencedUntil) return 'SILENCED'
   const { clock } = context
   const open = state.open && { ...state.open, latest: state.open.until } // put off no more: it may be that of this alert
   const toldMs = Math.max(alert.toldAt?.getTime() ?? 0, open?.until ?? 0)
@@ -70,13 +88,16 @@ async function tellResolved(
 
 async function tellRaised(
   tx: Tx,
-  event: EventEnvelope,
+  event: AlertEvent,
   alert: NotifiableAlert,
   state: FatigueState,
   context: NotifyContext,
 ): Promise<string> {
   if (alert.state === 'resolved' && context.clock.nowMs() - Date.parse(event.time) > OLD_MS) return 'OVER'
-  if (alert.isSilenced) return 'SILENCED'
+  if (alert.silencedUntil) {
+    await silenceAlert(tx, alert.alertId, alert.silencedUntil)
+    return 'SILENCED'
+  }
   if (alert.isInhibited) return 'INHIBITED'
   const { alertId, tenantId, type, subject, domain, told, toldAt } = alert
   const nowMs = context.clock.nowMs()
@@ -111,7 +132,7 @@ function subtract(a: FatigueState['held'], b: FatigueState['held']): FatigueStat
 
 async function send(
   tx: Tx,
-  event: EventEnvelope,
+  event: AlertEvent,
   alert: NotifiableAlert,
   heldBack: FatigueState['held'],
   dueAt: Date,
