@@ -84,6 +84,36 @@ describeOnPostgres('a reactor', (server) => {
     await world.close()
   })
 
+  it('that is gone leaves no open incident behind, whether it was stopped or has died', async () => {
+    const world = await ReactorWorld.open(server, transports.postgres!('', ''))
+    const { database } = world
+    const unhealthy = (process: string) =>
+      database.query(
+        `insert into concordat.system_incidents (incident_id, component, subject, reason, message)
+         values (gen_random_uuid(), 'event reactor', $1, 'REACTOR_UNHEALTHY', 'made up')`,
+        [process],
+      )
+    await Promise.all(['dead', 'stopped', 'alive'].map(unhealthy))
+    await database.query(
+      `insert into concordat.reactor_members (member_id, reactor_group, process, handlers, expires_at)
+       values (gen_random_uuid(), 'concordat', 'dead', '{}', clock_timestamp() - interval '61 min')`,
+    )
+    const open = async () =>
+      (
+        await database.query<{ subject: string }>(
+          `select subject from concordat.system_incidents where status = 'open'`,
+        )
+      )
+        .map(({ subject }) => subject)
+        .toSorted()
+    const reactor = await world.reactor({ process: 'stopped', heartbeatIntervalMs: 100 })
+    await reactor.startBackground()
+    await until(open, (subjects) => subjects.join() === 'alive,stopped')
+    await reactor.stop()
+    expect(await open()).toEqual(['alive'])
+    await world.close()
+  })
+
   describeOnRedis('and', () => {
     describe.each([server.version > 15 ? 'redis-pubsub' : 'redis-streams'])('over %s', (transport) => {
       it('beats while it is idle, tells when Redis is away and when it is back, and gets every event', {

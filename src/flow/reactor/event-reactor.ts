@@ -15,7 +15,7 @@ import {
 } from './handlers.ts'
 import { createHeartbeat, type Unhealthy } from './heartbeat.ts'
 import { reactorMetrics } from './reactor-metrics.ts'
-import { ReactorWork } from './reactor-work.ts'
+import { COMPONENT, ReactorWork } from './reactor-work.ts'
 
 export const ReactorState = Object.freeze({
   STOPPED: 'STOPPED',
@@ -161,13 +161,15 @@ export class EventReactor {
       const patience = setTimeout(() => deliveries.abort(new ReactorStopped()), drainTimeoutMs)
       await work.close()
       clearTimeout(patience)
+      const subject = { component: COMPONENT, subject: options.process }
+      await closeSystemIncident(options.database, subject).catch(() => {}) // else whoever removes its row does it
     }
   }
 
   #heartbeat(work: ReactorWork): Service {
     const { database, clock, log, metrics, newId, process, onUnhealthy } = this.#options
     const beats = metrics.counter('concordat_reactor_heartbeats_total')
-    const subject = { component: 'event reactor', subject: process }
+    const subject = { component: COMPONENT, subject: process }
     const raise = async ({ misses, cause }: Unhealthy): Promise<void> => {
       const message = `${misses} heartbeats missed: ${cause}`
       log.error({ process, misses, cause }, 'The event reactor is unhealthy')

@@ -90,11 +90,12 @@ export async function storeHeartbeat(tx: Tx, memberId: string): Promise<boolean>
 // A process that was killed leaves its row; what it held is free as soon as its lease has run out.
 const REMOVE_DEAD = statement(
   'reactor_members_remove',
-  `delete from concordat.reactor_members where expires_at < clock_timestamp() - interval '1 hour'`,
+  `delete from concordat.reactor_members where expires_at < clock_timestamp() - interval '1 hour' returning process`,
 )
 
-export async function removeDeadMembers(tx: Tx): Promise<void> {
-  await tx.query(REMOVE_DEAD)
+/** Returns the processes that are gone. */
+export async function removeDeadMembers(tx: Tx): Promise<string[]> {
+  return (await tx.query<{ process: string }>(REMOVE_DEAD)).map(({ process }) => process)
 }
 
 const LEAVE = statement('reactor_member_leave', 'delete from concordat.reactor_members where member_id = $1')

@@ -1,3 +1,4 @@
+import { closeSystemIncident } from '../../domains/incidents/incidents.ts'
 import type { Bus, Feed } from '../../foundation/bus/bus.ts'
 import type { Clock } from '../../foundation/clock.ts'
 import { type EventEnvelope, positionsGiven, positionsNow, readPublished } from '../../foundation/events/events.ts'
@@ -19,6 +20,8 @@ import { TypeCounts } from './reactor-metrics.ts'
 import { ReactorPartition } from './reactor-partition.ts'
 import { readRetries } from './retry-store.ts'
 
+/** As which system incidents know reactors. */
+export const COMPONENT = 'event reactor'
 /** How often leases are renewed and shared out while one lasts. */
 const BALANCES_PER_LEASE = 5
 /** What a handler without a transaction has done since is done again after a crash. */
@@ -119,7 +122,9 @@ export class ReactorWork {
     if (sinceMs > leaseMs) throw new Error(`the loop has not run for ${Math.floor(sinceMs / 1_000)} s`)
     if (!(await storeHeartbeat(this.#database, memberId))) throw new Error('the reactor is not among the members')
     if (!bus.healthy) throw new Error(`${bus.name} is not connected`)
-    await removeDeadMembers(this.#database)
+    for (const subject of await removeDeadMembers(this.#database)) {
+      await closeSystemIncident(this.#database, { component: COMPONENT, subject }) // it can't say any more that it is well
+    }
   }
 
   /** Ends the work on all partitions and lets others have them. Lanes that are still at an event are waited for. */
