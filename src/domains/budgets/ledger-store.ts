@@ -71,14 +71,19 @@ const HELD = rowSet<{ readonly runId: string; readonly meter: Meter }>({
   period_start: ['timestamptz', ({ meter }) => meter.periodStart],
 })
 
-const LOCK_HELD = statement(
-  'reservations_lock',
-  `select h.* from ${HELD.from(1)} as x
+const OF_RUNS = `from ${HELD.from(1)} as x
     cross join lateral (
       select tenant_id, run_id, subject, metric, period, period_start, holder, amount, approved
         from concordat.reservations h
-       where h.run_id = x.run_id and ${SAME_METER('h', 'x')} limit 1 for no key update) h`,
-)
+       where h.run_id = x.run_id and ${SAME_METER('h', 'x')} limit 1`
+
+const LOCK_HELD = statement('reservations_lock', `select ${OF_RUNS} for no key update) h`)
+
+/*
+ * A row that is not there can't be locked: another flush of the same run may insert it meanwhile. Whoever does has locked
+ * the row of the ledger too; so what the run holds is read once that is ours.
+ */
+const READ_HELD = statement('reservations_read', `select h.* ${OF_RUNS}) h`)
 
 const POLICIES_VERSIONS = statement(
   'budgets_policies_versions',
@@ -112,9 +117,11 @@ export interface LockedLedger extends Omit<LedgerState, 'made'> {
 /** Locks and reads what the charges are decided on: what their runs hold, then the rows of the ledger. */
 export async function lockLedger(tx: Tx, charges: readonly Charge[]): Promise<LockedLedger> {
   const tenants = new Set(charges.map(({ tenantId }) => tenantId))
-  const [held, rows, versions] = await Promise.all([
-    tx.query<HeldRow>(LOCK_HELD, HELD.values(heldInLockOrder(charges))),
+  const holdings = HELD.values(heldInLockOrder(charges))
+  const [, rows, held, versions] = await Promise.all([
+    tx.query(LOCK_HELD, holdings),
     tx.query<BudgetRow>(LOCK_ROWS, METERS.values(metersInLockOrder(charges))),
+    tx.query<HeldRow>(READ_HELD, holdings),
     tx.query<{ tenant_id: string; policies_version: bigint }>(POLICIES_VERSIONS, [[...tenants]]),
   ])
   return {
