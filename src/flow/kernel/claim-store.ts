@@ -198,7 +198,7 @@ export async function beginClaim(tx: Tx, { lanes }: ClaimRequest): Promise<void>
 const HELD_BY = statement(
   'runs_held_by_worker',
   `select tenant_id, run_id, agent, agent_version, agent_digest, phase, lease_token, input, metadata, timeout_ms, active_ms,
-          worker_losses, coalesce(stop, ${stopOrderedFor('runs')}) as stop, created_at, pause_request is not null as pause_requested, false as fresh, execution_started_at, expectations,
+          worker_losses, coalesce(stop, ${stopOrderedFor('runs')}) as stop, runs.created_at, pause_request is not null as pause_requested, false as fresh, execution_started_at, expectations,
           parent_run_id, root_run_id, depth, ancestors, api_key_id, policies_version
      from concordat.runs join concordat.tenants using (tenant_id) where worker_id = $1 and not (run_id = any($2::uuid[]))`,
 )
