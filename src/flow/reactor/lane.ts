@@ -1,16 +1,14 @@
 import { backoffMs } from '../../foundation/backoff.ts'
-import type { Clock } from '../../foundation/clock.ts'
 import type { EventEnvelope } from '../../foundation/events/events.ts'
-import type { Logger } from '../../foundation/log.ts'
-import { type Database, isStale, lastFlight, type Tx, transactionWhenUsed } from '../../foundation/storage/storage.ts'
+import { isStale, lastFlight, type Tx } from '../../foundation/storage/storage.ts'
 import { limits } from '../../limits.ts'
-import { moveCheckpoint } from './checkpoint-store.ts'
 import { insertDeadEvent } from './dead-letter-store.ts'
-import type { Deliveries, HandlerFailure } from './deliveries.ts'
+import type { HandlerFailure } from './deliveries.ts'
 import type { Handler } from './handlers.ts'
 import { type HeldEvent, HeldRuns } from './held-runs.ts'
+import type { LaneGround } from './lane-ground.ts'
+import { LaneProgress } from './lane-progress.ts'
 import { causeOf, failureOf, isTrouble, LaneReport } from './lane-report.ts'
-import type { ReactorMetrics } from './reactor-metrics.ts'
 import { deleteRetry, insertRetries, postponeRetry, type Retry } from './retry-store.ts'
 
 /** A handler that is at one event for longer no longer makes those of lower priority wait. */
@@ -20,17 +18,6 @@ const TURN_MS = 10
 const TROUBLE_BASE_MS = 100
 const TROUBLE_CAP_MS = 5_000
 const LOGGED_MESSAGE_CHARS_MAX = 500
-
-/** What all lanes of a reactor share. */
-export interface LaneGround {
-  readonly group: string
-  readonly database: Database
-  readonly clock: Clock
-  readonly random: () => number
-  readonly log: Logger
-  readonly metrics: ReactorMetrics
-  readonly deliveries: Deliveries
-}
 
 /** Where a lane gets its events from. */
 export interface LaneSource {
@@ -51,15 +38,11 @@ export interface LaneSource {
  */
 export class Lane {
   readonly handler: Handler
+  readonly progress: LaneProgress
   readonly #ground: LaneGround
   readonly #source: LaneSource
   readonly #held = new HeldRuns()
   readonly #report: LaneReport
-  /** The last event that is dealt with, and what is stored of that. */
-  #cursor: number
-  #stored: number
-  /** Transactions on the lane's rows come one after the other. */
-  #storing: Promise<unknown> | undefined
   #working = false
   #work: Promise<void> = Promise.resolve()
   #eventSinceMs = 0
@@ -72,16 +55,15 @@ export class Lane {
     this.#source = source
     this.handler = handler
     this.#report = new LaneReport(handler.name, ground)
-    this.#cursor = position
-    this.#stored = position
+    const { database, group } = ground
+    const { partition } = source
+    const onLost = () => source.lost()
+    this.progress = new LaneProgress({ database, group, handler: handler.name, partition, position, onLost })
   }
 
+  /** The last event that is dealt with. */
   get cursor(): number {
-    return this.#cursor
-  }
-
-  get stored(): number {
-    return this.#stored
+    return this.progress.cursor
   }
 
   get isWorking(): boolean {
@@ -99,35 +81,10 @@ export class Lane {
     this.#held.add({ ...retry, dueMs: this.#ground.clock.nowMs() + delayMs })
   }
 
-  /** How far its stored progress is behind; undefined while something is being stored. */
-  get unstored(): { readonly from: number; readonly to: number } | undefined {
-    if (this.#storing || this.#cursor === this.#stored) return undefined
-    return { from: this.#stored, to: this.#cursor }
-  }
-
-  /** Resolves when nothing is being stored. */
-  async settled(): Promise<void> {
-    while (this.#storing) await this.#storing.catch(() => {})
-  }
-
-  /** Lets somebody else store this move, during which the lane stores nothing. */
-  storeWith(to: number, storing: Promise<boolean>): void {
-    this.#storing = storing.then(
-      (isStored) => {
-        this.#storing = undefined
-        if (isStored) this.#stored = to
-        else this.#source.lost()
-      },
-      () => {
-        this.#storing = undefined
-      },
-    )
-  }
-
   /** Events up to this position no longer exist: the outbox was pruned before the handler had them. */
   miss(position: number): void {
-    this.#report.missed(this.#source.partition, position - this.#cursor)
-    this.#cursor = position
+    this.#report.missed(this.#source.partition, position - this.progress.cursor)
+    this.progress.cursor = position
   }
 
   /** Resolves when it is at no event. */
@@ -189,7 +146,7 @@ export class Lane {
           }
         }
       }
-      this.#cursor = event.position
+      this.progress.cursor = event.position
     }
   }
 
@@ -204,7 +161,7 @@ export class Lane {
       }
       const to = (events[end - 1] as EventEnvelope).position
       if (batch.length === 0) {
-        this.#cursor = to
+        this.progress.cursor = to
         return
       }
       try {
@@ -227,7 +184,7 @@ export class Lane {
     const { deliveries } = this.#ground
     const waiting: EventEnvelope[] = []
     const handled: (readonly [type: string, tookMs: number])[] = []
-    await this.#store(to, async (tx) => {
+    await this.progress.store(to, async (tx) => {
       for (const event of events) {
         if (this.#held.has(event.runId)) waiting.push(event)
         else {
@@ -252,16 +209,18 @@ export class Lane {
     const attempts = failure ? 1 : 0
     if (failure) this.#report.failed(event, attempts, failure)
     if (attempts >= this.handler.attemptsMax) {
-      await this.#store(to, (tx) =>
+      await this.progress.store(to, (tx) =>
         this.#bury(tx, { event, attempts, cause: cause ?? 'null', handler: this.handler.name }),
       )
       this.#report.buried(event)
     } else {
       const delayMs = failure ? this.#delayMs(attempts) : 0
-      await this.#store(to, (tx) => this.#insertRetries(tx, [{ event, attempts, cause: cause ?? null, delayMs }]))
+      await this.progress.store(to, (tx) =>
+        this.#insertRetries(tx, [{ event, attempts, cause: cause ?? null, delayMs }]),
+      )
       this.#held.add(this.#heldEvent(event, attempts, cause ?? null, delayMs))
     }
-    this.#cursor = to
+    this.progress.cursor = to
   }
 
   /** One more delivery of an event that was set aside. */
@@ -271,7 +230,7 @@ export class Lane {
     try {
       const startedMs = this.#begin()
       if (this.handler.transactional) {
-        await this.#exclusively(() =>
+        await this.progress.exclusively(() =>
           database.transaction(async (tx) => {
             await deliveries.call(this.handler, event, attempts + 1, tx)
             return lastFlight(deleteRetry(tx, group, held))
@@ -307,29 +266,6 @@ export class Lane {
     const delayMs = this.#delayMs(attempts)
     await postponeRetry(database, group, held, cause, delayMs)
     this.#held.postpone({ ...held, attempts, cause, dueMs: clock.nowMs() + delayMs })
-  }
-
-  /** Writes and moves the checkpoint, both or neither. When nothing is written, the checkpoint is moved by and by. */
-  async #store(to: number, write: (tx: Tx) => Promise<void>): Promise<void> {
-    const { database, group } = this.#ground
-    const { partition } = this.#source
-    await this.#exclusively(async () => {
-      const move = { handler: this.handler.name, partition, from: this.#stored, to }
-      const last = (tx: Tx) => moveCheckpoint(tx, group, move)
-      if (await transactionWhenUsed(database, { write, last })) this.#stored = to
-      this.#cursor = to
-    })
-  }
-
-  async #exclusively(work: () => Promise<void>): Promise<void> {
-    await this.settled()
-    const storing = work()
-    this.#storing = storing
-    try {
-      await storing
-    } finally {
-      this.#storing = undefined
-    }
   }
 
   #insertRetries(tx: Tx, retries: readonly (Omit<Retry, 'handler'> & { delayMs: number })[]): Promise<void> {

@@ -2,7 +2,7 @@ import { serializeError } from '../../foundation/app-error.ts'
 import { hash32 } from '../../foundation/ids.ts'
 import { limits } from '../../limits.ts'
 import { insertDeadMessage } from './dead-letter-store.ts'
-import type { LaneGround } from './lane.ts'
+import type { LaneGround } from './lane-ground.ts'
 
 /** Messages that are no events: each is counted and kept as a dead letter, as long as they do not come in floods. */
 export class MalformedMessages {

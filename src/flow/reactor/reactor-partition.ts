@@ -2,7 +2,8 @@ import { type EventEnvelope, readPublished } from '../../foundation/events/event
 import { limits } from '../../limits.ts'
 import { EventWindow } from './event-window.ts'
 import type { Handler } from './handlers.ts'
-import { Lane, type LaneGround, type LaneSource } from './lane.ts'
+import { Lane, type LaneSource } from './lane.ts'
+import type { LaneGround } from './lane-ground.ts'
 
 /** Events that a lane takes at once, and outbox rows that it reads at once when it is far behind. */
 const SLICE_MAX = 500
@@ -42,7 +43,7 @@ export class ReactorPartition implements LaneSource {
 
   /** Every handler has durably dealt with all events up to this position. */
   get stored(): number {
-    return Math.min(this.window.end, ...this.lanes.map((lane) => lane.stored))
+    return Math.min(this.window.end, ...this.lanes.map((lane) => lane.progress.stored))
   }
 
   get isActive(): boolean {
@@ -116,7 +117,7 @@ export class ReactorPartition implements LaneSource {
   async stop(): Promise<void> {
     this.#isActive = false
     while (this.lanes.some((lane) => lane.isWorking)) await Promise.all(this.lanes.map((lane) => lane.idle()))
-    await Promise.all(this.lanes.map((lane) => lane.settled()))
+    await Promise.all(this.lanes.map((lane) => lane.progress.settled()))
   }
 
   /** Handlers of a higher priority have an event before it, unless they hang or are far behind. */

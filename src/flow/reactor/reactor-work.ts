@@ -6,7 +6,7 @@ import type { Logger } from '../../foundation/log.ts'
 import type { Database } from '../../foundation/storage/storage.ts'
 import { moveCheckpoints, openCheckpoints, seeCheckpoints } from './checkpoint-store.ts'
 import type { Handlers } from './handlers.ts'
-import type { LaneGround } from './lane.ts'
+import type { LaneGround } from './lane-ground.ts'
 import { MalformedMessages } from './malformed-messages.ts'
 import {
   balance,
@@ -305,14 +305,14 @@ export class ReactorWork {
   async #flush(partitions: readonly ReactorPartition[]): Promise<void> {
     const lanes = partitions.flatMap(({ partition, lanes }) =>
       lanes.flatMap((lane) =>
-        lane.unstored ? [{ lane, partition, handler: lane.handler.name, ...lane.unstored }] : [],
+        lane.progress.unstored ? [{ lane, partition, handler: lane.handler.name, ...lane.progress.unstored }] : [],
       ),
     )
     if (lanes.length === 0) return
     const moving = moveCheckpoints(this.#database, this.#options.ground.group, lanes)
     const moved = moving.then((rows) => new Set(rows.map((row) => `${row.partition} ${row.handler}`)))
     for (const { lane, partition, handler, to } of lanes) {
-      lane.storeWith(
+      lane.progress.storeWith(
         to,
         moved.then((keys) => keys.has(`${partition} ${handler}`)),
       )
