@@ -74,11 +74,15 @@ export class RedisLink {
   async call<T>(ask: (client: RedisClient) => Promise<T>): Promise<T> {
     const client = this.#client
     if (!client || !this.#ready) throw unreachable('is not connected')
-    const late = unreachable(`has not answered for ${ANSWER_TIMEOUT_MS / 1_000} s`)
+    let late: AppError | undefined
+    const onTimeout = () => {
+      late = unreachable(`has not answered for ${ANSWER_TIMEOUT_MS / 1_000} s`)
+      return late
+    }
     try {
-      return await withTimeout(() => ask(client), { timeoutMs: ANSWER_TIMEOUT_MS, onTimeout: () => late })
+      return await withTimeout(() => ask(client), { timeoutMs: ANSWER_TIMEOUT_MS, onTimeout })
     } catch (error) {
-      if (error !== late) throw unreachable('gave no answer', error)
+      if (!late || error !== late) throw unreachable('gave no answer', error)
       this.#replace(client)
       throw late
     }
