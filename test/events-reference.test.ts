@@ -4,6 +4,7 @@ import { NO_RUN } from '../src/foundation/ids.ts'
 import { defineAgent } from '../src/index.ts'
 import { createTestRuntime, type TestRuntime } from '../src/testing/testing.ts'
 import { sharedSnapshot } from './flow/support/databases.ts'
+import { editContract } from './flow/support/edit-contract.ts'
 import { until } from './flow/support/until.ts'
 
 const agents = [
@@ -64,10 +65,7 @@ async function leaveFindings(runId: string): Promise<void> {
     `update concordat.audit_acks set action = 'by_hand' where run_id = $1 and action = 'create_incident'`,
     [runId],
   )
-  await runtime.database.query(
-    `update concordat.runs set expectations = jsonb_set(expectations, '{0,deadlineMs}', 'null') where run_id = $1`,
-    [runId],
-  )
+  await runtime.database.query(editContract(`'{0,deadlineMs}', 'null'`), [runId])
 }
 
 /** Of runs that have not ended in time, and of what is mended. */

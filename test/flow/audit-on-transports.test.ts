@@ -8,6 +8,7 @@ import {
   type PostgresServer,
   startRedis,
 } from '../support/servers.ts'
+import { editContract } from './support/edit-contract.ts'
 import { Gates } from './support/gate.ts'
 import { createRefusals, refuse } from './support/refusals.ts'
 import { until } from './support/until.ts'
@@ -27,9 +28,7 @@ const unacked = (action: string) => sql(`delete from concordat.audit_acks where 
 const acked = (domain: string, action: string) =>
   sql(`insert into concordat.audit_acks (tenant_id, run_id, domain, action, attempt, status, acked_at)
        values ('default', $1, '${domain}', '${action}', 1, 'SUCCESS', now())`)
-const withoutDeadline = sql(
-  `update concordat.runs set expectations = jsonb_set(expectations, '{2,deadlineMs}', 'null') where run_id = $1`,
-)
+const withoutDeadline = sql(editContract(`'{2,deadlineMs}', 'null'`))
 
 /** What goes wrong while a run still executes, and the one alert that tells of it. */
 const WHILE_RUNNING: readonly Breach[] = [

@@ -2,6 +2,7 @@ import { beforeAll, expect, it } from 'vitest'
 import { defineAgent, type RunReport } from '../../src/index.ts'
 import type { TestRuntime } from '../../src/testing/testing.ts'
 import { describeOnDatabases } from './support/databases.ts'
+import { editContract } from './support/edit-contract.ts'
 import { Gates } from './support/gate.ts'
 import { until } from './support/until.ts'
 
@@ -37,12 +38,7 @@ const TAMPERINGS = [
   ],
   ['adds an ack that nobody expects', ack('incidents', 'delete_incident'), 'DRIFT', 'incidents/delete_incident'],
   ['doubles an ack', ack('logs', 'start_trace'), 'DRIFT', 'logs/start_trace'],
-  [
-    'takes a deadline away',
-    `update concordat.runs set expectations = jsonb_set(expectations, '{2,deadlineMs}', 'null') where run_id = $1`,
-    'RECONCILIATION_FAILED',
-    'contract',
-  ],
+  ['takes a deadline away', editContract(`'{2,deadlineMs}', 'null'`), 'RECONCILIATION_FAILED', 'contract'],
 ] as const
 
 describeOnDatabases('the audit on its schedule', (open) => {

@@ -132,9 +132,9 @@ describeOnDatabases('claiming', (open) => {
 /** Copies one queued run many times, as if each had been submitted. */
 const FLOOD = `
   insert into concordat.runs (tenant_id, run_id, agent, agent_version, agent_digest, phase, priority, ready_at, timeout_ms,
-    request_digest, transitions, expectations, created_at, input, input_size, input_digest)
+    request_digest, transitions, contract_id, created_at, input, input_size, input_digest)
   select tenant_id, gen_random_uuid(), agent, agent_version, agent_digest, phase, priority, ready_at, timeout_ms,
-    request_digest, transitions, expectations, created_at, input, input_size, input_digest
+    request_digest, transitions, contract_id, created_at, input, input_size, input_digest
     from concordat.runs, generate_series(1, $2::int) where run_id = $1`
 
 describeOnPostgres('two worker pools on one database', (server) => {

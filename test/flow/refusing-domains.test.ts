@@ -4,6 +4,7 @@ import { TransactionFailed } from '../../src/index.ts'
 import type { TestRuntime } from '../../src/testing/testing.ts'
 import { blocked, endTogether, gates, together } from './support/batch.ts'
 import { describeOnDatabases } from './support/databases.ts'
+import { editContract } from './support/edit-contract.ts'
 import {
   endingOf,
   eventCounts,
@@ -198,10 +199,7 @@ describeOnDatabases('a contract that is not met', (open) => {
     const handle = await runtime.runs.submit({ tenant: 'default', agent: 'together', input: gate })
     await gates.at(handle.runId).reached
     const setDeadline = (deadline: string) =>
-      runtime.database.query(
-        `update concordat.runs set expectations = jsonb_set(expectations, '{1,deadlineMs}', $2::jsonb) where run_id = $1`,
-        [handle.runId, deadline],
-      )
+      runtime.database.query(editContract(`'{1,deadlineMs}', $2::jsonb`), [handle.runId, deadline])
     await setDeadline('null')
     gates.at(gate).open()
     const parked = await blocked(runtime, handle)

@@ -4,12 +4,14 @@ export {
   type AckStatus,
   type Action,
   type Anchor,
+  type AuditContract,
   type AuditExpectation,
   ackOf,
   type DomainAck,
-  declareExpectations,
+  declareContract,
   sameAction,
 } from './contract.ts'
+export { expectationsSql, writeContracts } from './contract-store.ts'
 export { type Anchors, type ExpectationState, expectationStates, nextDueAt } from './expectation-states.ts'
 export {
   type ContractFacts,

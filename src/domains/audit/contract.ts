@@ -1,3 +1,5 @@
+import { hash } from 'node:crypto'
+
 /** The audit contract of a run: what must be acknowledged, and within how long. */
 
 export type Anchor = 'EXECUTION_START' | 'EXECUTION_END'
@@ -41,8 +43,22 @@ export interface Deadlines {
   readonly finalizeGraceMs: number
 }
 
+/** What runs are held against. Many share one: its id, a UUID, is a digest of what it says. */
+export interface AuditContract {
+  readonly contractId: string
+  readonly expectations: readonly AuditExpectation[]
+}
+
+export function declareContract(deadlines: Deadlines): AuditContract {
+  const expectations = declareExpectations(deadlines)
+  const digest = hash('sha256', JSON.stringify(expectations))
+  // Version 8, variant 1: a UUID of one's own making (RFC 9562, section 5.8).
+  const parts = [digest.slice(0, 8), digest.slice(8, 12), `8${digest.slice(13, 16)}`, `8${digest.slice(17, 20)}`]
+  return { contractId: [...parts, digest.slice(20, 32)].join('-'), expectations }
+}
+
 /** What every run must leave, declared at T0: four actions, and that it is finalised at all. */
-export function declareExpectations({ actionMs, runTimeoutMs, finalizeGraceMs }: Deadlines): AuditExpectation[] {
+function declareExpectations({ actionMs, runTimeoutMs, finalizeGraceMs }: Deadlines): AuditExpectation[] {
   return [
     { ...ACTIONS.startTrace, deadlineMs: actionMs, anchor: 'EXECUTION_START' },
     { ...ACTIONS.createIncident, deadlineMs: actionMs, anchor: 'EXECUTION_END' },

@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest'
-import { ACTIONS, ackOf, declareExpectations } from './contract.ts'
+import { ACTIONS, ackOf, declareContract } from './contract.ts'
 import { type Anchors, dueAtOf, expectationStates } from './expectation-states.ts'
 
-const expected = declareExpectations({ actionMs: 5_000, runTimeoutMs: 60_000, finalizeGraceMs: 5_000 })
+const expected = declareContract({ actionMs: 5_000, runTimeoutMs: 60_000, finalizeGraceMs: 5_000 }).expectations
 const start = new Date('2026-01-01T00:00:00.000Z')
 const later = (ms: number) => new Date(start.getTime() + ms)
 const queued: Anchors = {

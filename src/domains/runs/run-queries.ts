@@ -65,13 +65,17 @@ export interface StoredExpectation {
   readonly anchor: 'EXECUTION_START' | 'EXECUTION_END'
 }
 
+/** Contracts are the audit domain's, which siblings don't import; runs only name theirs. */
+const expectationsSql = (alias: string) =>
+  `(select c.expectations from concordat.audit_contracts c where c.contract_id = ${alias}.contract_id)`
+
 const FIND = statement(
   'runs_find',
   `select tenant_id as "tenantId", run_id as "runId", agent, agent_version as "agentVersion", phase, status, outcome, waiting,
           reason, priority, ready_at as "readyAt", due_at as "dueAt", worker_id as "workerId", lease_token as "leaseToken",
           worker_losses as "workerLosses", timeout_ms::float8 as "timeoutMs", active_ms::float8 as "activeMs", active_since as "activeSince",
           execution_started_at as "executionStartedAt", execution_ended_at as "executionEndedAt", stop,
-          paused, pause_request as "pauseRequest", policies_as_of as "policiesAsOf", pending, transitions, expectations, observability, idempotency_key as "idempotencyKey",
+          paused, pause_request as "pauseRequest", policies_as_of as "policiesAsOf", pending, transitions, ${expectationsSql('runs')} as expectations, observability, idempotency_key as "idempotencyKey",
           created_at as "createdAt", ended_at as "endedAt", input, output, error, metadata,
           parent_run_id as "parentRunId", parent_step_key as "parentStepKey", root_run_id as "rootRunId", depth, api_key_id as "apiKeyId"
      from concordat.runs
@@ -182,7 +186,7 @@ const CONTRACTS = statement(
   `select r.*
      from ${KEYS.from(1)} as x
     cross join lateral (
-      select tenant_id as "tenantId", run_id as "runId", phase, expectations, execution_started_at as "executionStartedAt",
+      select tenant_id as "tenantId", run_id as "runId", phase, ${expectationsSql('a')} as expectations, execution_started_at as "executionStartedAt",
              execution_ended_at as "executionEndedAt", active_since as "activeSince", active_ms::float8 as "activeMs",
              pending
         from concordat.runs a where a.tenant_id = x.tenant_id and a.run_id = x.run_id limit 1) r`,

@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest'
-import { ACTIONS, declareExpectations } from '../../domains/audit/audit.ts'
+import { ACTIONS, declareContract } from '../../domains/audit/audit.ts'
 import { checkGovernance } from './governance-check.ts'
 
-const expected = declareExpectations({ actionMs: 5_000, runTimeoutMs: 60_000, finalizeGraceMs: 5_000 })
+const expected = declareContract({ actionMs: 5_000, runTimeoutMs: 60_000, finalizeGraceMs: 5_000 }).expectations
 const decided = [ACTIONS.createIncident, ACTIONS.evaluatePolicy, ACTIONS.completeTrace, ACTIONS.finalizeRun]
 const unmet = (...args: Parameters<typeof checkGovernance>): unknown => {
   try {

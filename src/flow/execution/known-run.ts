@@ -8,7 +8,18 @@ const { domain, action } = ACTIONS.startTrace
 /** What the only worker that ever executed a run knows of it. Null when that is not all. */
 export function knownRun(claim: Claim, totals: RunTotals | null, violations: readonly MetViolation[]): KnownRun | null {
   if (totals === null) return null
-  const { tenantId, runId, workerId, agent, phase, expectations, policiesVersion, traceGap, executionStartedAt } = claim
+  const {
+    tenantId,
+    runId,
+    workerId,
+    agent,
+    phase,
+    contractId,
+    expectations,
+    policiesVersion,
+    traceGap,
+    executionStartedAt,
+  } = claim
   const traceStarted = traceGap === null
   const acked = traceStarted ? [`${domain}/${action}`] : []
   const run = {
@@ -17,6 +28,7 @@ export function knownRun(claim: Claim, totals: RunTotals | null, violations: rea
     agent,
     phase,
     stop: null,
+    contractId,
     expectations,
     acked,
     traceStarted,

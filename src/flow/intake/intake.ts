@@ -1,5 +1,5 @@
 import type { Agent } from '../../domains/agents/agents.ts'
-import { declareExpectations } from '../../domains/audit/audit.ts'
+import { declareContract } from '../../domains/audit/audit.ts'
 import { pendingEnd, RunPhase, type Transition, transition } from '../../domains/runs/runs.ts'
 import type { Clock } from '../../foundation/clock.ts'
 import { GroupCommit } from '../../foundation/group-commit.ts'
@@ -116,7 +116,7 @@ export class Intake {
       metadata: read.metadata,
       pending: null,
       transitions: [created(at), transition(RunPhase.CREATED, RunPhase.AUTHORIZED, at, 'admitted')],
-      expectations: declareExpectations({
+      ...declareContract({
         actionMs: limits.expectationDeadlineMs,
         runTimeoutMs: timeoutMs,
         finalizeGraceMs: limits.finalizeGraceMs,

@@ -1,3 +1,4 @@
+import { writeContracts } from '../../domains/audit/audit.ts'
 import { AppError } from '../../foundation/app-error.ts'
 import { appendFirstEvents } from '../../foundation/events/events.ts'
 import type { IdSource } from '../../foundation/ids.ts'
@@ -98,7 +99,15 @@ async function insertAll(
     const [inserted] = await Promise.all([insert(tx, runs), appendFirstEvents(tx, createdEntries(runs, newId))])
     return new Map([...inserted].map((runId) => [runId, null]))
   })
-  return new Map((await Promise.all(writes)).flatMap((map) => [...map]))
+  // Behind them, since it may wait for others that submit too.
+  const [maps] = await Promise.all([
+    Promise.all(writes),
+    writeContracts(
+      tx,
+      submissions.map(({ run }) => run),
+    ),
+  ])
+  return new Map(maps.flatMap((map) => [...map]))
 }
 
 function outcomeOf({ runId }: NewRun, denial: Denial | null): InsertOutcome {

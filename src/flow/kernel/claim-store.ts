@@ -1,4 +1,4 @@
-import type { AuditExpectation } from '../../domains/audit/audit.ts'
+import { type AuditExpectation, expectationsSql } from '../../domains/audit/audit.ts'
 import { RunPhase, type RunStop, transition } from '../../domains/runs/runs.ts'
 import { rowSet, type Statement, statement, type Tx } from '../../foundation/storage/storage.ts'
 import { limits } from '../../limits.ts'
@@ -102,7 +102,7 @@ const CLAIMED = `
    returning r.tenant_id, r.run_id, r.worker_id, r.agent, r.agent_version, r.agent_digest, r.phase, r.lease_token, r.input, r.metadata,
              r.timeout_ms, r.active_ms, r.worker_losses, coalesce(r.stop, ${stopOrderedFor('r')}) as stop, r.created_at, r.pause_request is not null as pause_requested,
              r.execution_started_at = r.active_since as fresh,
-             r.execution_started_at, r.expectations, r.parent_run_id, r.root_run_id, r.depth, r.ancestors, r.api_key_id,
+             r.execution_started_at, r.contract_id, ${expectationsSql('r')} as expectations, r.parent_run_id, r.root_run_id, r.depth, r.ancestors, r.api_key_id,
              held.policies_version)`
 
 const CLAIM = statement('runs_claim', `with recursive ${CLAIMED} select * from claimed`)
@@ -138,6 +138,7 @@ interface ClaimRow {
   pause_requested: boolean
   fresh: boolean
   execution_started_at: Date
+  contract_id: string
   expectations: AuditExpectation[]
   policies_version: bigint
   parent_run_id: string | null
@@ -198,8 +199,8 @@ export async function beginClaim(tx: Tx, { lanes }: ClaimRequest): Promise<void>
 const HELD_BY = statement(
   'runs_held_by_worker',
   `select tenant_id, run_id, agent, agent_version, agent_digest, phase, lease_token, input, metadata, timeout_ms, active_ms,
-          worker_losses, coalesce(stop, ${stopOrderedFor('runs')}) as stop, runs.created_at, pause_request is not null as pause_requested, false as fresh, execution_started_at, expectations,
-          parent_run_id, root_run_id, depth, ancestors, api_key_id, policies_version
+          worker_losses, coalesce(stop, ${stopOrderedFor('runs')}) as stop, runs.created_at, pause_request is not null as pause_requested, false as fresh, execution_started_at,
+          contract_id, ${expectationsSql('runs')} as expectations, parent_run_id, root_run_id, depth, ancestors, api_key_id, policies_version
      from concordat.runs join concordat.tenants using (tenant_id) where worker_id = $1 and not (run_id = any($2::uuid[]))`,
 )
 
@@ -230,6 +231,7 @@ function toClaim(row: ClaimRow, workerId: string): Claim {
     fresh: row.fresh,
     traceGap: null,
     executionStartedAt: row.execution_started_at,
+    contractId: row.contract_id,
     expectations: row.expectations,
     parentRunId: row.parent_run_id,
     rootRunId: row.root_run_id,

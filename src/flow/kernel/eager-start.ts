@@ -82,7 +82,19 @@ export async function insertAndStart(
 }
 
 function claimOf(run: NewRun, workerId: string, row: InsertedRow): Claim {
-  const { tenantId, runId, agent, agentVersion, agentDigest, metadata, timeoutMs, expectations, input, apiKeyId } = run
+  const {
+    tenantId,
+    runId,
+    agent,
+    agentVersion,
+    agentDigest,
+    metadata,
+    timeoutMs,
+    contractId,
+    expectations,
+    input,
+    apiKeyId,
+  } = run
   return {
     tenantId,
     runId,
@@ -102,6 +114,7 @@ function claimOf(run: NewRun, workerId: string, row: InsertedRow): Claim {
     pauseRequested: false,
     fresh: true,
     traceGap: null,
+    contractId,
     expectations,
     executionStartedAt: row.execution_started_at as Date,
     parentRunId: null,

@@ -64,6 +64,7 @@ export interface NewRun extends RunKey {
   readonly metadata: string | null
   readonly pending: PendingEnd | null
   readonly transitions: readonly Transition[]
+  readonly contractId: string
   readonly expectations: readonly AuditExpectation[]
   readonly createdAt: Date
   /** Null: nobody's child. */
@@ -111,6 +112,7 @@ export interface Claim extends Lease {
   readonly fresh: boolean
   /** Why its trace could not be started; null when it was. */
   readonly traceGap: string | null
+  readonly contractId: string
   readonly expectations: readonly AuditExpectation[]
   readonly executionStartedAt: Date
   /** The run that has started it, and the one at the top; null: it is nobody's child. */
@@ -224,6 +226,7 @@ export interface HeldRun extends RunKey {
   readonly phase: RunPhase
   /** Who asked for a stop, and why; null when nobody did. */
   readonly stop: RunStop | null
+  readonly contractId: string
   readonly expectations: readonly AuditExpectation[]
   /** `domain/action` of the SUCCESS acks that are stored already. */
   readonly acked: readonly string[]

@@ -1,4 +1,4 @@
-import type { AuditExpectation } from '../../domains/audit/audit.ts'
+import { type AuditExpectation, expectationsSql } from '../../domains/audit/audit.ts'
 import { releaseReservations } from '../../domains/budgets/budgets.ts'
 import { type MetViolation, violationsSql } from '../../domains/policies/policies.ts'
 import { COUNTED_STEPS, type PendingEnd, type RunKey, type RunPhase, type Transition } from '../../domains/runs/runs.ts'
@@ -21,7 +21,8 @@ const HOLD = statement(
      select worker_id from concordat.workers
       where worker_id = any($1::uuid[]) and expires_at > clock_timestamp() for key share
    )
-   select r.tenant_id, r.run_id, r.agent, r.phase, r.stop, r.expectations, r.execution_started_at, r.parent_run_id, s.*, c.*,
+   select r.tenant_id, r.run_id, r.agent, r.phase, r.stop, r.contract_id, ${expectationsSql('r')} as expectations,
+          r.execution_started_at, r.parent_run_id, s.*, c.*,
           ${violationsSql('r')} as violations,
           array(select a.domain || '/' || a.action from concordat.audit_acks a
                  where a.tenant_id = r.tenant_id and a.run_id = r.run_id and a.status = 'SUCCESS') as acked,
@@ -53,6 +54,7 @@ interface HeldRow {
   agent: string
   phase: RunPhase
   stop: HeldRun['stop']
+  contract_id: string
   expectations: AuditExpectation[]
   acked: string[]
   trace_started: boolean
@@ -94,6 +96,7 @@ function toHeld(row: HeldRow): HeldRun {
     agent: row.agent,
     phase: row.phase,
     stop: row.stop,
+    contractId: row.contract_id,
     expectations: row.expectations,
     acked: row.acked,
     traceStarted: row.trace_started,
@@ -168,7 +171,7 @@ const ENDS = rowSet<FinishedRun>({
   stop: ['jsonb', ({ stop }) => stop && JSON.stringify(stop)],
   ended_at: ['timestamptz', (run) => run.endedAt],
   policies_version: ['bigint', ({ known }) => known?.policiesVersion],
-  expectations: ['jsonb', ({ known }) => known && JSON.stringify(known.run.expectations)],
+  contract_id: ['uuid', ({ known }) => known?.run.contractId],
 })
 
 /*
@@ -200,7 +203,7 @@ const FINISH = statement(
     where r.ctid = a.address and r.lease_token = x.lease_token and r.phase not in ('COMPLETED', 'FAILED')
       and (x.policies_version is null
            or (r.worker_id in (select worker_id from alive) and r.phase = 'EXECUTING' and r.stop is null
-               and r.expectations = x.expectations
+               and r.contract_id = x.contract_id
                and x.policies_version = (select t.policies_version from concordat.tenants t where t.tenant_id = r.tenant_id)))
    returning 1)
    select concordat.require_rows(count(*), $2, 'runs') from finished`,

@@ -14,6 +14,7 @@ import * as policyChecks from './migrations/0008-policy-checks.ts'
 import * as budgetLineage from './migrations/0009-budget-lineage.ts'
 import * as stopOrders from './migrations/0010-stop-orders.ts'
 import * as outboxPositions from './migrations/0011-outbox-positions.ts'
+import * as sharedContracts from './migrations/0012-shared-contracts.ts'
 
 const SCHEMA = 'concordat'
 
@@ -30,6 +31,7 @@ const MIGRATIONS: Record<string, Migration> = {
   '0009-budget-lineage': budgetLineage,
   '0010-stop-orders': stopOrders,
   '0011-outbox-positions': outboxPositions,
+  '0012-shared-contracts': sharedContracts,
 }
 
 export interface SchemaState {

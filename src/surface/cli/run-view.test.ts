@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { ACTIONS, ackOf, declareExpectations, type StoredAck } from '../../domains/audit/audit.ts'
+import { ACTIONS, ackOf, declareContract, type StoredAck } from '../../domains/audit/audit.ts'
 import type { RunReport, StepReport } from '../library/library.ts'
 import { runLines } from './run-view.ts'
 
@@ -7,7 +7,7 @@ const plain = (_style: unknown, text: string) => text
 const at = (ms: number) => new Date(Date.UTC(2026, 0, 31, 8) + ms)
 const runId = '01a20000-0000-7000-8000-00000000000a'
 
-const declared = declareExpectations({ actionMs: 5_000, runTimeoutMs: 60_000, finalizeGraceMs: 5_000 })
+const declared = declareContract({ actionMs: 5_000, runTimeoutMs: 60_000, finalizeGraceMs: 5_000 }).expectations
 const expectations: RunReport['expectations'] = declared.map((expectation) => ({
   ...expectation,
   dueAt: at(5_000),
