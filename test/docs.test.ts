@@ -44,7 +44,10 @@ describe('what the architecture says', () => {
     const files = readdirSync(join(root, 'src'), { recursive: true, encoding: 'utf8' }).filter((file) =>
       file.endsWith('.ts'),
     )
-    const writers = files.filter((file) => writing.test(readFileSync(join(root, 'src', file), 'utf8')))
+    const migrations = 'foundation/storage/migrations/' // they change what is there while nothing runs
+    const writers = files
+      .filter((file) => !file.startsWith(migrations))
+      .filter((file) => writing.test(readFileSync(join(root, 'src', file), 'utf8')))
     expect(writers.length).toBeGreaterThan(0)
     expect(writers.filter((file) => !file.startsWith('flow/kernel/'))).toEqual([])
   })
