@@ -2,8 +2,8 @@ import { expect, it } from 'vitest'
 import { createDatabase, describeOnPostgres } from '../support/servers.ts'
 import { spendUnderBudgets } from '../torture/spend-under-budgets.ts'
 
-/** On each version of PostgreSQL; `npm run torture` has the long form. */
-const SIZE = { runs: 60, kills: 2, workers: 2 }
+/** On each version of PostgreSQL; `npm run torture:budgets` has the long form. */
+const SIZE = { runs: 40, kills: 2, workers: 2 }
 
 describeOnPostgres('budgets shared by runs of several workers that are killed', (server) => {
   it('are never overspent but by a recorded overrun, at any moment, and nothing stays reserved', {

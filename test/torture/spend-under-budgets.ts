@@ -35,6 +35,8 @@ export interface SpendReport {
 const TENANTS = 4
 const OUTSTANDING_RUNS = 40
 const POLL_MS = 50
+/** A look costs more than a run. */
+const OBSERVE_MS = 100
 const SETTLE_MS = 120_000
 
 /** Recorded runs, made-up ones and such as start others, of several tenants with budgets at random levels, on workers that are killed. */
@@ -52,7 +54,7 @@ export async function spendUnderBudgets(options: SpendOptions): Promise<SpendRep
     for (; !over.signal.aborted; observations++) {
       wrong.push(...(await checkLedger(database)), ...(await checkSettled(database)))
       if (wrong.length > 0) break
-      await pause(POLL_MS)
+      await pause(OBSERVE_MS)
     }
   })()
   try {
