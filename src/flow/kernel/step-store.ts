@@ -28,11 +28,7 @@ const STEPS = rowSet<RecordStep>({
  * `x.rest` holds numbers that most steps don't have: nine arrays more made a lone step wait half as long again. No
  * payload goes through it, because reading a member of it refuses NUL in any.
  */
-const INSERT = `with alive as (
-     select worker_id from concordat.workers
-      where worker_id = any($1::uuid[]) and expires_at > clock_timestamp() for key share
-   )
-   insert into concordat.steps as s
+const INSERT = `insert into concordat.steps as s
      (tenant_id, run_id, step_key, seq, kind, name, status, attempt, started_at, ended_at, input_digest, output_digest,
       input_size, output_size, output, input, error, attributes, due_at, latency_ms, tokens_in,
       tokens_out, cost_nano_usd, trace_gap)
@@ -46,7 +42,20 @@ const INSERT = `with alive as (
         where r.tenant_id = x.tenant_id and r.run_id = x.run_id and r.lease_token = x.lease_token limit 1) r
      join alive on alive.worker_id = r.worker_id`
 
-const INSERT_STEPS = statement('steps_insert', `${INSERT} returning run_id, step_key`)
+/** Which steps are recorded is told only when it is not all of them. */
+function recording(insert: string): string {
+  return `with alive as (
+     select worker_id from concordat.workers
+      where worker_id = any($1::uuid[]) and expires_at > clock_timestamp() for key share
+   ),
+   recorded as (
+   ${insert}
+   returning run_id, step_key)
+   select case when count(*) < cardinality($2::text[])
+               then coalesce(array_agg(run_id || ' ' || step_key), '{}') end as recorded from recorded`
+}
+
+const INSERT_STEPS = statement('steps_insert', recording(INSERT))
 
 /*
  * For a step that has a row: started, waiting, or written by a try whose reply was lost. The very same result may be
@@ -54,15 +63,14 @@ const INSERT_STEPS = statement('steps_insert', `${INSERT} returning run_id, step
  */
 const UPSERT_STEPS = statement(
   'steps_upsert',
-  `${INSERT}
+  recording(`${INSERT}
    on conflict (tenant_id, run_id, step_key) do update
      set status = excluded.status, attempt = excluded.attempt, due_at = excluded.due_at, ended_at = excluded.ended_at,
          latency_ms = excluded.latency_ms, tokens_in = excluded.tokens_in, tokens_out = excluded.tokens_out,
          cost_nano_usd = excluded.cost_nano_usd, output_size = excluded.output_size,
          output_digest = excluded.output_digest, trace_gap = excluded.trace_gap, output = excluded.output,
          error = excluded.error, input = excluded.input, input_size = excluded.input_size, attributes = excluded.attributes
-     where s.status in ('started', 'waiting') or s.ended_at = excluded.ended_at
-   returning run_id, step_key`,
+     where s.status in ('started', 'waiting') or s.ended_at = excluded.ended_at`),
 )
 
 /**
@@ -76,19 +84,17 @@ export async function recordSteps(
 ): Promise<boolean[]> {
   const [stored, fresh] = [records.filter((record) => record.stored), records.filter((record) => !record.stored)]
   const insert = within === 'autocommit' ? insertSteps(tx, fresh) : writeSteps(tx, INSERT_STEPS, fresh)
-  const rows = (await Promise.all([insert, writeSteps(tx, UPSERT_STEPS, stored)])).flat()
-  if (rows.length === records.length) return records.map(() => true)
-  const recorded = new Set(rows.map((row) => `${row.run_id} ${row.step_key}`))
-  return records.map(({ lease, step }) => recorded.has(`${lease.runId} ${step.key}`))
+  const [inserted, updated] = await Promise.all([insert, writeSteps(tx, UPSERT_STEPS, stored)])
+  return records.map((record) => {
+    const recorded = record.stored ? updated : inserted
+    return recorded === 'all' || recorded.has(`${record.lease.runId} ${record.step.key}`)
+  })
 }
 
-interface WrittenStep {
-  readonly run_id: string
-  readonly step_key: string
-}
+type Recorded = 'all' | ReadonlySet<string>
 
 /** A plain insert is the cheaper statement. It fails where a row is, and then only a lost reply can have left it. */
-async function insertSteps(tx: Tx, records: readonly RecordStep[]): Promise<WrittenStep[]> {
+async function insertSteps(tx: Tx, records: readonly RecordStep[]): Promise<Recorded> {
   try {
     return await writeSteps(tx, INSERT_STEPS, records)
   } catch (error) {
@@ -97,10 +103,11 @@ async function insertSteps(tx: Tx, records: readonly RecordStep[]): Promise<Writ
   }
 }
 
-async function writeSteps(tx: Tx, sql: Statement, records: readonly RecordStep[]): Promise<WrittenStep[]> {
-  if (records.length === 0) return []
+async function writeSteps(tx: Tx, sql: Statement, records: readonly RecordStep[]): Promise<Recorded> {
+  if (records.length === 0) return 'all'
   const workers = new Set(records.map(({ lease }) => lease.workerId))
-  return tx.query<WrittenStep>(sql, [[...workers], ...STEPS.values(records)])
+  const [row] = await tx.query<{ recorded: string[] | null }>(sql, [[...workers], ...STEPS.values(records)])
+  return row?.recorded ? new Set(row.recorded) : 'all'
 }
 
 const START = statement(
