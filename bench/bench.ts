@@ -23,6 +23,30 @@ const rounds = option('rounds', 3)
 const runs = option('runs', 20_000)
 const inFlight = option('in-flight', 200)
 
+/** What is measured beside the ceiling, which has nothing but runs, steps, footprints and events. */
+interface Shape {
+  readonly what: string
+  readonly sideEffects: boolean
+  readonly env: Readonly<Record<string, string>>
+}
+
+/** All that STRICT sets but the reactor, which is a process of its own then. */
+const STRICT_WITHOUT_REACTOR = {
+  GOVERNANCE_PROFILE: '',
+  TRANSACTION_COORDINATOR_ENABLED: 'true',
+  TRANSACTION_FALLBACK_TO_LEGACY: 'false',
+  OBSERVABILITY_MODE: 'STRICT',
+  MID_EXECUTION_POLICY_CHECK_ENABLED: 'true',
+  POLICY_CHECK_MIN_STEPS: '1',
+  POLICY_CHECK_ON_ERROR: 'pause',
+  EVENT_TRANSPORT: 'redis-pubsub',
+}
+const SHAPES: readonly Shape[] = [
+  { what: 'STRICT, reactor elsewhere, pub/sub', sideEffects: false, env: STRICT_WITHOUT_REACTOR },
+  { what: 'STRICT, all in one process', sideEffects: false, env: {} },
+  { what: 'STRICT, each start recorded too', sideEffects: true, env: {} },
+]
+
 interface Figures {
   readonly runsPerSecond: number
   readonly nodeCpuMsPerRun: number
@@ -45,14 +69,14 @@ function lastJson(child: ChildProcess): Promise<Record<string, number>> {
   })
 }
 
-async function measureConcordat(postgresUrl: string, redisUrl: string, sideEffects: boolean): Promise<Figures> {
+async function measureConcordat(postgresUrl: string, redisUrl: string, shape: Shape): Promise<Figures> {
   const database = `concordat_bench_${process.pid}`
   await query(postgresUrl, `drop database if exists ${database} with (force)`)
   await query(postgresUrl, `create database ${database}`)
   const url = new URL(postgresUrl)
   url.pathname = `/${database}`
-  const env = { ...process.env, DATABASE_URL: url.href, REDIS_URL: redisUrl }
-  const args = [join(here, 'load.ts'), String(inFlight), String(runs), '100', String(sideEffects)]
+  const env = { ...process.env, ...shape.env, DATABASE_URL: url.href, REDIS_URL: redisUrl }
+  const args = [join(here, 'load.ts'), String(inFlight), String(runs), '100', String(shape.sideEffects)]
   const figures = await lastJson(spawn(process.execPath, args, { env, stdio: ['ignore', 'pipe', 'inherit'] }))
   await query(postgresUrl, `drop database if exists ${database} with (force)`)
   return figures as unknown as Figures
@@ -104,11 +128,10 @@ try {
   for (let round = 1; round <= rounds; round++) {
     process.stderr.write(`round ${round} of ${rounds}\n`)
     const ceiling = withCeiling ? await measureCeiling(postgres.url, redis.url) : null
-    for (const sideEffects of [false, true]) {
-      const figures = await measureConcordat(postgres.url, redis.url, sideEffects)
-      const what = sideEffects ? 'Concordat, each start recorded too' : 'Concordat'
+    for (const shape of SHAPES) {
+      const figures = await measureConcordat(postgres.url, redis.url, shape)
       const share = ceiling && figures.runsPerSecond / ceiling.runsPerSecond
-      rows.push({ what, figures, share, slower: ceiling && figures.p50Ms / ceiling.p50Ms })
+      rows.push({ what: shape.what, figures, share, slower: ceiling && figures.p50Ms / ceiling.p50Ms })
     }
     if (ceiling) rows.push({ what: 'the ceiling', figures: ceiling, share: 1, slower: 1 })
   }

@@ -1,3 +1,4 @@
+import { setTimeout as pause } from 'node:timers/promises'
 import type pg from 'pg'
 
 /*
@@ -90,12 +91,35 @@ const AT_THE_END: Record<string, string> = {
 
 const SHOWN_MAX = 5
 
-/** Everything that must hold once all is over. Returns what does not, each with its first few rows. */
-export async function checkAtTheEnd(database: pg.Pool): Promise<string[]> {
+const OPEN = `select ((select count(*) from concordat.runs r where not ${ENDED})
+                   + (select count(*) from concordat.outbox where published_at is null))::int as open`
+
+/**
+ * Everything that must hold once all is over: waits until it is, at most `patienceMs`. Returns what does not hold, each
+ * with its first few rows. Workers may submit another run of their own at any moment, so it looks at one snapshot.
+ */
+export async function checkAtTheEnd(database: pg.Pool, patienceMs: number): Promise<string[]> {
+  const giveUpAt = performance.now() + patienceMs
+  const client = await database.connect()
+  try {
+    for (;;) {
+      await client.query('begin isolation level repeatable read')
+      const { rows } = await client.query<{ open: number }>(OPEN)
+      const wrong = rows[0]?.open === 0 || performance.now() > giveUpAt ? await disagreements(client) : null
+      await client.query('commit')
+      if (wrong) return wrong
+      await pause(100)
+    }
+  } finally {
+    client.release()
+  }
+}
+
+async function disagreements(client: pg.PoolClient): Promise<string[]> {
   const checks = [...Object.entries(AT_THE_END), ['footprints disagree', DISAGREEMENTS] as const]
   const wrong: string[] = []
   for (const [what, sql] of checks) {
-    const { rows } = await database.query(sql, sql === DISAGREEMENTS ? ['1 day'] : [])
+    const { rows } = await client.query(sql, sql === DISAGREEMENTS ? ['1 day'] : [])
     if (rows.length > 0) wrong.push(`${what}: ${rows.length} × ${JSON.stringify(rows.slice(0, SHOWN_MAX))}`)
   }
   return wrong

@@ -41,6 +41,7 @@ const SETTLE_MS = 90_000
 export async function killWorkers({ databaseUrl, kills, seed, workers = 3, onKill }: KillOptions): Promise<KillReport> {
   const random = seeded(seed)
   const database = new pg.Pool({ connectionString: databaseUrl, max: 3 })
+  database.on('error', () => undefined) // it may be dropped while a connection is still closing
   const submitter = await createTestRuntime({ databaseUrl, agents: crashAgents(database), started: false })
   await database.query(CREATE_WITNESS)
   const over = new AbortController()
@@ -56,14 +57,10 @@ export async function killWorkers({ databaseUrl, kills, seed, workers = 3, onKil
     }
     load.stop()
     await submitting
-    await settled(database)
+    const wrongAtTheEnd = await checkAtTheEnd(database, SETTLE_MS)
     over.abort()
     await observing
-    const wrong = [
-      ...observer.wrong,
-      ...(await checkAtTheEnd(database)),
-      ...(await checkReplays(submitter, load.trajectories, random)),
-    ]
+    const wrong = [...observer.wrong, ...wrongAtTheEnd, ...(await checkReplays(submitter, load.trajectories, random))]
     const { rows } = await database.query<{ resumed: number; eager: number }>(
       `select (count(*) filter (where worker_losses > 0))::int as resumed,
               (count(*) filter (where transitions @> '[{"why": "started by the worker beside its submission"}]'))::int as eager
@@ -154,18 +151,6 @@ class Observer {
       this.looks++
       await pause(OBSERVE_MS)
     }
-  }
-}
-
-async function settled(database: pg.Pool): Promise<void> {
-  const giveUpAt = performance.now() + SETTLE_MS
-  for (;;) {
-    const { rows } = await database.query<{ open: number }>(
-      `select ((select count(*) from concordat.runs where phase not in ('COMPLETED', 'FAILED'))
-             + (select count(*) from concordat.outbox where published_at is null))::int as open`,
-    )
-    if (rows[0]?.open === 0 || performance.now() > giveUpAt) return
-    await pause(100)
   }
 }
 
