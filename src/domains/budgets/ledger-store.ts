@@ -20,7 +20,8 @@ const SAME_METER = (a: string, b: string) =>
 /*
  * A run's meter begins with what the run and those that it has started have used already: a limit may have come into
  * force while they ran. The others begin with the first step that is held against a limit: what was used in the period
- * before is not added up. What is nothing but a wait counts as a step once it has begun.
+ * before is not added up. What is nothing but a wait counts as a step once it has begun. `offset 0` keeps the look-ups by
+ * index: joined, they became hashes of all runs and steps, and opening a run's meters took as long as there were runs.
  */
 const OPEN = statement(
   'budgets_open',
@@ -29,14 +30,16 @@ const OPEN = statement(
             with recursive family as (
               select substr(x.subject, 5)::uuid as run_id
               union all
-              select c.run_id from family f join concordat.runs c on c.tenant_id = x.tenant_id and c.parent_run_id = f.run_id
+              select c.run_id from family f cross join lateral (
+                select run_id from concordat.runs r where r.tenant_id = x.tenant_id and r.parent_run_id = f.run_id offset 0) c
             )
             select coalesce(case x.metric
                      when 'cost_usd' then sum(s.cost_nano_usd)
                      when 'tokens' then sum(coalesce(s.tokens_in, 0) + coalesce(s.tokens_out, 0))
                      when 'steps' then count(*)
                      when 'tool_calls' then count(*) filter (where s.kind = 'tool') end, 0)::bigint
-              from family f join concordat.steps s on s.tenant_id = x.tenant_id and s.run_id = f.run_id
+              from family f cross join lateral (
+                select * from concordat.steps t where t.tenant_id = x.tenant_id and t.run_id = f.run_id offset 0) s
              where s.status in ('succeeded', 'failed')
                 or s.status = 'waiting' and s.attempt > 0 and s.kind in ('sleep', 'signal', 'run') and x.metric = 'steps') end
      from ${METERS.from(1)} as x
