@@ -270,7 +270,9 @@ describeOnPostgres('fatigue control', (server) => {
     const runIds = await act.end('acme', 1)
     await act.unack(runIds, 'create_incident')
     await act.reconcile('acme', runIds)
-    await expect.poll(async () => (await act.outcomes()).DISABLED).toBe(1)
+    // A count, not an effect: an event that is handled again after a fault counts again.
+    await expect.poll(async () => (await act.outcomes()).DISABLED).toBeGreaterThanOrEqual(1)
+    expect(Object.keys(await act.outcomes())).toEqual(['DISABLED'])
     expect(await runtime.concordat.alerts.list()).toMatchObject([{ state: 'firing', type: 'MISSING_ACK' }])
     expect(await runtime.database.query('select from concordat.deliveries')).toEqual([])
   })

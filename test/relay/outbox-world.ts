@@ -34,7 +34,7 @@ export class OutboxWorld {
   readonly committed = new Map<string, string[]>()
   readonly database: Database
   readonly #drop: () => Promise<void>
-  #relays: { readonly relay: Relay; readonly database: Database; isDead: boolean }[] = []
+  #relays: { readonly relay: Relay; readonly database: Database; readonly death: PromiseWithResolvers<void> }[] = []
   readonly #open: () => Promise<Database>
 
   private constructor(database: Database, open: () => Promise<Database>, drop: () => Promise<void>) {
@@ -73,7 +73,9 @@ export class OutboxWorld {
       leaseMs: 500,
       ...options,
     })
-    this.#relays.push({ relay, database, isDead: treat === dieBefore || treat === dieAfter })
+    const death = Promise.withResolvers<void>()
+    this.#relays.push({ relay, database, death })
+    if (treat === dieBefore || treat === dieAfter) death.resolve()
     await relay.start()
     return relay
   }
@@ -85,9 +87,9 @@ export class OutboxWorld {
     this.#relays = this.#relays.filter((entry) => entry.relay !== relay)
   }
 
-  /** Marks a relay as dead: it is not stopped in the end, which would wait for it. */
+  /** Marks a relay as dead: nobody waits for it to stop, not even if it dies while it is being stopped. */
   bury(relay: Relay): void {
-    for (const entry of this.#relays) if (entry.relay === relay) entry.isDead = true
+    for (const entry of this.#relays) if (entry.relay === relay) entry.death.resolve()
   }
 
   /** Commits two events of each run, in one outbox row a run; if `beforeCommit` fails, nothing is committed. */
@@ -158,7 +160,7 @@ export class OutboxWorld {
   }
 
   async close(): Promise<void> {
-    for (const { relay, isDead } of this.#relays) if (!isDead) await relay.stop()
+    for (const { relay, death } of this.#relays) await Promise.race([death.promise, relay.stop()])
     const databases = new Set([this.database, ...this.#relays.map(({ database }) => database)])
     await Promise.all([...databases].map((database) => database.close()))
     await this.#drop()
