@@ -1,0 +1,155 @@
+import { openCheckpoints } from './checkpoint-store.ts'
+import { flushProgress } from './flush-progress.ts'
+import type { Handlers } from './handlers.ts'
+import type { LaneGround } from './lane-ground.ts'
+import { balance, releasePartitions } from './member-store.ts'
+import { ReactorPartition } from './reactor-partition.ts'
+import { readRetries } from './retry-store.ts'
+
+/** How often leases are renewed and shared out while one lasts. */
+const BALANCES_PER_LEASE = 5
+/** What was lost is asked for again no sooner than this. */
+const BALANCE_AGAIN_MS = 200
+
+export interface HeldPartitionsOptions {
+  readonly ground: LaneGround
+  readonly handlers: Handlers
+  readonly memberId: string
+  readonly process: string
+  readonly leaseMs: number
+  /** Called with the database's time at each balance. */
+  readonly onDatabaseTime: (nowMs: number, roundTripMs: number) => void
+  /** Called when partitions came or went. */
+  readonly onChange: () => void
+}
+
+/** The partitions whose leases this reactor has, each with its lanes. */
+export class HeldPartitions {
+  readonly #options: HeldPartitionsOptions
+  /** Partition to lease token. */
+  readonly #tokens = new Map<number, number>()
+  readonly #open = new Map<number, ReactorPartition>()
+  #handlersOpened: readonly unknown[] = []
+  #leasedUntilMs = 0
+  #balanceAtMs = 0
+  #yields = false
+
+  constructor(options: HeldPartitionsOptions) {
+    this.#options = options
+  }
+
+  get all(): ReactorPartition[] {
+    return [...this.#open.values()]
+  }
+
+  get numbers(): ReadonlySet<number> {
+    return new Set(this.#open.keys())
+  }
+
+  get(partition: number): ReactorPartition | undefined {
+    return this.#open.get(partition)
+  }
+
+  has(partition: number): boolean {
+    return this.#tokens.has(partition)
+  }
+
+  /** Renews the leases when that is due or there are other handlers, and works on nothing whose lease has run out. */
+  async keep(): Promise<void> {
+    const { ground, handlers } = this.#options
+    if (ground.clock.nowMs() >= this.#balanceAtMs || this.#handlersOpened !== handlers.all) await this.#balance()
+    // The database has not answered for so long that others may have the partitions.
+    if (ground.clock.nowMs() >= this.#leasedUntilMs)
+      for (const partition of [...this.#tokens.keys()]) this.#drop(partition)
+  }
+
+  /** Lets the lanes finish their events and stores how far they are, before others may have the partitions. */
+  async giveUp(partitions: readonly number[] = [...this.#tokens.keys()]): Promise<void> {
+    const { ground, memberId, onChange } = this.#options
+    const given = partitions.flatMap((number) => this.#open.get(number) ?? [])
+    await Promise.all(given.map((partition) => partition.stop()))
+    await flushProgress(ground, given)
+    const held = new Map([...this.#tokens].filter(([partition]) => partitions.includes(partition)))
+    for (const partition of partitions) this.#forget(partition)
+    onChange()
+    await releasePartitions(ground.database, { owner: memberId, group: ground.group, held })
+  }
+
+  async #balance(): Promise<void> {
+    const { ground, handlers, memberId, process, leaseMs, onDatabaseTime, onChange } = this.#options
+    const opened = handlers.all
+    if (opened !== this.#handlersOpened) await this.giveUp()
+    const nowMs = ground.clock.nowMs()
+    const startedMs = performance.now()
+    const { taken, lost, surplus, yieldsTo, databaseNowMs } = await balance(ground.database, {
+      owner: memberId,
+      group: ground.group,
+      process,
+      handlers: handlers.names,
+      leaseMs,
+      held: this.#tokens,
+    })
+    onDatabaseTime(databaseNowMs, performance.now() - startedMs)
+    this.#handlersOpened = opened
+    this.#leasedUntilMs = nowMs + leaseMs
+    this.#balanceAtMs = nowMs + leaseMs / BALANCES_PER_LEASE
+    for (const partition of lost) this.#drop(partition)
+    for (const { partition, leaseToken } of taken) this.#tokens.set(partition, leaseToken)
+    if (surplus.size > 0) this.#giveUpByAndBy([...surplus.keys()])
+    await this.#openLanes(taken.map(({ partition }) => partition))
+    this.#tellYield(yieldsTo.map((member) => member.process))
+    if (taken.length === 0 && lost.length === 0 && surplus.size === 0) return
+    onChange()
+    ground.log.debug({ taken: taken.length, holds: this.#open.size, group: ground.group }, 'Partitions changed hands')
+  }
+
+  #giveUpByAndBy(surplus: readonly number[]): void {
+    this.giveUp(surplus).catch((error) => this.#options.ground.log.warn({ error }, 'Partitions are not given up yet'))
+  }
+
+  async #openLanes(taken: readonly number[]): Promise<void> {
+    if (taken.length === 0) return
+    const { ground, handlers } = this.#options
+    const { all, names } = handlers
+    const [checkpoints, retries] = await ground.database.transaction((tx) =>
+      Promise.all([openCheckpoints(tx, ground.group, all, taken), readRetries(tx, ground.group, names, taken)]),
+    )
+    const positions = new Map(checkpoints.map((row) => [`${row.partition} ${row.handler}`, row.position]))
+    for (const partition of taken) {
+      const lanes = all.map((handler) => {
+        return { handler, position: positions.get(`${partition} ${handler.name}`) ?? 0 }
+      })
+      const opened = new ReactorPartition({ ground, partition, lanes, onLost: () => this.#drop(partition) })
+      for (const { delayMs, ...retry } of retries) {
+        if (retry.event.partition !== partition) continue
+        opened.lanes.find((lane) => lane.handler.name === retry.handler)?.hold(retry, delayMs)
+      }
+      this.#open.set(partition, opened)
+    }
+  }
+
+  /** Ours no longer, or out of date: what is under way there can't store anything any more. */
+  #drop(partition: number): void {
+    const dropped = this.#open.get(partition)
+    this.#forget(partition)
+    void dropped?.stop()
+    this.#balanceAtMs = Math.min(this.#balanceAtMs, this.#options.ground.clock.nowMs() + BALANCE_AGAIN_MS)
+  }
+
+  #forget(partition: number): void {
+    this.#tokens.delete(partition)
+    this.#open.delete(partition)
+  }
+
+  #tellYield(processes: readonly string[]): void {
+    const yields = processes.length > 0
+    if (yields && !this.#yields) {
+      const { ground, handlers } = this.#options
+      ground.log.warn(
+        { group: ground.group, handlers: handlers.names, others: processes },
+        'Other reactors have handlers that this one lacks, so it stands by: give all the same, or this one its own group',
+      )
+    }
+    this.#yields = yields
+  }
+}
