@@ -111,13 +111,40 @@ describeOnDatabases('the audit on its schedule', (open) => {
 
   it.concurrent.each(TAMPERINGS)('finds that somebody %s: %#', async (_what, sql, type, subject) => {
     const run = await runtime.ended(await submit('works'))
+    const isDeleted = sql.startsWith('delete')
+    if (isDeleted) await looked(run) // nothing is due any more: the deletion itself asks for another look
     await runtime.database.query(sql, [run.runId])
-    await makeDue(run)
+    if (!isDeleted) await makeDue(run)
     const seen = await alerted(run)
     expect(alertsOf(seen)).toEqual([[type, subject, 'firing']])
     await runtime.concordat.audit.reconcile('default', run.runId)
     const again = await get(run)
     expect([again.alerts, auditEvents(again)]).toEqual([seen.alerts, auditEvents(seen)])
+  })
+
+  it.concurrent('finds by itself that a run’s row is deleted, and puts off what it can’t hold against its contract', async () => {
+    const runs = await Promise.all([submit('works'), submit('works')])
+    const [gone, bad] = await Promise.all(runs.map(looked))
+    await refuse(bad as RunReport, 'reconciliations')
+    await runtime.database.query('delete from concordat.runs where run_id = any($1::uuid[])', [
+      runs.map(({ runId }) => runId),
+    ])
+    const alerts = await until(
+      () => runtime.concordat.alerts.list({ limit: 100 }),
+      (list) => runs.every(({ runId }) => list.some((alert) => alert.runId === runId)),
+    )
+    expect(alerts.filter(({ runId }) => runId === gone?.runId)).toMatchObject([
+      { type: 'MISSING_ACK', subject: 'orchestrator/finalize_run', times: 1 },
+    ])
+    expect(alerts.filter(({ runId }) => runId === bad?.runId)).toMatchObject([
+      { type: 'RECONCILIATION_FAILED', subject: 'reconciliation', times: 1 },
+    ])
+    const looks = await runtime.database.query<{ runId: string; later: boolean }>(
+      `select run_id as "runId", due_at > clock_timestamp() + interval '3 s' as later from concordat.audit_looks
+        where run_id = any($1::uuid[])`,
+      [runs.map(({ runId }) => runId)],
+    )
+    expect(looks).toEqual([{ runId: bad?.runId, later: true }])
   })
 
   it.concurrent('resolves what is put right, and fires again when it comes back: the same row', async () => {

@@ -13,6 +13,7 @@ export {
 } from './contract.ts'
 export { expectationsSql, writeContracts } from './contract-store.ts'
 export { type Anchors, type ExpectationState, expectationStates, nextDueAt } from './expectation-states.ts'
+export { deferLook, takeLooks } from './look-store.ts'
 export {
   type ContractFacts,
   type Finding,

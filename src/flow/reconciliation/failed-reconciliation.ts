@@ -1,9 +1,10 @@
 import { raiseAlerts } from '../../domains/alerts/alerts.ts'
-import { ACTIONS } from '../../domains/audit/audit.ts'
+import { ACTIONS, deferLook } from '../../domains/audit/audit.ts'
 import type { RunKey } from '../../domains/runs/runs.ts'
 import { toAppError } from '../../foundation/app-error.ts'
 import { appendEvents } from '../../foundation/events/events.ts'
 import { safeText } from '../../foundation/payload-codec.ts'
+import type { Tx } from '../../foundation/storage/storage.ts'
 import { limits } from '../../limits.ts'
 import { deferReconcile } from '../kernel/kernel.ts'
 import type { ReconciliationContext } from './hold-to-contract.ts'
@@ -37,10 +38,15 @@ export async function reportFailure(context: ReconciliationContext, run: RunKey,
         const event = { id: newId(), type: 'audit.reconciliation.failed', time: at.toISOString(), data } as const
         await appendEvents(tx, [{ tenantId, runId, events: [event] }])
       }
-      await deferReconcile(tx, run)
+      await putOff(tx, run)
     })
   } catch (alertError) {
     log.error({ error: alertError, tenantId, runId }, 'the alert of a failed reconciliation could not be stored')
-    await deferReconcile(database, run)
+    await putOff(database, run)
   }
+}
+
+async function putOff(tx: Tx, run: RunKey): Promise<void> {
+  await deferReconcile(tx, run)
+  await deferLook(tx, run) // also where there is no row of the run any more
 }

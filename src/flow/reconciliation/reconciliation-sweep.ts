@@ -1,3 +1,4 @@
+import { takeLooks } from '../../domains/audit/audit.ts'
 import type { RunKey } from '../../domains/runs/runs.ts'
 import { createTicker, type Service } from '../../foundation/service.ts'
 import { isRetryable } from '../../foundation/storage/storage.ts'
@@ -26,7 +27,7 @@ export interface Swept {
 }
 
 /**
- * Holds all runs that are due against their contracts, in batches of which each is one transaction with the time of
+ * Holds all runs that are due, or of which somebody has deleted something, against their contracts, in batches of which each is one transaction with the time of
  * their next look. Several sweeps share them. A run that fails fails alone: the batches shrink until it is by itself.
  */
 export async function sweepReconciliations(context: ReconciliationContext, signal?: AbortSignal): Promise<Swept> {
@@ -50,10 +51,15 @@ export async function sweepReconciliations(context: ReconciliationContext, signa
   return swept
 }
 
+function withoutThose(runs: readonly RunKey[], others: readonly RunKey[]): RunKey[] {
+  return runs.filter((run) => !others.some((other) => other.runId === run.runId && other.tenantId === run.tenantId))
+}
+
 /** Fills `taken` with what it took, also when it fails. Returns how many of them are not COMPLETE. */
 async function sweepBatch(context: ReconciliationContext, size: number, taken: RunKey[]): Promise<number> {
   const held = await context.database.transaction(async (tx) => {
     taken.push(...(await takeReconcileDue(tx, size)))
+    if (taken.length < size) taken.push(...withoutThose(await takeLooks(tx, size - taken.length), taken))
     if (taken.length === 0) return []
     const runs = await holdToContract(tx, context, taken)
     await scheduleReconcile(
