@@ -191,7 +191,7 @@ function compose({ options, config, log, directory, prices, database }: Foundati
   const ground = { database, clock, newId, random: Math.random, log, metrics, retryForMs: config.leaseMs }
 
   const results = new RunResults(database, log)
-  const bus = createEventBus(config, database, log)
+  const bus = createEventBus(config, database, log, metrics)
   const relay = createRelay({ ...ground, bus, ownerId: newId() })
   const onCommitted = () => relay.nudge()
 
@@ -348,9 +348,9 @@ function compose({ options, config, log, directory, prices, database }: Foundati
   return concordat
 }
 
-function createEventBus({ eventTransport, redisUrl }: Config, database: Database, log: Logger): Bus {
+function createEventBus({ eventTransport, redisUrl }: Config, database: Database, log: Logger, metrics: Metrics): Bus {
   if (eventTransport === 'redis-pubsub' || eventTransport === 'redis-streams') {
-    return createBus({ transport: eventTransport, url: redisUrl ?? '', log })
+    return createBus({ transport: eventTransport, url: redisUrl ?? '', log, metrics })
   }
   return eventTransport === 'postgres'
     ? createBus({ transport: 'postgres', database, log })

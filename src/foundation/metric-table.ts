@@ -21,6 +21,11 @@ export const metricTable = Object.freeze({
     labels: ['handler'],
   },
   concordat_events_malformed_total: { type: 'counter', help: 'Messages received that are no events', labels: [] },
+  concordat_streams_refused_total: {
+    type: 'counter',
+    help: 'Times that Redis refused to write or read a stream of events, as when its key has another type',
+    labels: [],
+  },
   concordat_events_missed_total: {
     type: 'counter',
     help: 'Events that a handler never got because the outbox no longer has them',

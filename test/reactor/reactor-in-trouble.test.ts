@@ -1,7 +1,11 @@
+import { randomBytes } from 'node:crypto'
 import { createClient } from 'redis'
 import { describe, expect, it } from 'vitest'
 import type { Unhealthy } from '../../src/flow/reactor/reactor.ts'
+import { createBus } from '../../src/foundation/bus/bus.ts'
 import { type EventEnvelope, pruneOutbox } from '../../src/foundation/events/events.ts'
+import { createLogger } from '../../src/foundation/log.ts'
+import { createMetrics } from '../../src/foundation/metrics.ts'
 import { Gate } from '../flow/support/gate.ts'
 import { until } from '../flow/support/until.ts'
 import { describeOnPostgres, describeOnRedis, startRedis } from '../support/servers.ts'
@@ -114,7 +118,52 @@ describeOnPostgres('a reactor', (server) => {
     await world.close()
   })
 
-  describeOnRedis('and', () => {
+  describeOnRedis('and', ({ url }) => {
+    const once = server.version > 15 ? it : () => {}
+    once('gets every event while other keys have the streams’ names, and tells what to do about them', async () => {
+      const prefix = `concordat-test-${randomBytes(6).toString('hex')}`
+      const streamPrefix = `${prefix}:events:`
+      const lines: string[] = []
+      const log = createLogger({ level: 'error', destination: { write: (line) => void lines.push(line) } })
+      const metrics = createMetrics()
+      const world = await ReactorWorld.open(server, () =>
+        createBus({ transport: 'redis-streams', url, channel: `${prefix}.events`, streamPrefix, log, metrics }),
+      )
+      const foreign = await createClient({ url }).connect()
+      const keys = Array.from({ length: 16 }, (_, partition) => streamPrefix + partition)
+      const copies: string[] = []
+      const listener = await createClient({ url }).connect()
+      await listener.subscribe(`${prefix}.events`, (message) => void copies.push(message))
+      for (const key of keys.slice(0, 8)) await foreign.set(key, 'somebody else’s') // before there is a stream
+
+      const reactor = await world.reactor()
+      const { heard, handle, ids } = hearing()
+      reactor.on('*', handle, { name: 'all' })
+      await reactor.startBackground()
+      const committed = await world.commit(runs(100))
+      await untilHeard(heard, 100)
+      for (const key of keys) await foreign.set(key, 'somebody else’s') // takes the place of what was there
+      committed.push(...(await world.commit(runs(100))))
+      await untilHeard(heard, 200)
+      expect(ids().toSorted()).toEqual(committed.toSorted())
+      expect(copies).toHaveLength(200)
+      const told = lines.map((line) => JSON.parse(line) as { key: string; remedy: string; msg: string })
+      expect(new Set(told.map(({ key }) => key))).toEqual(new Set(keys))
+      expect(told[0]?.msg).toContain(`the Redis key ${told[0]?.key} is no stream`)
+      expect(told[0]?.remedy).toContain(`redis-cli RENAME ${told[0]?.key} `)
+      expect(await metrics.text()).toMatch(/streams_refused_total [1-9]/)
+
+      await foreign.del(keys)
+      committed.push(...(await world.commit(runs(100))))
+      await untilHeard(heard, 300)
+      expect(new Set(ids())).toEqual(new Set(committed))
+      expect(new Set(await Promise.all(keys.map((key) => foreign.type(key))))).toEqual(new Set(['stream']))
+      await foreign.del(keys)
+      foreign.destroy()
+      listener.destroy()
+      await world.close()
+    })
+
     describe.each([server.version > 15 ? 'redis-pubsub' : 'redis-streams'])('over %s', (transport) => {
       it('beats while it is idle, tells when Redis is away and when it is back, and gets every event', {
         timeout: 60_000,

@@ -1,4 +1,5 @@
 import type { Logger } from '../log.ts'
+import type { Metrics } from '../metrics.ts'
 import type { Database } from '../storage/storage.ts'
 import { createMemoryBus } from './memory.ts'
 import type { Bus } from './port.ts'
@@ -7,6 +8,7 @@ import { createRedisPubSubBus } from './redis-pubsub.ts'
 import { createRedisStreamsBus } from './redis-streams.ts'
 
 export type { Bus, BusLosses, Feed, FeedOptions, Hear, SubscribeOptions, Subscription } from './port.ts'
+export { foreignKeys } from './redis-streams.ts'
 
 export type BusOptions = { readonly log: Logger } & (
   | { readonly transport: 'memory' }
@@ -17,6 +19,7 @@ export type BusOptions = { readonly log: Logger } & (
       readonly url: string
       readonly channel?: string
       readonly streamPrefix?: string
+      readonly metrics?: Metrics
     }
 )
 

@@ -1,10 +1,13 @@
+import { limits } from '../../limits.ts'
 import type { Logger } from '../log.ts'
+import { type Metrics, noMetrics } from '../metrics.ts'
 import { defineService } from '../service.ts'
 import type { Bus } from './port.ts'
 import { callsOf, type Message } from './redis-calls.ts'
 import { RedisLink } from './redis-link.ts'
 import { RedisListener, waitForLink } from './redis-listener.ts'
 import { CHANNEL } from './redis-pubsub.ts'
+import { foreignKeyRemedy, StreamFaults } from './stream-faults.ts'
 import { StreamReader } from './stream-reader.ts'
 
 const STREAM_PREFIX = 'concordat:events:'
@@ -15,9 +18,11 @@ const ENTRY_EVENTS_MAX = 10
 
 /**
  * A batch is one call: all of it or none is published, in order. Entries come as their partition, how many events they
- * have, and these. The channel has a copy for plain subscribers.
+ * have, and these. The channel has a copy for plain subscribers. A stream that can't be written holds up neither the
+ * others nor the channel: partition and refusal are returned, and readers take its events from the outbox.
  */
 const ADD_ALL = `local i = 2
+local refused = {}
 while i < #ARGV do
   local last = i + 1 + ARGV[i + 1]
   local fields = {}
@@ -26,9 +31,14 @@ while i < #ARGV do
     fields[#fields + 1] = ARGV[event]
     redis.call('PUBLISH', KEYS[1], ARGV[event])
   end
-  redis.call('XADD', KEYS[2] .. ARGV[i], 'MAXLEN', '~', ARGV[1], '*', unpack(fields))
+  local added = redis.pcall('XADD', KEYS[2] .. ARGV[i], 'MAXLEN', '~', ARGV[1], '*', unpack(fields))
+  if type(added) == 'table' and added.err then
+    refused[#refused + 1] = ARGV[i]
+    refused[#refused + 1] = added.err
+  end
   i = last + 1
-end`
+end
+return refused`
 
 export interface RedisStreamsOptions {
   readonly url: string
@@ -36,6 +46,7 @@ export interface RedisStreamsOptions {
   /** Begins the streams' keys; a partition's number ends them. */
   readonly streamPrefix?: string
   readonly log: Logger
+  readonly metrics?: Metrics
 }
 
 /**
@@ -44,10 +55,14 @@ export interface RedisStreamsOptions {
  * CloudEvents JSON of one. Streams are trimmed by length.
  */
 export function createRedisStreamsBus(options: RedisStreamsOptions): Bus {
-  const { url, channel = CHANNEL, streamPrefix = STREAM_PREFIX, log } = options
+  const { url, channel = CHANNEL, streamPrefix = STREAM_PREFIX, log, metrics = noMetrics } = options
   const publisher = new RedisLink({ url, log })
   const listener = new RedisListener({ url, channel, log })
   const readers = new Set<StreamReader>()
+  const faults = new StreamFaults(log, metrics)
+  const tellRefused = (refused: readonly string[]) => {
+    for (let i = 0; i < refused.length; i += 2) faults.tell(streamPrefix + refused[i], String(refused[i + 1]))
+  }
   const service = defineService('redis-streams bus', {
     start: () => waitForLink(publisher, log),
     stop: async () => {
@@ -75,14 +90,15 @@ export function createRedisStreamsBus(options: RedisStreamsOptions): Bus {
           String(texts.length),
           ...texts,
         ])
-        await publisher.call((client) =>
+        const refused = await publisher.call((client) =>
           client.eval(ADD_ALL, { keys: [channel, streamPrefix], arguments: [String(STREAM_ENTRIES_MAX), ...args] }),
         )
+        tellRefused(refused as string[])
       }
     },
     subscribe: (hear) => listener.add(hear),
     feed: async (feed) => {
-      const reader = new StreamReader({ url, log, streamPrefix, feed, onClose: () => readers.delete(reader) })
+      const reader = new StreamReader({ url, log, faults, streamPrefix, feed, onClose: () => readers.delete(reader) })
       readers.add(reader)
       await reader.open()
       return reader
@@ -104,4 +120,19 @@ function entriesOf(messages: readonly Message[]): Entry[] {
     else entries.push({ partition, texts: [text] })
   }
   return entries
+}
+
+/** Keys under the streams' names that are no streams, each with what to do about it. Fails with `BUS_UNREACHABLE`. */
+export async function foreignKeys(url: string, log: Logger): Promise<{ key: string; type: string; remedy: string }[]> {
+  const link = new RedisLink({ url, log })
+  try {
+    await waitForLink(link, log)
+    const keys = Array.from({ length: limits.partitions }, (_, partition) => STREAM_PREFIX + partition)
+    const found = await link.call((client) =>
+      Promise.all(keys.map(async (key) => ({ key, type: await client.type(key), remedy: foreignKeyRemedy(key) }))),
+    )
+    return found.filter(({ type }) => type !== 'stream' && type !== 'none')
+  } finally {
+    link.close()
+  }
 }

@@ -1,3 +1,4 @@
+import { ErrorReply } from 'redis'
 import { AppError } from '../app-error.ts'
 import { sleep } from '../backoff.ts'
 import { EventEnvelope } from '../events/events.ts'
@@ -7,11 +8,14 @@ import { PendingEntries } from './pending-entries.ts'
 import type { Feed, FeedOptions } from './port.ts'
 import { RedisLink } from './redis-link.ts'
 import { waitForLink } from './redis-listener.ts'
+import type { StreamFaults } from './stream-faults.ts'
 
 const READ_ENTRIES_MAX = 500
 /** How late a partition that was just taken over is read at the most; the outbox is read meanwhile. */
 const BLOCK_MS = 250
 const RETRY_MS = 250
+/** When a stream that Redis refuses to read is tried again. */
+const REFUSED_RETRY_MS = 5_000
 /** Entries that somebody took and did not acknowledge in this time are ours, if the partition is. */
 const STALLED_MS = 30_000
 const CLAIM_ENTRIES_MAX = 500
@@ -36,6 +40,7 @@ type Entry = readonly [id: string, fields: readonly string[] | null]
 export interface StreamReaderOptions {
   readonly url: string
   readonly log: Logger
+  readonly faults: StreamFaults
   readonly streamPrefix: string
   readonly feed: FeedOptions
   readonly onClose: () => void
@@ -53,6 +58,8 @@ export class StreamReader implements Feed {
   #wanted: ReadonlySet<number> = new Set()
   /** Partitions whose group exists and whose stalled entries are claimed. */
   readonly #ready = new Set<number>()
+  /** Partitions whose stream Redis refuses to read, and when they are tried again. */
+  readonly #refusedUntilMs = new Map<number, number>()
   readonly #stop = new AbortController()
   #loop: Promise<void> = Promise.resolve()
   #claimAtMs = 0
@@ -123,12 +130,25 @@ export class StreamReader implements Feed {
     const isDue = nowMs >= this.#claimAtMs
     if (isDue) this.#claimAtMs = nowMs + STALLED_MS
     for (const partition of this.#wanted) {
-      const isNew = !this.#ready.has(partition)
-      if (isNew) await this.#createGroup(partition)
-      // Who had the partition before has no lease any more, so that nothing of it needs to be waited for.
-      if (isNew || isDue) await this.#claim(partition, isNew ? 0 : STALLED_MS)
-      this.#ready.add(partition)
+      if (nowMs < (this.#refusedUntilMs.get(partition) ?? 0)) continue
+      try {
+        await this.#open(partition, isDue)
+      } catch (error) {
+        const refusal = error instanceof Error ? error.cause : undefined
+        if (!(refusal instanceof ErrorReply)) throw error
+        this.#ready.delete(partition) // its events are read from the outbox, those of the others as ever
+        this.#refusedUntilMs.set(partition, nowMs + REFUSED_RETRY_MS)
+        this.#options.faults.tell(this.#stream(partition), refusal.message)
+      }
     }
+  }
+
+  async #open(partition: number, isDue: boolean): Promise<void> {
+    const isNew = !this.#ready.has(partition)
+    if (isNew) await this.#createGroup(partition)
+    // Who had the partition before has no lease any more, so that nothing of it needs to be waited for.
+    if (isNew || isDue) await this.#claim(partition, isNew ? 0 : STALLED_MS)
+    this.#ready.add(partition)
   }
 
   async #createGroup(partition: number): Promise<void> {

@@ -1,6 +1,6 @@
 import { type Config, type EffectiveRow, effectiveConfig, readConfig } from '../../config.ts'
 import { exitCodeOf, toAppError } from '../../foundation/app-error.ts'
-import { createBus } from '../../foundation/bus/bus.ts'
+import { createBus, foreignKeys } from '../../foundation/bus/bus.ts'
 import { silentLogger } from '../../foundation/log.ts'
 import { defineCommand } from './command.ts'
 import { loadConfigFile } from './config-file.ts'
@@ -66,9 +66,16 @@ async function transport({ eventTransport, redisUrl }: Config): Promise<Finding[
   await bus.start()
   const { healthy } = bus
   await bus.stop()
-  if (healthy) return [used, ok('events', 'Redis answers')]
+  if (healthy) {
+    const foreign = eventTransport === 'redis-streams' ? await foreignKeys(redisUrl, silentLogger) : []
+    return [used, ok('events', 'Redis answers'), ...foreign.map(foreignKey)]
+  }
   const hint = 'Check that Redis runs and that REDIS_URL is right. Events wait in the outbox meanwhile; none is lost.'
   return [used, { level: 'error', area: 'events', text: 'Redis does not answer', hint, exitCode: 4 }]
+}
+
+function foreignKey({ key, type, remedy }: { key: string; type: string; remedy: string }): Finding {
+  return warning('events', `the Redis key ${key} is a ${type}, not a stream: its events are seconds late`, remedy)
 }
 
 /** What a reader of the configuration could believe to be in force, and is not. */
