@@ -259,6 +259,48 @@ describeOnPostgres('fatigue control', (server) => {
     expect(seen[1]?.heldBack).toEqual({ DUPLICATE: 1 })
   })
 
+  it('gives up what has waited for days for a sink that was taken out, and tells the sinks that there are', async () => {
+    const { url: databaseUrl, drop } = await createDatabase(server)
+    later(drop)
+    const ops = closeLater(await new Receiver().listen())
+    const manager = closeLater(await new Receiver().listen())
+    const open = () =>
+      createTestRuntime({
+        databaseUrl,
+        agents: [works],
+        sinks: [
+          { type: 'webhook', url: ops.url, secret: SECRET },
+          { type: 'alertmanager', url: manager.url },
+        ],
+      })
+    const before = await open()
+    const waiting = (hours: number) =>
+      before.database.query(
+        `insert into concordat.deliveries (delivery_id, tenant_id, target, source_id, payload, due_at)
+         values (gen_random_uuid(), 'default', 'sink/pager', gen_random_uuid(), '{}', clock_timestamp() - $1 * interval '1 h')`,
+        [hours],
+      )
+    for (const hours of [71, 73, 80]) await waiting(hours)
+    await before.close()
+    const after = closeLater(await open()) // looks when it starts, then every minute
+    const [notice] = (await ops.got(1)).map(({ body, headers }) =>
+      new Webhook(SECRET).verify(body, headers as Record<string, string>),
+    )
+    expect(notice).toMatchObject({ type: 'sink.gone', data: { sink: 'pager', tenantId: 'default', deliveries: 2 } })
+    const [posted] = await manager.got(1)
+    expect(JSON.parse(posted?.body ?? '')).toMatchObject([
+      {
+        labels: { alertname: 'ConcordatSinkGone', sink: 'pager' },
+        annotations: { summary: expect.stringContaining('2') },
+      },
+    ])
+    const left = await after.database.query(
+      `select state, last_error from concordat.deliveries where target = 'sink/pager' order by due_at`,
+    )
+    const dead = { state: 'dead', last_error: 'no process has its sink any more' }
+    expect(left).toEqual([dead, dead, { state: 'pending', last_error: null }])
+  })
+
   it('is not asked, and nobody told, with AUDIT_ALERTS_ENABLED=false: the alert is stored', async () => {
     const { url: databaseUrl, drop } = await createDatabase(server)
     later(drop)

@@ -2,12 +2,14 @@ export {
   addDeliveries,
   type ClaimedDelivery,
   claimDeliveries,
+  giveUpOrphaned,
   giveUpTarget,
   type NewDelivery,
   pruneDeliveries,
   retryDelivery,
   setHeldBack,
   settleDelivery,
+  untakenDeliveries,
 } from './delivery-store.ts'
 export { isSecret, newSecret, signatureHeaders } from './signature.ts'
 export { matchesType, parseSubscription, type Subscription, type SubscriptionInput } from './subscription.ts'

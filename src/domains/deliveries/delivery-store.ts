@@ -131,6 +131,42 @@ export async function giveUpTarget(tx: Tx, target: string, error: string): Promi
   )
 }
 
+const ORPHANED = statement(
+  'deliveries_orphaned',
+  `update concordat.deliveries d
+      set state = 'dead', ended_at = clock_timestamp(), last_error = 'no process has its sink any more'
+     from (select o.ctid as address from concordat.deliveries o
+            where o.state = 'pending' and o.target like 'sink/%' and o.target <> all($1::text[])
+              and o.due_at < clock_timestamp() - $2::bigint * interval '1 ms'
+            limit ${limits.deliveryPruneMax} for update skip locked) old
+    where d.ctid = old.address
+   returning d.tenant_id as "tenantId", d.target`,
+)
+
+/** Gives up some of what has been due for so long to sinks that are not known: nobody takes it. Returns what it was. */
+export async function giveUpOrphaned(
+  tx: Tx,
+  { known, afterMs }: { readonly known: readonly string[]; readonly afterMs: number },
+): Promise<{ readonly tenantId: string; readonly target: string }[]> {
+  return tx.query(ORPHANED, [known, afterMs])
+}
+
+export interface Untaken {
+  readonly target: string
+  readonly count: number
+  readonly sinceMs: number
+}
+
+/** Targets for which deliveries wait that have been due for so long and that nobody takes, the longest wait first. */
+export async function untakenDeliveries(tx: Tx, forMs: number): Promise<Untaken[]> {
+  return tx.query<Untaken>(
+    `select target, count(*)::int as count, extract(epoch from clock_timestamp() - min(due_at))::float8 * 1000 as "sinceMs"
+       from concordat.deliveries where state = 'pending' and due_at < clock_timestamp() - $1::bigint * interval '1 ms'
+      group by target order by 3 desc limit 100`,
+    [forMs],
+  )
+}
+
 const PRUNE = statement(
   'deliveries_prune',
   `delete from concordat.deliveries where ctid = any (array(

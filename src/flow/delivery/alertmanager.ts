@@ -24,6 +24,11 @@ export function alertmanagerAlerts(notification: Notification): PostableAlert[] 
     }
     return [{ labels, annotations: { summary, url, because }, startsAt: at, endsAt: endOf(at) }]
   }
+  if (notification.type === 'sink.gone') {
+    const { tenantId, sink, at, because } = notification
+    const labels = { alertname: 'ConcordatSinkGone', severity: 'warning', tenant: tenantId, sink }
+    return [{ labels, annotations: { summary, because }, startsAt: at, endsAt: endOf(at) }]
+  }
   const { alert, heldBack } = notification
   const held = heldBackText(heldBack)
   const labels = {

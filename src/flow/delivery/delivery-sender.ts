@@ -12,6 +12,7 @@ import { limits } from '../../limits.ts'
 import type { DeliveryOptions } from './delivery-options.ts'
 import { heldBackText, type Notification, summaryOf } from './notification.ts'
 import { tellAudible } from './notify-alerts.ts'
+import { endOrphanedDeliveries } from './orphaned-deliveries.ts'
 import { settle } from './settle.ts'
 import { sinkRequest, sinkTarget } from './sinks.ts'
 import { subscriberRequest, type Transmitted, transmit } from './transmit.ts'
@@ -85,6 +86,7 @@ export function createDeliverySender(options: DeliveryOptions): Service {
     intervalMs: PRUNE_MS,
     tick: async (signal) => {
       while (!signal.aborted && (await pruneDeliveries(database, options.retentionMs)) > 0);
+      while (!signal.aborted && (await endOrphanedDeliveries(options)) > 0);
     },
     onError: (error) => log.error({ error }, 'old deliveries could not be pruned'),
   })
@@ -119,7 +121,7 @@ function busyTargets(underWay: ReadonlyMap<unknown, string>): string[] {
 
 /** The log as a sink. */
 function tell(log: Logger, notification: Notification): void {
-  if (notification.type === 'subscription.disabled') log.warn({ notification }, summaryOf(notification))
+  if (!('alert' in notification)) log.warn({ notification }, summaryOf(notification))
   else {
     const { alert, heldBack, type } = notification
     const held = heldBackText(heldBack)

@@ -1,7 +1,7 @@
 import type { HeldBack, StoredAlert } from '../../domains/alerts/alerts.ts'
 
 /** What people are told through a sink. Stored as the payload of its deliveries. */
-export type Notification = AlertNotification | SubscriptionNotice
+export type Notification = AlertNotification | SubscriptionNotice | SinkNotice
 
 export interface AlertNotification {
   readonly type: 'alert.raised' | 'alert.resolved'
@@ -31,6 +31,17 @@ export interface SubscriptionNotice {
   readonly because: string
 }
 
+/** A sink that was taken out of the configuration, and what had waited for it. */
+export interface SinkNotice {
+  readonly type: 'sink.gone'
+  readonly at: string
+  readonly tenantId: string
+  readonly sink: string
+  /** Notifications of the tenant that are given up. */
+  readonly deliveries: number
+  readonly because: string
+}
+
 export function notifiedAlert(alert: StoredAlert): NotifiedAlert {
   const { alertId, tenantId, runId, type, subject, domain, severity, message, times, raisedAt, resolvedAt } = alert
   const at = { raisedAt: raisedAt.toISOString(), resolvedAt: resolvedAt?.toISOString() ?? null }
@@ -42,6 +53,10 @@ export function summaryOf(notification: Notification): string {
   if (notification.type === 'subscription.disabled') {
     const { subscriptionId, tenantId, because } = notification
     return `Subscription ${subscriptionId} of tenant ${tenantId} is disabled: ${because}`
+  }
+  if (notification.type === 'sink.gone') {
+    const { sink, tenantId, deliveries, because } = notification
+    return `${deliveries} notifications of tenant ${tenantId} to the sink ${sink} are given up: ${because}`
   }
   const { type, alert } = notification
   const what = `${alert.type} of run ${alert.runId} (tenant ${alert.tenantId}): ${alert.message}`

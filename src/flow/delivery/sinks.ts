@@ -75,12 +75,15 @@ export function sinkRequest(
   }
 }
 
+function whereToLook(notification: Notification): string {
+  if ('alert' in notification) return `concordat audit get ${notification.alert.runId}`
+  return notification.type === 'sink.gone' ? 'concordat alerts list' : 'concordat subscriptions list'
+}
+
 /** Slack reads &, < and > as its own: https://api.slack.com/reference/surfaces/formatting#escaping */
 function slackText(notification: Notification): string {
   const held = 'heldBack' in notification ? heldBackText(notification.heldBack) : ''
-  const look =
-    'alert' in notification ? `concordat audit get ${notification.alert.runId}` : 'concordat subscriptions list'
-  const escaped = [summaryOf(notification), held, look]
+  const escaped = [summaryOf(notification), held, whereToLook(notification)]
     .filter((line) => line !== '')
     .join('\n')
     .replaceAll('&', '&amp;')

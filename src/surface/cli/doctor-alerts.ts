@@ -1,10 +1,12 @@
 import { listAlerts } from '../../domains/alerts/alerts.ts'
-import { listSubscriptions } from '../../domains/deliveries/deliveries.ts'
+import { listSubscriptions, untakenDeliveries } from '../../domains/deliveries/deliveries.ts'
 import type { Tx } from '../../foundation/storage/storage.ts'
 import { type Finding, ok, warning } from './doctor-findings.ts'
 import { count, duration, plural } from './format.ts'
 
 const SHOWN_MAX = 5
+/** A sender looks twice a second. */
+const UNTAKEN_MS = 60_000
 
 /** The latest alerts that fire, each with its run and the command to look at it. */
 export async function alerts(tx: Tx): Promise<Finding[]> {
@@ -32,6 +34,7 @@ export async function deliveries(tx: Tx): Promise<Finding[]> {
     `select count(*)::int as n, coalesce(extract(epoch from clock_timestamp() - min(created_at)), 0)::float8 as oldest
        from concordat.deliveries where state = 'pending'`,
   )
+  const untaken = await untakenDeliveries(tx, UNTAKEN_MS)
   const disabled = (await listSubscriptions(tx, null)).filter(({ state }) => state === 'disabled')
   return [
     ...(row && row.n > 0
@@ -42,6 +45,13 @@ export async function deliveries(tx: Tx): Promise<Finding[]> {
           ),
         ]
       : []),
+    ...untaken.slice(0, SHOWN_MAX).map(({ target, count: n, sinceMs }) => {
+      const text = `${plural(n, 'delivery', 'deliveries')} to ${target}: nobody has taken them for ${duration(sinceMs)}`
+      const hint = target.startsWith('sink/')
+        ? 'Start a process that has the sink in its `sinks`; after three days they are given up.'
+        : 'A worker or reactor sends them; see whether one is alive.'
+      return warning('events', text, hint)
+    }),
     ...disabled.slice(0, SHOWN_MAX).map(({ subscriptionId, tenantId, disabledBecause }) => {
       const text = `subscription ${subscriptionId} of tenant ${tenantId} is disabled: ${disabledBecause}`
       return warning('events', text, `concordat subscriptions enable ${subscriptionId}`)
