@@ -2,9 +2,9 @@ import { userInfo } from 'node:os'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { defineAgent } from '../src/index.ts'
 import { createTestRuntime, type TestRuntime } from '../src/testing/testing.ts'
-import { sharedSnapshot } from './flow/support/databases.ts'
 import { until } from './flow/support/until.ts'
 import { cliOn } from './support/cli-in-process.ts'
+import { sharedSnapshot } from './support/embedded.ts'
 import type { CliResult } from './support/run-cli.ts'
 
 const sleeps = defineAgent({ name: 'sleeps', version: '1', run: ({ step }) => step.sleep('long', 3_600_000) })

@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { replayInputSchema } from '../src/surface/replay/trajectory.ts'
 import { describeOnDatabases } from './flow/support/databases.ts'
 import { cliOn } from './support/cli-in-process.ts'
+import { copyEmbeddedInto } from './support/embedded.ts'
 import { codeBlocks, inlineCode, page } from './support/markdown.ts'
 import { type CliResult, runCli, startCli } from './support/run-cli.ts'
 
@@ -233,7 +234,8 @@ describe('a replay that does not come to its end', () => {
     output: 'done',
   }))
   const options = { cwd: folder, env: { GOVERNANCE_PROFILE: 'STRICT' } }
-  beforeAll(() => {
+  beforeAll(async () => {
+    await copyEmbeddedInto(folder)
     const lines = Array.from({ length: runs }, (_, i) => JSON.stringify(trajectory(`long ${i}`, { steps })))
     lines.splice(runs / 3, 0, 'not a trajectory') // it is told when it is reached: in the middle of the work
     writeFileSync(file, lines.join('\n'))

@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { defineAgent } from '../src/index.ts'
 import { createTestRuntime, type TestRuntime } from '../src/testing/testing.ts'
-import { sharedSnapshot } from './flow/support/databases.ts'
 import { until } from './flow/support/until.ts'
 import { cliOn } from './support/cli-in-process.ts'
+import { sharedSnapshot } from './support/embedded.ts'
 import type { CliResult } from './support/run-cli.ts'
 
 const asks = defineAgent({

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { copyEmbeddedInto } from './support/embedded.ts'
 import { type CliResult, runCli, startCli } from './support/run-cli.ts'
 
 const CONFIG = `
@@ -41,6 +42,7 @@ describe('an agent that throws where nobody can catch it', () => {
   test.each(['a timer', 'a promise'])('in %s: its run fails, the process goes on', { timeout: 120_000 }, async (by) => {
     const args = ['runs', 'submit', '--agent', 'strays', '--input', JSON.stringify({ by }), '--wait', '--json']
     const cwd = mkdtempSync(join(tmpdir(), 'concordat-cli-strays-'))
+    await copyEmbeddedInto(cwd)
     const config = CONFIG.replace('export default', `${STRAYS}export default`).replace('[greeter]', '[greeter, strays]')
     writeFileSync(join(cwd, 'concordat.config.mts'), config)
     const { code, out, err } = await runCli(args, { cwd, env: inProject.env })
@@ -177,6 +179,7 @@ test('a project works on its embedded database, one process at a time, and its w
 
 test('a run that is still refused when it is finalised by hand is told as one error, not in the log as well', async () => {
   const cwd = mkdtempSync(join(tmpdir(), 'concordat-cli-refused-'))
+  await copyEmbeddedInto(cwd)
   const inFolder = { cwd, env: inProject.env }
   writeFileSync(
     join(cwd, 'concordat.config.mts'),

@@ -1,9 +1,7 @@
-import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { validatePlan } from '../src/domains/agents/agents.ts'
 import { builtInSkills } from '../src/flow/execution/execution.ts'
-import { openEmbedded } from '../src/foundation/storage/storage.ts'
-import { sharedSnapshot } from './flow/support/databases.ts'
+import { copyEmbeddedInto } from './support/embedded.ts'
 import { createProject, type Project } from './support/installed-package.ts'
 import { codeBlocks, page, pages } from './support/markdown.ts'
 
@@ -25,9 +23,7 @@ let project: Project
 beforeAll(async () => {
   project = createProject()
   for (const { file, text } of snippets) project.write(file, text)
-  // The database that all of them use, from a copy: making it takes longer than the rest of them together.
-  const dataDir = join(project.folder, '.concordat')
-  await openEmbedded({ dataDir, snapshot: await sharedSnapshot() }).then((database) => database.close())
+  await copyEmbeddedInto(project.folder) // all of them use it
 })
 afterAll(() => project.remove())
 

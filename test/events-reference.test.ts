@@ -3,9 +3,9 @@ import { eventsOfRun, eventTypes, type StoredEvent } from '../src/foundation/eve
 import { NO_RUN } from '../src/foundation/ids.ts'
 import { defineAgent } from '../src/index.ts'
 import { createTestRuntime, type TestRuntime } from '../src/testing/testing.ts'
-import { sharedSnapshot } from './flow/support/databases.ts'
 import { editContract } from './flow/support/edit-contract.ts'
 import { until } from './flow/support/until.ts'
+import { sharedSnapshot } from './support/embedded.ts'
 
 const agents = [
   defineAgent({ name: 'works', version: '1', run: () => 'done' }),

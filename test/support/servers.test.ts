@@ -8,12 +8,13 @@ import { createDatabase, describeOnPostgres, describeOnRedis, startRedis } from 
 import { query } from './start-servers.ts'
 
 describeOnPostgres('a database for a test', (server) => {
-  it('is on the version that the suite names, with fsync on', async () => {
+  it('is on the version that the suite names, and waits for its commits', async () => {
     const { rows } = await query(
       server.url,
-      `select current_setting('server_version_num')::int / 10000 as version, current_setting('fsync') as fsync`,
+      `select current_setting('server_version_num')::int / 10000 as version,
+              current_setting('synchronous_commit') as synchronous`,
     )
-    expect(rows).toEqual([{ version: server.version, fsync: 'on' }])
+    expect(rows).toEqual([{ version: server.version, synchronous: 'on' }])
   })
 
   it('is empty, its own, and gone after drop even while a connection is open', async () => {

@@ -1,6 +1,12 @@
 import { randomBytes } from 'node:crypto'
 import pg from 'pg'
-import { type OwnPostgres, type PostgresServer, startableVersions, startPostgres } from './postgres-server.ts'
+import {
+  type OwnPostgres,
+  type PostgresOptions,
+  type PostgresServer,
+  startableVersions,
+  startPostgres,
+} from './postgres-server.ts'
 import { isReachable, type RedisServer, startRedis } from './redis-server.ts'
 
 /** The servers that a run of the tests uses, and why one is missing. Plain data: it is handed to the test processes. */
@@ -19,7 +25,10 @@ const oldestVersion = startableVersions[0] ?? 15
  * Finds the servers that are given (`DATABASE_URL`, `REDIS_URL`, else localhost) and starts those that are missing.
  * Fails when a variable names a server that can't be used; one that can't be started is reported as missing.
  */
-export async function startServers(env: NodeJS.ProcessEnv): Promise<{ servers: Servers; stop(): Promise<void> }> {
+export async function startServers(
+  env: NodeJS.ProcessEnv,
+  options: PostgresOptions = {},
+): Promise<{ servers: Servers; stop(): Promise<void> }> {
   const [given, givenRedis] = await Promise.all([givenPostgres(env), givenRedisUrl(env)])
   const servers: Servers = {
     postgres: given === undefined ? [] : [given],
@@ -41,7 +50,7 @@ export async function startServers(env: NodeJS.ProcessEnv): Promise<{ servers: S
   const versions = startableVersions.filter((version) => version !== given?.version)
   const [redis, ...postgres] = await Promise.all([
     servers.redis === undefined ? start('Redis', startRedis()) : undefined,
-    ...versions.map((version) => start(`PostgreSQL ${version}`, startPostgres(version))),
+    ...versions.map((version) => start(`PostgreSQL ${version}`, startPostgres(version, options))),
   ])
   if (redis !== undefined) servers.redis = { url: redis.url, owned: redis.owned }
   const started = postgres.filter((server): server is OwnPostgres => server !== undefined)
