@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { defineAgent } from '../src/index.ts'
 import type { TestRuntime } from '../src/testing/testing.ts'
 import { describeOnDatabases } from './flow/support/databases.ts'
-import { cliOn } from './support/cli-in-process.ts'
+import { cliOn, cliWithoutRuntime } from './support/cli-in-process.ts'
 import { type CliResult, runCli } from './support/run-cli.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'concordat-policies-'))
@@ -66,14 +66,15 @@ describe('policies lint', () => {
   test('is content with a good file, also from standard input and as JSON', async () => {
     const fine = await runCli(['policies', 'lint', '-'], { cwd: folder, input: GOOD })
     expect(fine).toMatchObject({ code: 0, out: '2 policies, no problems\n' })
-    const told = json(await runCli(['policies', 'lint', file(GOOD), '--json'], { cwd: folder }))
+    const told = json(await cliWithoutRuntime()('policies', 'lint', file(GOOD), '--json'))
     expect(told).toMatchObject({ policies: 2, findings: [] })
   })
 
   test('refuses a file that is not there, and one that is too large', async () => {
-    const missing = await runCli(['policies', 'lint', join(folder, 'none.yaml'), '--json'], { cwd: folder })
+    const cli = cliWithoutRuntime()
+    const missing = await cli('policies', 'lint', join(folder, 'none.yaml'), '--json')
     expect([missing.code, error(missing).code]).toEqual([2, 'INVALID_REQUEST'])
-    const large = await runCli(['policies', 'lint', file('#'.repeat(131_073)), '--json'], { cwd: folder })
+    const large = await cli('policies', 'lint', file('#'.repeat(131_073)), '--json')
     expect([large.code, error(large).code]).toEqual([2, 'INPUT_TOO_LARGE'])
   })
 })

@@ -6,6 +6,17 @@ const COLUMNS = 120
 
 /** Runs commands in this process, on a runtime that is open already and stays so: a command in a few milliseconds. */
 export function cliOn(concordat: Concordat) {
+  return cliWith(async () => ({ ...concordat, close: () => concordat.stop() }))
+}
+
+/** The same for commands that need no runtime: opening one fails. */
+export function cliWithoutRuntime() {
+  return cliWith(async () => {
+    throw new Error('this command was to open no runtime')
+  })
+}
+
+function cliWith(open: () => Promise<Concordat>) {
   return async (...args: string[]): Promise<CliResult> => {
     const printed = { out: '', err: '' }
     const plain = (_style: unknown, text: string) => text
@@ -22,8 +33,7 @@ export function cliOn(concordat: Concordat) {
       style: plain,
       styleErr: plain,
     }
-    const kept: Concordat = { ...concordat, close: () => concordat.stop() }
-    const code = await runCommandLine(args, { terminal, open: async () => kept })
+    const code = await runCommandLine(args, { terminal, open })
     return { code, ...printed }
   }
 }

@@ -27,7 +27,9 @@ export type Project = {
   remove(): void
 }
 
-const processTimeoutMs = 60_000
+/** As for commands in `run-cli.ts`. */
+const nodeFlags = ['--liftoff-only']
+const processTimeoutMs = 150_000
 
 export function createProject(): Project {
   const folder = realpathSync(mkdtempSync(join(tmpdir(), 'concordat-docs-')))
@@ -67,9 +69,9 @@ function runTsc(cwd: string, args: readonly string[]): Finished {
 function runNode(cwd: string, args: readonly string[], env: Record<string, string>): Promise<Finished> {
   const { PATH = '', HOME = '' } = process.env
   return new Promise((resolve) => {
-    const child = spawn(process.execPath, args, {
+    const child = spawn(process.execPath, [...nodeFlags, ...args], {
       cwd,
-      env: { PATH, HOME, ...env },
+      env: { PATH, HOME, NODE_COMPILE_CACHE: join(cwd, 'node_modules', '.compile-cache'), ...env },
       stdio: ['ignore', 'pipe', 'pipe'],
       timeout: processTimeoutMs,
     })
