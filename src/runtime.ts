@@ -46,6 +46,7 @@ import { createMetrics, type Metrics } from './foundation/metrics.ts'
 import { identityCodec, type PayloadCodec } from './foundation/payload-codec.ts'
 import { defineService, type Service, startAll, stopAll } from './foundation/service.ts'
 import { type Database, migrate, openDatabase } from './foundation/storage/storage.ts'
+import { limits } from './limits.ts'
 import { composeEvents, partsOf } from './runtime-events.ts'
 import {
   type AlertsApi,
@@ -95,6 +96,8 @@ export interface ConcordatOptions extends ConcordatDefinition {
   readonly processKind?: ProcessKind
   readonly env?: Readonly<Record<string, string | undefined>>
   readonly log?: Logger
+  /** How long a step that was told to abort may take before it is left behind; 5,000 ms unless given. */
+  readonly stopGraceMs?: number
   /** An open database to use instead of the configured one; it is closed with the runtime. */
   readonly database?: Database
 }
@@ -263,6 +266,7 @@ function compose({ options, config, log, directory, prices, database }: Foundati
     guard,
     directory,
     codec,
+    stopGraceMs: options.stopGraceMs ?? limits.stopGraceMs,
     secrets: options.secrets ?? environmentSecrets(options.env),
     prices,
     schemas,

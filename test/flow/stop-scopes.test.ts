@@ -39,7 +39,7 @@ describeOnDatabases('a stop of many runs', (open) => {
   beforeAll(async () => {
     gates = new Gates()
     const agents = [holds('holds'), holds('other'), ignores, waits]
-    runtime = await open({ agents, config: { workerConcurrency: 100 } })
+    runtime = await open({ agents, config: { workerConcurrency: 100 }, stopGraceMs: 1_000 })
   })
 
   let tenants = 0

@@ -29,7 +29,7 @@ describeOnDatabases('a run that a person stops', (open) => {
   let runtime: TestRuntime
   beforeAll(async () => {
     gates = new Gates()
-    runtime = await open({ agents: [works, holds, waits] })
+    runtime = await open({ agents: [works, holds, waits], stopGraceMs: 1_000 })
   })
 
   const submit = (agent: string, request: object = {}) => runtime.runs.submit({ tenant: 'default', agent, ...request })

@@ -46,6 +46,8 @@ export interface RunnerOptions {
   readonly random: () => number
   readonly log: Logger
   readonly stepTimeoutMs: number
+  /** How long a step that was told to abort may take before it is left behind. */
+  readonly stopGraceMs: number
   readonly scope: RunScope
   readonly openGate: OpenGate
 }
@@ -67,7 +69,10 @@ export async function runToEnd(options: RunnerOptions, control: RunControl): Pro
   const stopDeadline = armDeadline(control, executor)
   const interruption = await executeSteps(options, control, executor)
   stopDeadline()
-  const [confirmed, noted] = await Promise.all([settleSteps(executor), noteStop(options, control, interruption)])
+  const [confirmed, noted] = await Promise.all([
+    settleSteps(executor, options.stopGraceMs),
+    noteStop(options, control, interruption),
+  ])
   return closeRun(options, control, interruption, { executor, confirmed, noted })
 }
 
@@ -144,10 +149,10 @@ function endWith(codec: PayloadCodec, output: unknown): RunEnd {
 }
 
 /** Waits for the steps in flight, which have been told to abort. Null: one ignores its signal, and is left behind. */
-async function settleSteps(executor: StepExecutor): Promise<boolean> {
+async function settleSteps(executor: StepExecutor, graceMs: number): Promise<boolean> {
   if (executor.settled) return true
   const patience = new AbortController()
-  await Promise.race([executor.idle(), sleep(limits.stopGraceMs, patience.signal).catch(() => undefined)])
+  await Promise.race([executor.idle(), sleep(graceMs, patience.signal).catch(() => undefined)])
   patience.abort()
   return executor.settled
 }
