@@ -42,5 +42,5 @@ describe('the demo', () => {
       expect(out).toContain(staged)
     }
     expect(readdirSync(folder).filter((name) => name.startsWith('concordat-demo'))).toEqual([])
-  }, 120_000)
+  })
 })

@@ -91,7 +91,7 @@ describeOnPostgres('the commands on events', (server) => {
     expect(shown.map(({ subject, type }) => [subject, type])).toEqual(ONE_RUN.map((type) => [runId, type]))
     const [row] = await runtime.database.query<{ now: string }>('select clock_timestamp()::text as now')
     afterFirst = new Date(row?.now ?? 0).toISOString()
-  }, 60_000)
+  })
 
   it('`doctor` tells who handles events, and of dead letters with the command that gives them back', async () => {
     const { findings } = json(await runCli(['doctor', '--json'], place))
@@ -109,7 +109,7 @@ describeOnPostgres('the commands on events', (server) => {
       hint: 'concordat events redrive --dead-letters --handler broken',
     })
     expect(told.map(({ text }: { text: string }) => text).join('\n')).toMatch(/\d+ handlers up to date, 0 events to go/)
-  }, 60_000)
+  })
 
   it('`events redrive --from` gives a handler all of a partition again, `--since` what was published since', async () => {
     const partition = Number.parseInt(first.slice(-1), 16)
@@ -133,7 +133,7 @@ describeOnPostgres('the commands on events', (server) => {
     await untilHistory([...ONE_RUN, ...ONE_RUN, ...ONE_RUN, ...ONE_RUN])
     const none = await cli('events', 'redrive', '--since', '2999-01-01T00:00:00Z')
     expect(none.out).toContain('nothing to give again')
-  }, 60_000)
+  })
 
   it('`events redrive --dead-letters` gives a handler what it has failed on for good', async () => {
     await until(deadLetters, (rows) => rows.length === 2)
@@ -142,7 +142,7 @@ describeOnPostgres('the commands on events', (server) => {
     expect(revived.out).toBe('broken gets 2 events again.\n')
     await until(deadLetters, (rows) => rows.length === 2)
     expect(await runtime.database.query('select max(dead_letter_id) from concordat.dead_letters')).not.toEqual(before)
-  }, 60_000)
+  })
 
   it('says what is wrong with a redrive: exit code 2', async () => {
     const wrong = [
@@ -176,5 +176,5 @@ describeOnPostgres('the commands on events', (server) => {
     expect(err).toContain(`slow ends ${runId}`)
     expect(await runtime.database.query('select from concordat.reactor_members')).toEqual([])
     expect(await runtime.database.query('select from concordat.reactor_partitions where owner is not null')).toEqual([])
-  }, 60_000)
+  })
 })

@@ -263,5 +263,5 @@ describe('a replay that does not come to its end', () => {
     })
     expect(whole).toMatchObject({ audit: { COMPLETE: runs }, traces: { COMPLETE: runs }, outbox: { unpublished: 0 } })
     expect(whole.submitted).toBeLessThan(runs)
-  }, 120_000)
+  })
 })

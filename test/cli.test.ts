@@ -39,7 +39,7 @@ afterAll(() => {
 })
 
 describe('an agent that throws where nobody can catch it', () => {
-  test.each(['a timer', 'a promise'])('in %s: its run fails, the process goes on', { timeout: 120_000 }, async (by) => {
+  test.each(['a timer', 'a promise'])('in %s: its run fails, the process goes on', async (by) => {
     const args = ['runs', 'submit', '--agent', 'strays', '--input', JSON.stringify({ by }), '--wait', '--json']
     const cwd = mkdtempSync(join(tmpdir(), 'concordat-cli-strays-'))
     await copyEmbeddedInto(cwd)
@@ -175,7 +175,7 @@ test('a project works on its embedded database, one process at a time, and its w
   const told = ['the schema is up to date', 'no worker is alive', 'tenant default has no policy', 'power loss']
   for (const text of told) expect(doctor.out).toContain(text)
   expect(doctor.out).not.toContain('\u001b') // no colours where it is piped
-}, 90_000)
+})
 
 test('a run that is still refused when it is finalised by hand is told as one error, not in the log as well', async () => {
   const cwd = mkdtempSync(join(tmpdir(), 'concordat-cli-refused-'))
@@ -201,4 +201,4 @@ test('a run that is still refused when it is finalised by hand is told as one er
     next: `concordat runs get ${out.trim()}`,
   })
   rmSync(cwd, { recursive: true })
-}, 90_000)
+})

@@ -32,13 +32,9 @@ describe('what README and docs show', () => {
     expect(project.typeCheck()).toMatchObject({ code: 0, stdout: '' })
   })
 
-  it.each(snippets.filter(isProgram))(
-    'runs to its end: $file',
-    async ({ file }) => {
-      expect(await project.node([file], env)).toMatchObject(clean)
-    },
-    120_000,
-  )
+  it.each(snippets.filter(isProgram))('runs to its end: $file', async ({ file }) => {
+    expect(await project.node([file], env)).toMatchObject(clean)
+  })
 
   it('can be loaded: all configurations', async () => {
     const files = snippets.filter((snippet) => !isProgram(snippet)).map(({ file }) => file)
@@ -70,7 +66,7 @@ describe('the five minutes of README', () => {
       if (words[1] === 'get') last = JSON.parse(finished.stdout)
     }
     expect(last).toMatchObject({ status: 'succeeded', incident: { outcome: 'SUCCESS' }, trace: { ending: 'COMPLETE' } })
-  }, 120_000)
+  })
 })
 
 /** The commands of the section that need no server, as words. */

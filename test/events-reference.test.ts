@@ -56,7 +56,7 @@ beforeAll(async () => {
     eventsOfRun(runtime.database, run),
   )
   published = (await Promise.all(ofRuns)).flat()
-}, 120_000)
+})
 afterAll(() => runtime.close())
 
 /** What a reconciliation finds: an action that is missing, one that nobody expected, an expectation without deadline. */

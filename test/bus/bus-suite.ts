@@ -54,7 +54,7 @@ export function describeBus(name: string, connect: () => Promise<TransportUnderT
       const events = Array.from({ length: 2_000 }, (_, i) => make(runs[i % runs.length] as string, { i }))
       for (let i = 0; i < events.length; i += 250) await transport.publish(here, events.slice(i, i + 250))
       for (const heard of audience) {
-        await expect.poll(() => heard.length, { timeout: 10_000 }).toBe(events.length)
+        await expect.poll(() => heard.length).toBe(events.length)
         for (const runId of runs) expect(run(heard, runId)).toEqual(run(events, runId))
       }
     })

@@ -168,7 +168,7 @@ describeOnRedis('on', ({ url }) => {
     await close()
   })
 
-  it('reads on after FLUSHALL and after a restart', { timeout: 60_000 }, async () => {
+  it('reads on after FLUSHALL and after a restart', async () => {
     let redis = await startRedis()
     const bus = open('concordat', redis.url)
     await bus.start()

@@ -12,7 +12,7 @@ const RUNS = 12
 describeOnPostgres('approvals of runs whose worker is killed', (server) => {
   const { later, closeLater } = closing()
 
-  it('are each given once and used once', { timeout: 120_000 }, async () => {
+  it('are each given once and used once', async () => {
     const { url, drop } = await createDatabase(server)
     later(drop)
     const database = new pg.Pool({ connectionString: url, max: 2 })

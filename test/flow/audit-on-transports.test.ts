@@ -165,7 +165,7 @@ function describeAudit(
   transport: Transport,
   redis: () => Promise<{ url?: string; stop(): Promise<void> }>,
 ) {
-  it(`finds each breach once and nothing else, over ${transport}`, { timeout: 90_000 }, async () => {
+  it(`finds each breach once and nothing else, over ${transport}`, async () => {
     const [{ url: databaseUrl, drop }, { url: redisUrl, stop }] = await Promise.all([createDatabase(server), redis()])
     const works = defineAgent({ name: 'works', version: '1', run: ({ step }) => step.do('answer', () => 42) })
     const world = await new AuditWorld(({ gates, told }) => {

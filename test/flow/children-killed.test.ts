@@ -14,7 +14,7 @@ const KILLS = 3
 describeOnPostgres('runs that start runs, whose workers are killed', (server) => {
   const { later, closeLater } = closing()
 
-  it('start each of them once, and get what each returns', { timeout: 120_000 }, async ({ annotate }) => {
+  it('start each of them once, and get what each returns', async ({ annotate }) => {
     const seed = Number(process.env.SEED ?? Math.floor(Math.random() * 2 ** 31))
     await annotate(`SEED=${seed}`)
     const random = seeded(seed)

@@ -36,7 +36,7 @@ describeOnDatabases('a trace that can’t be written', (open) => {
       for (const sql of TRIGGERS) await runtime.database.query(sql)
       runtimes.set(observabilityMode, runtime)
     }
-  }, 60_000)
+  })
 
   const run = async (mode: ObservabilityMode, input: string) => {
     const runtime = runtimes.get(mode)!

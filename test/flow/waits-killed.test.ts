@@ -13,7 +13,7 @@ const KILLS = 2
 describeOnPostgres('signals to runs whose workers are killed', (server) => {
   const { later, closeLater } = closing()
 
-  it('are each taken once, in the order in which they were sent', { timeout: 120_000 }, async ({ annotate }) => {
+  it('are each taken once, in the order in which they were sent', async ({ annotate }) => {
     const seed = Number(process.env.SEED ?? Math.floor(Math.random() * 2 ** 31))
     await annotate(`SEED=${seed}`)
     const random = seeded(seed)

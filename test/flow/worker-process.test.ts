@@ -43,9 +43,7 @@ describeOnPostgres('a worker process', (server) => {
     return { database, watcher, worker, rowsOf, workersOf }
   }
 
-  it.concurrent('that stands still past its lease, then goes on, can’t write anything any more', {
-    timeout: 60_000,
-  }, async () => {
+  it.concurrent('that stands still past its lease, then goes on, can’t write anything any more', async () => {
     const { database, watcher, worker, rowsOf, workersOf } = await arena()
     const workers = [worker(), worker()]
     await Promise.all(workers.map(({ ready }) => ready))
@@ -86,7 +84,7 @@ describeOnPostgres('a worker process', (server) => {
     expect((await database.query('select from concordat.workers')).rowCount).toBe(0)
   })
 
-  it.concurrent('whose event loop is blocked for three leases keeps its run', { timeout: 60_000 }, async () => {
+  it.concurrent('whose event loop is blocked for three leases keeps its run', async () => {
     const { watcher, worker } = await arena()
     const blocked = worker({ LEASE_SECONDS: '2' })
     const other = worker()

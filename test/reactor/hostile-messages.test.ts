@@ -102,7 +102,6 @@ describeOnPostgres('hostile messages', (server) => {
   describeOnRedis('and', ({ url }) => {
     it.each(server.version > 15 ? ['redis-pubsub', 'postgres'] : ['redis-streams'])(
       'on %s crash nothing, are counted and kept, and take no event’s place',
-      { timeout: 60_000 },
       async (transport) => {
         const prefix = `concordat-test-${randomBytes(6).toString('hex')}`
         const world = await ReactorWorld.open(server, transports[transport]!(url, prefix))

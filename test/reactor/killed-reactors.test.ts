@@ -4,7 +4,7 @@ import { killReactors } from '../torture/kill-reactors.ts'
 
 describeOnPostgres('three reactor processes, two of them killed, Redis restarted', (server) => {
   describeOnRedis('and', () => {
-    it('handle every event once, and those of a run in order', { timeout: 120_000 }, async () => {
+    it('handle every event once, and those of a run in order', async () => {
       const { url, drop } = await createDatabase(server)
       const wrong = await killReactors({
         databaseUrl: url,

@@ -17,7 +17,7 @@ export function describeReactor(server: PostgresServer, transport: string, redis
   describe(`a reactor over ${transport}`, () => {
     /** Each promise in a world of its own, all at the same time. */
     const promises = (promise: string, keep: (world: ReactorWorld) => Promise<void>) =>
-      it.concurrent(promise, { timeout: 60_000 }, async () => {
+      it.concurrent(promise, async () => {
         const prefix = `concordat-test-${randomBytes(6).toString('hex')}`
         const world = await ReactorWorld.open(server, transports[transport]!(redisUrl, prefix))
         try {

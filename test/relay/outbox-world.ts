@@ -111,8 +111,8 @@ export class OutboxWorld {
     return row?.rows ?? -1
   }
 
-  async untilPublished(timeout = 15_000): Promise<void> {
-    await expect.poll(() => this.unpublished(), { timeout, interval: 20 }).toBe(0)
+  async untilPublished(): Promise<void> {
+    await expect.poll(() => this.unpublished(), { interval: 20 }).toBe(0)
   }
 
   /** How many partitions each owner has. */

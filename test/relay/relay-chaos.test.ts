@@ -56,7 +56,7 @@ describeOnPostgres('relays that die, stand still and lose the bus, while transac
           ),
         ),
       )
-      await world.untilPublished(60_000)
+      await world.untilPublished()
       await world.expectPromisesKept()
       await world.close()
     })

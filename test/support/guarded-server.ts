@@ -20,7 +20,7 @@ type GuardedOptions = {
   prepare?: (folder: string) => void
 }
 
-const readyWithinMs = 30_000
+const readyWithinMs = 60_000
 const outputKeptBytes = 4_096
 
 // The guard holds the server and reads a pipe from us. When the pipe ends, because we stop the server or because we
@@ -39,7 +39,7 @@ kill -TERM 0
 /**
  * Runs a shell script that starts a server with `exec`, on a spare port (`$PORT`) and in a temporary folder
  * (`$FOLDER`), and resolves once the server says that it accepts connections. The server can't outlive this process.
- * Rejects with what the server printed when it ends early or takes longer than 30 s.
+ * Rejects with what the server printed when it ends early or takes longer than a minute.
  */
 export async function startGuarded(script: string, options: GuardedOptions = {}): Promise<GuardedServer> {
   const { env = {}, port = await sparePort(), runAs = {}, prepare } = options

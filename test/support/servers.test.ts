@@ -54,7 +54,7 @@ describeOnRedis('a Redis of a test’s own', () => {
     const url = line.toString().trim()
     expect(await isReachable(url, 0)).toBe(true)
     owner.kill('SIGKILL')
-    await expect.poll(() => isReachable(url, 0), { timeout: 10_000 }).toBe(false)
+    await expect.poll(() => isReachable(url, 0)).toBe(false)
   })
 })
 

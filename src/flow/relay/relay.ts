@@ -2,7 +2,6 @@ import { backoffMs, sleep } from '../../foundation/backoff.ts'
 import { createTicker, defineService, type Service } from '../../foundation/service.ts'
 import { type CycleOutcome, OutboxRelay, type OutboxRelayOptions } from './outbox-relay.ts'
 
-/** How late an event of another process is at the most, while there is little to do. */
 const POLL_MS = 200
 /** Rows that come within this time go out together. */
 const GATHER_MS = 5
@@ -13,6 +12,8 @@ const DRAIN_MS = 5_000
 
 export interface RelayOptions extends OutboxRelayOptions {
   readonly random: () => number
+  /** How late an event of another process is at the most, while there is little to do; 200 ms unless given. */
+  readonly pollMs?: number
 }
 
 /**
@@ -27,7 +28,7 @@ export interface Relay extends Service {
 }
 
 export function createRelay(options: RelayOptions): Relay {
-  const { clock, log, random } = options
+  const { clock, log, random, pollMs = POLL_MS } = options
   const relay = new OutboxRelay(options)
 
   const pauseMs = (outcome: CycleOutcome) => {
@@ -38,7 +39,7 @@ export function createRelay(options: RelayOptions): Relay {
 
   const ticker = createTicker({
     name: 'relay',
-    intervalMs: POLL_MS,
+    intervalMs: pollMs,
     tick: async (signal) => {
       for (let outcome = await relay.cycle(); outcome !== 'idle'; outcome = await relay.cycle()) {
         if (outcome !== 'full') await sleep(pauseMs(outcome), signal).catch(() => {})

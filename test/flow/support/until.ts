@@ -1,9 +1,10 @@
 import { setTimeout as pause } from 'node:timers/promises'
 
 const POLL_MS = 20
-const PATIENCE_MS = 20_000
+/** A machine that others keep busy may take ten times as long as one that is idle. */
+const PATIENCE_MS = 60_000
 
-/** Looks until it sees what it waits for, and returns that. Fails with what it saw last after 20 s. */
+/** Looks until it sees what it waits for, and returns that. Fails with what it saw last after a minute. */
 export async function until<T>(
   look: () => T | Promise<T>,
   isIt: (seen: T) => boolean,
