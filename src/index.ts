@@ -17,7 +17,7 @@ export {
 } from './domains/agents/agents.ts'
 export { AlertSeverity, AuditAlertType, type StoredAlert } from './domains/alerts/alerts.ts'
 export type { Approval, ApprovalState } from './domains/approvals/approvals.ts'
-export { type AuditExpectation, type DomainAck, reconcile } from './domains/audit/audit.ts'
+export { type AuditExpectation, AuditReconciler, type DomainAck } from './domains/audit/audit.ts'
 export { IncidentFacade } from './domains/incidents/incidents.ts'
 export { Authority, mayResume, PauseReason } from './domains/pauses/pauses.ts'
 export {

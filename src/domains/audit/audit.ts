@@ -15,11 +15,11 @@ export { expectationsSql, writeContracts } from './contract-store.ts'
 export { type Anchors, type ExpectationState, expectationStates, nextDueAt } from './expectation-states.ts'
 export { deferLook, takeLooks } from './look-store.ts'
 export {
+  AuditReconciler,
   type ContractFacts,
   type Finding,
   type Reconciliation,
   type ReconciliationResult,
-  reconcile,
 } from './reconcile.ts'
 export {
   type RunReconciliation,

@@ -2,8 +2,9 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { ACTIONS, type AckStatus, ackOf, type DomainAck, declareContract } from './contract.ts'
 import type { Anchors } from './expectation-states.ts'
-import { type ContractFacts, reconcile } from './reconcile.ts'
+import { AuditReconciler, type ContractFacts } from './reconcile.ts'
 
+const { reconcile } = new AuditReconciler()
 const expected = declareContract({ actionMs: 5_000, runTimeoutMs: 60_000, finalizeGraceMs: 5_000 }).expectations
 const now = new Date('2026-01-01T00:00:00Z')
 const all = Object.values(ACTIONS).map((action) => ackOf(action, 'SUCCESS'))

@@ -24,40 +24,44 @@ export interface Reconciliation {
   readonly findings: readonly Finding[]
 }
 
-/**
- * Compares the contract with what is stored, and nothing else: expected without a SUCCESS ack is `missing`, and so is what
- * was acknowledged and is not there; a SUCCESS ack that nobody expected, or a second one, is `drift`; a run past its time without `finalize_run` is `stale`. FAILED
- * and ROLLED_BACK acks are history. A run that has not ended misses nothing yet: what is past its time is `overdue`.
- */
-export function reconcile({ expected, acks, anchors, unrecorded = [] }: ContractFacts, now: Date): Reconciliation {
-  const findings: Finding[] = []
-  const done = acks.filter((ack) => ack.status === 'SUCCESS')
-  for (const expectation of expected) {
-    const { domain, action } = expectation
-    if (expectation.deadlineMs === null || !(expectation.deadlineMs > 0)) {
-      findings.push({ kind: 'invalid_contract', domain, action, detail: 'the expectation has no deadline' })
-    }
-    if (done.some((ack) => sameAction(ack, expectation))) {
-      if (anchors.ended && unrecorded.some((each) => sameAction(each, expectation))) {
-        findings.push({ kind: 'missing', domain, action, detail: 'acknowledged, but its record is not there' })
+/** Judges runs by their contracts. Pure: it reads neither a clock nor a database. */
+export class AuditReconciler {
+  /**
+   * Compares the contract with what is stored, and nothing else: expected without a SUCCESS ack is `missing`, and so is
+   * what was acknowledged and is not there; a SUCCESS ack that nobody expected, or a second one, is `drift`; a run past its
+   * time without `finalize_run` is `stale`. FAILED and ROLLED_BACK acks are history. A run that has not ended misses
+   * nothing yet: what is past its time is `overdue`.
+   */
+  reconcile({ expected, acks, anchors, unrecorded = [] }: ContractFacts, now: Date): Reconciliation {
+    const findings: Finding[] = []
+    const done = acks.filter((ack) => ack.status === 'SUCCESS')
+    for (const expectation of expected) {
+      const { domain, action } = expectation
+      if (expectation.deadlineMs === null || !(expectation.deadlineMs > 0)) {
+        findings.push({ kind: 'invalid_contract', domain, action, detail: 'the expectation has no deadline' })
       }
-      continue
+      if (done.some((ack) => sameAction(ack, expectation))) {
+        if (anchors.ended && unrecorded.some((each) => sameAction(each, expectation))) {
+          findings.push({ kind: 'missing', domain, action, detail: 'acknowledged, but its record is not there' })
+        }
+        continue
+      }
+      if (anchors.ended) findings.push({ kind: 'missing', domain, action, detail: missingDetail(expectation, acks) })
+      else {
+        const dueAt = dueAtOf(expectation, anchors)
+        if (dueAt !== null && now > dueAt) findings.push(lateFinding(expectation, dueAt))
+      }
     }
-    if (anchors.ended) findings.push({ kind: 'missing', domain, action, detail: missingDetail(expectation, acks) })
-    else {
-      const dueAt = dueAtOf(expectation, anchors)
-      if (dueAt !== null && now > dueAt) findings.push(lateFinding(expectation, dueAt))
-    }
+    done.forEach((ack, i) => {
+      const { domain, action } = ack
+      if (!expected.some((expectation) => sameAction(expectation, ack))) {
+        findings.push({ kind: 'drift', domain, action, detail: 'acknowledged, but nobody expected it' })
+      } else if (done.findIndex((first) => sameAction(first, ack)) < i) {
+        findings.push({ kind: 'drift', domain, action, detail: 'acknowledged more than once' })
+      }
+    })
+    return { result: resultOf(findings), findings }
   }
-  done.forEach((ack, i) => {
-    const { domain, action } = ack
-    if (!expected.some((expectation) => sameAction(expectation, ack))) {
-      findings.push({ kind: 'drift', domain, action, detail: 'acknowledged, but nobody expected it' })
-    } else if (done.findIndex((first) => sameAction(first, ack)) < i) {
-      findings.push({ kind: 'drift', domain, action, detail: 'acknowledged more than once' })
-    }
-  })
-  return { result: resultOf(findings), findings }
 }
 
 /** Says only when it was due: a detail that changes with each attempt would be published as a new result each time. */

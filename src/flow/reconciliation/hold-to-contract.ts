@@ -1,12 +1,12 @@
 import { settleAlerts } from '../../domains/alerts/alerts.ts'
 import {
   type Action,
+  AuditReconciler,
   acksOfRuns,
   expectationStates,
   type Finding,
   nextDueAt,
   type RunReconciliation,
-  reconcile,
   type StoredAck,
   writeReconciliations,
 } from '../../domains/audit/audit.ts'
@@ -79,7 +79,7 @@ export async function holdToContract(
 function heldRun(contract: ContractRow, acks: readonly StoredAck[], unrecorded: readonly Action[], at: Date): FoundRun {
   const { tenantId, runId, blockedBy, blockedBecause } = contract
   const anchors = { ...contract, ended: isTerminal(contract.phase) }
-  const found = reconcile({ expected: contract.expectations, acks, anchors, unrecorded }, at)
+  const found = new AuditReconciler().reconcile({ expected: contract.expectations, acks, anchors, unrecorded }, at)
   return { tenantId, runId, at, ...found, blockedBy, blockedBecause, nextLookAt: nextLookAt(contract, acks, at) }
 }
 
