@@ -78,7 +78,7 @@ export interface ConcordatDefinition {
   /** Called for events, by the reactor. */
   readonly handlers?: readonly HandlerDefinition[]
   /** Called when the reactor has missed REACTOR_HEARTBEAT_MISS_THRESHOLD heartbeats; a system incident is raised too. */
-  readonly onReactorUnhealthy?: (unhealthy: Unhealthy) => void
+  readonly onReactorUnhealthy?: (unhealthy: Unhealthy) => unknown
   /** The models that plans name in `llm_invoke`. */
   readonly models?: Readonly<Record<string, LanguageModelV4>>
   /** By the provider's model name; these win over the shipped ones. */

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import fc from 'fast-check'
 import { createClient, type RedisClientType } from 'redis'
 import { expect, it } from 'vitest'
-import { EventEnvelope, envelopesOf } from '../../src/foundation/events/events.ts'
+import { EventEnvelope, envelopesOf, eventTypes } from '../../src/foundation/events/events.ts'
 import { until } from '../flow/support/until.ts'
 import { describeOnPostgres, describeOnRedis } from '../support/servers.ts'
 import { hearing, newId, ReactorWorld, transports } from './reactor-world.ts'
@@ -38,6 +38,7 @@ const messages = fc.oneof(
   fc.constantFrom(1_100_000).map((chars) => JSON.stringify({ ...VALID(), data: 'x'.repeat(chars) })),
   fc.constant('{"__proto__":{"specversion":"1.0"},"constructor":1}'),
   fc.nat(1_000_000).map((position) => JSON.stringify({ ...VALID(), position })),
+  fc.uuid().map((type) => JSON.stringify({ ...VALID(), type })),
 )
 
 const isEvent = (message: string, partition?: number): boolean => {
@@ -142,7 +143,10 @@ describeOnPostgres('hostile messages', (server) => {
         expect(
           kept.every(({ handler, runId, envelope }) => handler === null && runId === null && envelope.length <= 4_096),
         ).toBe(true)
-        expect(await world.metrics.text()).toContain(`concordat_events_malformed_total ${malformed}\n`)
+        const metrics = await world.metrics.text()
+        expect(metrics).toContain(`concordat_events_malformed_total ${malformed}\n`)
+        const labels = [...metrics.matchAll(/events_received_total\{type="(.*?)"\}/g)].map(([, type]) => type)
+        expect(labels.filter((type = '') => type !== 'other' && !Object.hasOwn(eventTypes, type))).toEqual([])
         expect(reactor.state).toBe('RUNNING')
         foreign.destroy()
         await world.close()

@@ -44,7 +44,63 @@ describeOnPostgres('a reactor', (server) => {
     await world.commit(runs(3), ['run.created', 'run.started'])
     await untilHeard(notifier.heard, 3)
     expect(notifier.heard.map(({ type }) => type)).toEqual(['run.started', 'run.started', 'run.started'])
-    expect(() => new Notifier()).toThrow('there is a handler run.started:Notifier.notify already')
+    const second = new Notifier()
+    expect(reactor.handlers).toEqual(['run.started:Notifier.notify', 'run.started:Notifier.notify#2'])
+    await untilHeard(second.heard, 3)
+    await world.close()
+  })
+
+  it('refuses what is no handler at once, not when it is started', async () => {
+    const world = await ReactorWorld.open(server, transports.postgres!('', ''))
+    const reactor = await world.reactor()
+    const on = reactor.on.bind(reactor) as (...given: unknown[]) => unknown
+    const handle = () => {}
+    const refused = [
+      ...[undefined, null, 5, {}, '', '**', 'run.', '*.run', ' ', 'x'.repeat(5_000)].map((type) => [type, handle]),
+      ...['no function', 42, null].map((handler) => ['run.failed', handler]),
+      ['run.failed', undefined, { name: 'forgotten' }],
+      ...[
+        { name: 5 },
+        { name: '' },
+        { priority: 'high' },
+        { attemptsMax: 0 },
+        { from: 'then' },
+        { transactional: 'yes' },
+      ].map((options) => ['run.failed', handle, options]),
+    ]
+    for (const given of refused) {
+      expect(() => on(...given), JSON.stringify(given)).toThrow(expect.objectContaining({ code: 'INVALID_REQUEST' }))
+    }
+    expect(reactor.handlers).toEqual([])
+    await reactor.startBackground()
+    expect(reactor.state).toBe('RUNNING')
+    await world.close()
+  })
+
+  it('goes on when the callback for unhealthy ones fails', async () => {
+    const world = await ReactorWorld.open(server, transports.postgres!('', ''))
+    let told = 0
+    const reactor = await world.reactor({
+      heartbeatIntervalMs: 50,
+      onUnhealthy: async () => {
+        told++
+        throw new Error('nobody is there')
+      },
+    })
+    await reactor.startBackground()
+    await world.database.query('delete from concordat.reactor_members')
+    await until(
+      () => told,
+      (times) => times === 1,
+    )
+    const { heard, handle } = hearing()
+    reactor.on('*', handle, { name: 'all' }) // joins anew
+    await world.commit(runs(3))
+    await untilHeard(heard, 3)
+    await until(
+      () => openIncidents(world),
+      (rows) => rows.length === 0,
+    )
     await world.close()
   })
 

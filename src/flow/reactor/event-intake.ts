@@ -1,5 +1,11 @@
 import type { Bus, Feed } from '../../foundation/bus/bus.ts'
-import { type EventEnvelope, positionsGiven, positionsNow, readPublished } from '../../foundation/events/events.ts'
+import {
+  type EventEnvelope,
+  eventTypes,
+  positionsGiven,
+  positionsNow,
+  readPublished,
+} from '../../foundation/events/events.ts'
 import type { HeldPartitions } from './held-partitions.ts'
 import type { LaneGround } from './lane-ground.ts'
 import { MalformedMessages } from './malformed-messages.ts'
@@ -84,8 +90,8 @@ export class EventIntake {
       })
       const found = Map.groupBy(events, (event) => event.partition)
       for (const partition of wanting) partition.fill(found.get(partition.partition) ?? [])
-      for (const event of events) this.#received.add(event.type)
-      this.#count()
+      for (const event of events) this.#count(event)
+      this.#report()
       for (const partition of wanting) partition.pump()
       if (events.length === 0) return
       await new Promise(setImmediate)
@@ -98,10 +104,10 @@ export class EventIntake {
       const partition = this.#partitions.get(event.partition)
       if (!partition) continue
       if (this.#feed?.isTrusted) partition.window.confirm(event.position)
-      this.#received.add(event.type)
+      this.#count(event)
       if (partition.receive(event)) touched.add(partition)
     }
-    this.#count()
+    this.#report()
     for (const partition of touched) partition.pump()
     if (!this.#feed || this.#feed.isTrusted || this.#confirming) return
     if (this.#wantsConfirmation) this.#confirming = this.#confirm()
@@ -129,7 +135,12 @@ export class EventIntake {
     }
   }
 
-  #count(): void {
+  /** Types that are none of ours are one: whoever may publish could else fill the memory with labels. */
+  #count({ type }: EventEnvelope): void {
+    this.#received.add(Object.hasOwn(eventTypes, type) ? type : 'other')
+  }
+
+  #report(): void {
     this.#received.drain((type, times) => this.#options.ground.metrics.received.inc({ type }, times))
   }
 }

@@ -49,7 +49,7 @@ export interface EventReactorOptions {
   /** Heartbeats that are missed in a row before the reactor counts as unhealthy. */
   readonly heartbeatMissThreshold: number
   /** Called once when it has become unhealthy; a system incident is raised too, as soon as the database takes it. */
-  readonly onUnhealthy?: ((unhealthy: Unhealthy) => void) | undefined
+  readonly onUnhealthy?: ((unhealthy: Unhealthy) => unknown) | undefined
   readonly onDatabaseTime?: (nowMs: number, roundTripMs: number) => void
 }
 
@@ -101,17 +101,16 @@ export class EventReactor {
     handler?: EventHandler | TransactionalHandler | HandlerOptions,
     options?: HandlerOptions,
   ): HandlerDecorator | undefined {
-    if (typeof handler === 'function') {
-      this.#handlers.add(type, handler, options)
+    const isDecorator = options === undefined && (handler === undefined || (handler && typeof handler === 'object'))
+    if (!isDecorator) {
+      this.#handlers.add(type, handler as EventHandler, options)
       return undefined
     }
+    const handlers = this.#handlers
     return (method, context) => {
-      const { add } = {
-        add: (bound: EventHandler, name: string) => this.#handlers.add(type, bound, { name, ...handler }),
-      }
       context.addInitializer(function (this: unknown) {
         const { name } = (this as object).constructor
-        add(method.bind(this) as EventHandler, `${type}:${name}.${String(context.name)}`)
+        handlers.add(type, method.bind(this) as EventHandler, handler, `${name}.${String(context.name)}`)
       })
     }
   }
@@ -173,9 +172,15 @@ export class EventReactor {
     const raise = async ({ misses, cause }: Unhealthy): Promise<void> => {
       const message = `${misses} heartbeats missed: ${cause}`
       log.error({ process, misses, cause }, 'The event reactor is unhealthy')
-      onUnhealthy?.({ misses, cause })
       raised = { ...subject, reason: 'REACTOR_UNHEALTHY', message }
       await store().catch(() => {}) // the database may be what is away: then with the first beat after that
+    }
+    const tell = async (unhealthy: Unhealthy): Promise<void> => {
+      try {
+        await onUnhealthy?.(unhealthy)
+      } catch (error) {
+        log.error({ error, process }, 'The callback for an unhealthy reactor failed') // else it would end the process
+      }
     }
     let raised: SystemIncident | undefined
     const store = async () => {
@@ -188,7 +193,10 @@ export class EventReactor {
       missThreshold: this.#options.heartbeatMissThreshold,
       prove: () => work.prove(),
       onBeat: () => beats.inc({}),
-      onUnhealthy: (unhealthy) => void raise(unhealthy),
+      onUnhealthy: (unhealthy) => {
+        void raise(unhealthy)
+        void tell(unhealthy)
+      },
       onHealthyAgain: async () => {
         await store()
         await closeSystemIncident(database, subject)

@@ -72,17 +72,25 @@ export class Handlers {
     return this.#handlers.map(({ name }) => name).toSorted()
   }
 
-  /** Fails with `INVALID_REQUEST`: a type that is none, a name that is taken, too many handlers. */
-  add(type: string, handle: EventHandler | TransactionalHandler, options: HandlerOptions = {}): Handler {
+  /** `called` names a handler whose options do not. Fails with `INVALID_REQUEST`: a type that is none, a name that is taken, too many handlers. */
+  add(
+    type: string,
+    handle: EventHandler | TransactionalHandler,
+    options: HandlerOptions = {},
+    called = (handle as EventHandler | undefined)?.name ?? '',
+  ): Handler {
     const { priority = 0, transactional = false, attemptsMax = limits.eventAttemptsMax, from = 'start' } = options
-    if (type.length > limits.handlerNameCharsMax || !TYPE.test(type)) {
+    if (typeof type !== 'string' || type.length > limits.handlerNameCharsMax || !TYPE.test(type)) {
       throw refused(`${JSON.stringify(type)} is no event type, as in run.completed, audit.* or *`)
     }
+    if (typeof handle !== 'function') throw refused('it is not a function')
     if (!Number.isInteger(attemptsMax) || attemptsMax < 1) throw refused('attemptsMax is not an integer from 1')
     if (!Number.isFinite(priority)) throw refused('priority is not a number')
+    if (typeof transactional !== 'boolean') throw refused('transactional is neither true nor false')
+    if (from !== 'start' && from !== 'now') throw refused('from is neither start nor now')
     if (this.#handlers.length >= limits.handlersMax) throw refused(`there are ${limits.handlersMax} handlers already`)
-    const name = options.name ?? this.#freeName(handle.name === '' ? type : `${type}:${handle.name}`)
-    if (name === '' || name.length > limits.handlerNameCharsMax || /\p{Cc}/u.test(name)) {
+    const name = options.name ?? this.#freeName(called === '' ? type : `${type}:${called}`)
+    if (typeof name !== 'string' || name === '' || name.length > limits.handlerNameCharsMax || /\p{Cc}/u.test(name)) {
       throw refused(
         `a handler’s name has 1 to ${limits.handlerNameCharsMax} characters, none of them control characters`,
       )
