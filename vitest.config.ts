@@ -1,4 +1,5 @@
 import { defineConfig } from 'vitest/config'
+import { LongestFirst } from './test/support/longest-first.ts'
 
 export default defineConfig({
   test: {
@@ -8,6 +9,7 @@ export default defineConfig({
     pool: 'forks',
     maxWorkers: 2,
     isolate: false, // nothing keeps state in a module: a process for each file would only cost
+    sequence: { sequencer: LongestFirst },
     // Nothing is tested by being quick: these end what hangs, and a machine that others keep busy takes ten times as long.
     testTimeout: 180_000,
     hookTimeout: 180_000,

@@ -69,10 +69,13 @@ describeOnDatabases('the audit on its schedule', (open) => {
       () => get(run),
       ({ reconciliation }) => reconciliation !== null,
     )
-  const alerted = (run: { runId: string }, state = 'firing') => {
+  /** Waits until the run has an alert in this state, and the event of it: a report is read table by table. */
+  const alerted = (run: { runId: string }, state: 'firing' | 'resolved' = 'firing') => {
+    const event = state === 'firing' ? 'alert.raised' : 'alert.resolved'
     return until(
       () => get(run),
-      ({ alerts }) => alerts.some((alert) => alert.state === state),
+      ({ alerts, events }) =>
+        alerts.some((alert) => alert.state === state) && events.some(({ type }) => type === event),
     )
   }
   const alertsOf = ({ alerts }: RunReport) => alerts.map(({ type, subject, state }) => [type, subject, state])

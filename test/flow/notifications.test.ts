@@ -150,8 +150,8 @@ describeOnPostgres('an alert’s notification', (server) => {
 
   it.concurrent('is not sent while a silence lasts, nor for what a stale run brings with it', async () => {
     await runtime.concordat.tenants.put({ tenantId: 'quiet' })
-    const until = new Date(Date.now() + 60_000)
-    await runtime.concordat.alerts.silence({ tenantId: 'quiet', type: 'DRIFT', until, by: 'ada' })
+    const silence = { tenantId: 'quiet', type: 'DRIFT', until: new Date(Date.now() + 60_000), by: 'ada' } as const
+    await runtime.concordat.alerts.silence(silence)
     const [drifted = '', stale = ''] = await act.end('quiet', 2)
     // A look on schedule would resolve the alert that this test makes up.
     await runtime.database.query('update concordat.runs set reconcile_due_at = null where run_id = $1', [stale])
@@ -177,7 +177,7 @@ describeOnPostgres('an alert’s notification', (server) => {
     } as const
     await appendEvents(runtime.database, [{ tenantId: 'quiet', runId: stale, events: [event] }])
     await silenced('quiet', 1)
-    await expect.poll(async () => (await act.outcomes()).INHIBITED).toBe(1)
+    await until(act.outcomes, ({ INHIBITED = 0 }) => INHIBITED >= 1)
     expect(ops.received.filter(of('quiet'))).toEqual([])
     expect(await runtime.concordat.alerts.silences('quiet')).toMatchObject([{ type: 'DRIFT', by: 'ada' }])
   })
@@ -251,7 +251,7 @@ describeOnPostgres('fatigue control', (server) => {
     await again.unack([two], 'create_incident')
     await again.unack([three], 'evaluate_policy')
     await again.reconcile('acme', [two])
-    await expect.poll(async () => (await again.outcomes()).DUPLICATE).toBe(1)
+    await until(again.outcomes, ({ DUPLICATE = 0 }) => DUPLICATE >= 1)
     await again.reconcile('acme', [three])
     await ops.got(2)
     const seen = ops.received.map(told)
