@@ -189,10 +189,10 @@ const CONTRACTS = statement(
       select tenant_id as "tenantId", run_id as "runId", phase, ${expectationsSql('a')} as expectations, execution_started_at as "executionStartedAt",
              execution_ended_at as "executionEndedAt", active_since as "activeSince", active_ms::float8 as "activeMs",
              pending
-        from concordat.runs a where a.tenant_id = x.tenant_id and a.run_id = x.run_id limit 1) r`,
+        from concordat.runs a where a.tenant_id = x.tenant_id and a.run_id = x.run_id limit 1 for no key update) r`,
 )
 
-/** The contracts of runs; those that are not there are left out. */
+/** The contracts of runs, which are locked; those that are not there are left out. */
 export async function contractsOf(tx: Tx, runs: readonly RunKey[]): Promise<ContractRow[]> {
   type Row = Omit<ContractRow, 'blockedBy' | 'blockedBecause'> & { readonly pending: string | null }
   const rows = await tx.query<Row>(CONTRACTS, KEYS.values(runs))

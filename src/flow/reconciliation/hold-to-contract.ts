@@ -49,6 +49,7 @@ export async function holdToContract(
   keys: readonly RunKey[],
 ): Promise<HeldToContract[]> {
   const runs = keys.toSorted((a, b) => (a.runId < b.runId ? -1 : 1))
+  // The runs first, with a lock: of two looks at the same time, the one that has seen less must not have the last word.
   const [contracts, acks, unrecorded] = await Promise.all([
     contractsOf(tx, runs),
     acksOfRuns(tx, runs),
