@@ -247,7 +247,10 @@ const RELEASE = statement(
   'reservations_release',
   `with given_back as (
      delete from concordat.reservations h using ${RUNS.from(1)} as x
-      where h.tenant_id = x.tenant_id and h.run_id = x.run_id
+      cross join lateral (
+        select a.ctid as address from concordat.reservations a
+         where a.tenant_id = x.tenant_id and a.run_id = x.run_id offset 0) a
+      where h.ctid = a.address
      returning h.*
    ),
    amounts as (

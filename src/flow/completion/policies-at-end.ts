@@ -35,10 +35,11 @@ const SELECT_AT_START = statement(
   'policies_at_start_of_runs',
   `select r.run_id as "runId", p.version, p.definition
      from ${RUNS.from(1)} as x
-     join concordat.runs r on r.tenant_id = x.tenant_id and r.run_id = x.run_id
-    cross join lateral (select coalesce(r.policies_as_of, r.execution_started_at) as since) s
+    cross join lateral (
+      select a.tenant_id, a.run_id, coalesce(a.policies_as_of, a.execution_started_at) as since
+        from concordat.runs a where a.tenant_id = x.tenant_id and a.run_id = x.run_id limit 1) r
      join concordat.policies p on p.tenant_id = r.tenant_id and p.enabled
-      and p.created_at <= s.since and (p.retired_at is null or p.retired_at > s.since)
+      and p.created_at <= r.since and (p.retired_at is null or p.retired_at > r.since)
     order by p.name`,
 )
 
