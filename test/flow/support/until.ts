@@ -1,6 +1,9 @@
 import { setTimeout as pause } from 'node:timers/promises'
 
-const POLL_MS = 20
+/** Looks again after a tenth of the time that has passed: what takes long costs few looks, and is seen hardly later. */
+const POLL_MS_MIN = 10
+const POLL_MS_MAX = 250
+const POLL_SHARE = 0.1
 /** A machine that others keep busy may take ten times as long as one that is idle. */
 const PATIENCE_MS = 60_000
 
@@ -10,12 +13,12 @@ export async function until<T>(
   isIt: (seen: T) => boolean,
   patienceMs = PATIENCE_MS,
 ): Promise<T> {
-  const giveUpAt = performance.now() + patienceMs
+  const begunAt = performance.now()
   for (;;) {
     const seen = await look()
     if (isIt(seen)) return seen
-    if (performance.now() > giveUpAt)
-      throw new Error(`not seen within ${patienceMs} ms; seen last: ${JSON.stringify(seen)}`)
-    await pause(POLL_MS)
+    const passedMs = performance.now() - begunAt
+    if (passedMs > patienceMs) throw new Error(`not seen within ${patienceMs} ms; seen last: ${JSON.stringify(seen)}`)
+    await pause(Math.min(Math.max(passedMs * POLL_SHARE, POLL_MS_MIN), POLL_MS_MAX))
   }
 }
