@@ -168,7 +168,15 @@ export class OutboxWorld {
 
   #bus(treat: Treatment): Bus {
     const deliver = (events: readonly EventEnvelope[]) => void this.delivered.push(...events)
-    return { ...createBus({ transport: 'memory', log: silentLogger }), publish: (events) => treat(events, deliver) }
+    const bus = createBus({ transport: 'memory', log: silentLogger })
+    return {
+      ...bus,
+      publish: (outgoing) =>
+        treat(
+          outgoing.map(({ envelope }) => envelope),
+          deliver,
+        ),
+    }
   }
 }
 

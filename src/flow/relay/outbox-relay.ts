@@ -1,6 +1,6 @@
 import type { Bus } from '../../foundation/bus/bus.ts'
 import type { Clock } from '../../foundation/clock.ts'
-import { envelopesOf } from '../../foundation/events/events.ts'
+import { outgoingEvents } from '../../foundation/events/events.ts'
 import type { Logger } from '../../foundation/log.ts'
 import type { Metrics } from '../../foundation/metrics.ts'
 import type { Database } from '../../foundation/storage/storage.ts'
@@ -153,7 +153,7 @@ export class OutboxRelay {
   }
 
   async #publish(): Promise<void> {
-    await this.#options.bus.publish(this.#rows.flatMap((row) => envelopesOf(row, row.position)))
+    await this.#options.bus.publish(this.#rows.flatMap((row) => outgoingEvents(row, row.position)))
     this.#published = true
   }
 

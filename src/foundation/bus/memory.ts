@@ -46,9 +46,10 @@ export function createMemoryBus({ log }: { readonly log: Logger }): Bus {
     start: service.start,
     stop: service.stop,
     nudge: () => {},
-    publish: async (events) => {
+    publish: async (outgoing) => {
       if (service.state !== 'RUNNING') throw new AppError('BUS_UNREACHABLE', 'The memory bus is not running')
       await room()
+      const events = outgoing.map(({ envelope }) => envelope)
       for (const mailbox of mailboxes) mailbox.put(events)
       for (const feed of feeds) feed.hear(events)
     },

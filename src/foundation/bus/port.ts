@@ -1,4 +1,4 @@
-import type { EventEnvelope, Positions } from '../events/events.ts'
+import type { EventEnvelope, OutgoingEvent, Positions } from '../events/events.ts'
 import type { Service } from '../service.ts'
 
 /** Gets each event in turn: the next one only when the promise has settled. What it throws is logged, no more. */
@@ -64,7 +64,7 @@ export interface Bus extends Service {
    * Resolves when the transport has all events. Fails with `BUS_UNREACHABLE` (retryable) after 5 s without an answer at
    * the latest; the transport may then have some of them.
    */
-  publish(events: readonly EventEnvelope[]): Promise<void>
+  publish(events: readonly OutgoingEvent[]): Promise<void>
   /** Says that published events are marked in the outbox: a transport that reads them there looks at once. */
   nudge(): void
   /** Hears what is published from now on. */

@@ -8,6 +8,8 @@ import type { Json } from '../json.ts'
 const EVENT_BYTES_MAX = 1_048_576
 const SPEC_VERSION = '1.0'
 const SOURCE = '/concordat'
+/** The JSON of an event of ours begins with these. */
+export const ATTRIBUTES = `{"specversion":"${SPEC_VERSION}","source":"${SOURCE}",`
 
 const NAME_CHARS_MAX = 1_024
 const NAMES = ['id', 'source', 'type', 'subject', 'tenantid'] as const
@@ -52,6 +54,15 @@ export class EventEnvelope implements EventFields {
     this.partition = fields.partition
     this.position = fields.position
     this.data = fields.data
+  }
+
+  get envelope(): this {
+    return this
+  }
+
+  /** The CloudEvents JSON. */
+  get text(): string {
+    return JSON.stringify(this)
   }
 
   /** The run id under its CloudEvents name. */

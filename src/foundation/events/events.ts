@@ -11,6 +11,7 @@ export {
   pruneOutbox,
   type RunEvent,
 } from './outbox.ts'
+export { type OutgoingEvent, outgoingEvents } from './outgoing.ts'
 export { type Positions, positionsGiven, positionsNow, readPublished } from './published-events.ts'
 export { eventsOfRun, type StoredEvent } from './stored-events.ts'
 export { envelopesOf, type OutboxRow } from './unpack.ts'

@@ -27,6 +27,9 @@ export const EVENTS_PER_ENTRY_MAX = 100
 /** A quarter of the bytes that a message may have: a UTF-16 unit takes at most three. */
 const ENTRY_CHARS_MAX = 262_144
 
+/** Between the events of an entry: JSON text has no line feed of its own, so that they come apart unread. */
+export const EVENT_SEPARATOR = ',\n'
+
 const ENTRIES = rowSet<OutboxEntry>({
   tenant_id: ['text', (entry) => entry.tenantId],
   run_id: ['uuid', (entry) => entry.runId],
@@ -71,7 +74,7 @@ export function appendEventsSql(source: string, events: readonly EventSql[]): st
     return `'{"id":"' || ${id} || '","type":"${type}","time":"' || ${time} || '","data":' || ${data} || '}'`
   })
   return `insert into concordat.outbox (tenant_id, run_id, partition, event_count, events)
-    select tenant_id, run_id, ('x' || right(run_id::text, 1))::bit(4)::int, ${events.length}, ('[' || ${objects.join(` || ',' || `)} || ']')::json
+    select tenant_id, run_id, ('x' || right(run_id::text, 1))::bit(4)::int, ${events.length}, ('[' || ${objects.join(` || E',\\n' || `)} || ']')::json
       from ${source}`
 }
 
@@ -102,11 +105,15 @@ export async function appendEvents(tx: Tx, entries: readonly OutboxEntry[]): Pro
 }
 
 function eventsText({ runId, events }: OutboxEntry): string {
-  const text = JSON.stringify(events)
+  const text = `[${events.map(eventText).join(EVENT_SEPARATOR)}]`
   if (events.length === 0 || events.length > EVENTS_PER_ENTRY_MAX || text.length > ENTRY_CHARS_MAX) {
     throw new AppError('INTERNAL', `${events.length} events of ${text.length} characters at once for run ${runId}`)
   }
   return text
+}
+
+function eventText({ id, type, time, data }: RunEvent): string {
+  return JSON.stringify({ id, type, time, data })
 }
 
 const PRUNE_BATCH_MAX = 5_000
