@@ -79,8 +79,11 @@ const AT_THE_END: Record<string, string> = {
            <> (r.input::text)::int`,
 
   'an illegal transition is recorded': `
-    select r.run_id, t from concordat.runs r, jsonb_array_elements(r.transitions) t
-     where (coalesce(t->>'from', '') || '>' || (t->>'to')) not in (
+    select r.run_id, t.step from concordat.runs r
+     cross join lateral (
+       select coalesce(lag(split_part(line, ' ', 1)) over (order by place), '') || '>' || split_part(line, ' ', 1) as step
+         from regexp_split_to_table(rtrim(r.transitions, E'\\n'), E'\\n') with ordinality as l (line, place)) t
+     where t.step not in (
        '>CREATED', 'CREATED>AUTHORIZED', 'AUTHORIZED>EXECUTING', 'EXECUTING>GOVERNANCE_CHECK', 'GOVERNANCE_CHECK>FINALIZING',
        'FINALIZING>COMPLETED', 'EXECUTING>FAILED')`,
 

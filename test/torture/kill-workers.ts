@@ -63,7 +63,7 @@ export async function killWorkers({ databaseUrl, kills, seed, workers = 3, onKil
     const wrong = [...observer.wrong, ...wrongAtTheEnd, ...(await checkReplays(submitter, load.trajectories, random))]
     const { rows } = await database.query<{ resumed: number; eager: number }>(
       `select (count(*) filter (where worker_losses > 0))::int as resumed,
-              (count(*) filter (where transitions @> '[{"why": "started by the worker beside its submission"}]'))::int as eager
+              (count(*) filter (where transitions like '%started by the worker beside its submission%'))::int as eager
          from concordat.runs`,
     )
     const { looks: observations } = observer

@@ -6,7 +6,9 @@ import {
   PhaseTransitionError,
   type RunOutcome,
   RunPhase,
+  readTransitions,
   transition,
+  transitionLines,
   walk,
   walkToEnd,
 } from './phases.ts'
@@ -24,6 +26,16 @@ describe('the phases of a run', () => {
       expect(next).toEqual(phase === 'COMPLETED' ? [] : [order[i + 1], 'FAILED'])
     })
     expect(phases.filter(isTerminal)).toEqual(['COMPLETED', 'FAILED'])
+  })
+
+  it('are read as they were written, a line each, whatever the reason says', () => {
+    const walked = [
+      ...walk('CREATED', [['AUTHORIZED', 'a  reason\nEXECUTING that ends in more']], at),
+      ...walkToEnd('AUTHORIZED', 'failed', '', at),
+    ]
+    const written = [{ from: null, to: 'CREATED' as const, at: at.toISOString(), why: 'submitted' }, ...walked]
+    const expected = written.map((step) => ({ ...step, why: step.why.replaceAll(/\s+/g, ' ') }))
+    expect(readTransitions(transitionLines(written))).toEqual(expected)
   })
 
   it('change only as the table says; anything else is a PhaseTransitionError that names both', () => {

@@ -84,6 +84,25 @@ export function walkToEnd(from: RunPhase, outcome: RunOutcome, why: string, at: 
   return walk(from, path, at)
 }
 
+/** As a run's row has them: a line each, since every change of the run writes its row anew. */
+export function transitionLines(transitions: readonly Transition[]): string {
+  return transitions.map(({ to, at, why }) => `${to} ${at} ${why.replaceAll(/\s+/g, ' ')}\n`).join('')
+}
+
+/** What `transitionLines` wrote; each begins where the one before led. */
+export function readTransitions(lines: string): Transition[] {
+  let from: RunPhase | null = null
+  return lines
+    .split('\n')
+    .slice(0, -1)
+    .map((line) => {
+      const [to, at = ''] = line.split(' ', 2) as [RunPhase, string?]
+      const read = { from, to, at, why: line.slice(to.length + at.length + 2) }
+      from = to
+      return read
+    })
+}
+
 const ORDER = Object.keys(NEXT_PHASES) as RunPhase[]
 
 function order(phase: RunPhase): number {

@@ -1,6 +1,13 @@
 import { sql } from 'kysely'
 import { type Database, rowSet, statement, type Tx } from '../../foundation/storage/storage.ts'
-import type { RunOutcome, RunPhase, RunStatus, Transition, Waiting } from './phases.ts'
+import {
+  type RunOutcome,
+  type RunPhase,
+  type RunStatus,
+  readTransitions,
+  type Transition,
+  type Waiting,
+} from './phases.ts'
 import type { PendingEnd, RunKey, RunStop } from './run.ts'
 
 /** A run as it is stored, payloads as JSON text. Field names are the columns' in camelCase. */
@@ -85,8 +92,12 @@ const FIND = statement(
 
 /** One run with its payloads; of any tenant when `tenantId` is null (for operators). Null when there is none. */
 export async function findRun(tx: Tx, tenantId: string | null, runId: string): Promise<RunRow | null> {
-  const [row] = await tx.query<Omit<RunRow, 'pending'> & { readonly pending: string | null }>(FIND, [tenantId, runId])
-  return row ? { ...row, pending: row.pending === null ? null : JSON.parse(row.pending) } : null
+  const [row] = await tx.query<
+    Omit<RunRow, 'pending' | 'transitions'> & { readonly pending: string | null; readonly transitions: string }
+  >(FIND, [tenantId, runId])
+  if (!row) return null
+  const pending = row.pending === null ? null : JSON.parse(row.pending)
+  return { ...row, pending, transitions: readTransitions(row.transitions) }
 }
 
 const KEYS = rowSet<RunKey>({

@@ -8,6 +8,7 @@ export {
   type RunStatus,
   type Transition,
   transition,
+  transitionLines,
   type Waiting,
   walk,
   walkToEnd,

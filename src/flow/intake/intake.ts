@@ -56,7 +56,7 @@ export class Intake {
       flushersMax: 1,
       queueMax: limits.groupQueueMax,
       retryForMs: options.retryForMs,
-      flush: (submissions) => insertBatch(options.database, options.newId, submissions),
+      flush: (submissions) => insertBatch(options.database, submissions),
       isRetryable,
       random: options.random,
     })

@@ -1,7 +1,5 @@
 import { writeContracts } from '../../domains/audit/audit.ts'
 import { AppError } from '../../foundation/app-error.ts'
-import { appendFirstEvents } from '../../foundation/events/events.ts'
-import type { IdSource } from '../../foundation/ids.ts'
 import { type Database, isRetryable, lastFlight, statement, type Tx } from '../../foundation/storage/storage.ts'
 import {
   type Claim,
@@ -58,13 +56,12 @@ const TRIES_MAX = 5
  */
 export async function insertBatch(
   database: Database,
-  newId: IdSource,
   submissions: readonly Submission[],
   triesLeft = TRIES_MAX,
 ): Promise<InsertOutcome[]> {
-  const inserted = await insertTogether(database, newId, submissions)
+  const inserted = await insertTogether(database, submissions)
   const leftOut = submissions.filter(({ run }) => !inserted.has(run.runId))
-  const settled = leftOut.length > 0 ? await settleLeftOut(database, newId, leftOut, triesLeft - 1) : new Map()
+  const settled = leftOut.length > 0 ? await settleLeftOut(database, leftOut, triesLeft - 1) : new Map()
   return submissions.map(({ run, denial }) => {
     return settled.get(run.runId) ?? { ...outcomeOf(run, denial), claim: inserted.get(run.runId) ?? null }
   })
@@ -73,31 +70,25 @@ export async function insertBatch(
 /** The runs that are in, with the claim of each that was started. */
 async function insertTogether(
   database: Database,
-  newId: IdSource,
   submissions: readonly Submission[],
 ): Promise<Map<string, Claim | null>> {
   try {
-    return await database.transaction(async (tx) => lastFlight(insertAll(tx, newId, submissions)))
+    return await database.transaction(async (tx) => lastFlight(insertAll(tx, submissions)))
   } catch (error) {
     if (isRetryable(error) || submissions.every(({ slot }) => slot === null)) throw error
     const queued = submissions.map((submission) => ({ ...submission, slot: null }))
-    return database.transaction(async (tx) => lastFlight(insertAll(tx, newId, queued)))
+    return database.transaction(async (tx) => lastFlight(insertAll(tx, queued)))
   }
 }
 
-async function insertAll(
-  tx: Tx,
-  newId: IdSource,
-  submissions: readonly Submission[],
-): Promise<Map<string, Claim | null>> {
+async function insertAll(tx: Tx, submissions: readonly Submission[]): Promise<Map<string, Claim | null>> {
   const byWorker = Map.groupBy(submissions, ({ slot, run }) => (run.parent ? 'children' : slot?.workerId))
   const writes = [...byWorker].map(async ([workerId, group]) => {
     const runs = group.map(({ run }) => run)
     if (workerId !== undefined && workerId !== 'children')
       return insertAndStart(tx, workerId, runs, runs[0]?.createdAt as Date)
     const insert = workerId === undefined ? insertRuns : insertChildren
-    const [inserted] = await Promise.all([insert(tx, runs), appendFirstEvents(tx, createdEntries(runs, newId))])
-    return new Map([...inserted].map((runId) => [runId, null]))
+    return new Map([...(await insert(tx, runs))].map((runId) => [runId, null]))
   })
   // Behind them, since it may wait for others that submit too.
   const [maps] = await Promise.all([
@@ -117,7 +108,6 @@ function outcomeOf({ runId }: NewRun, denial: Denial | null): InsertOutcome {
 /** Why each was left out: an unknown tenant, one that does not admit it, or an idempotency key that is taken. */
 async function settleLeftOut(
   database: Database,
-  newId: IdSource,
   leftOut: readonly Submission[],
   triesLeft: number,
 ): Promise<Map<string, InsertOutcome>> {
@@ -145,7 +135,7 @@ async function settleLeftOut(
     for (const { run } of again) outcomes.set(run.runId, refusalOf(run, run.parent ? parentLost(run) : notStored(run)))
     return outcomes
   }
-  const recorded = again.length > 0 ? await insertBatch(database, newId, again, triesLeft) : []
+  const recorded = again.length > 0 ? await insertBatch(database, again, triesLeft) : []
   again.forEach(({ run }, i) => {
     outcomes.set(run.runId, recorded[i] as InsertOutcome)
   })
@@ -200,15 +190,4 @@ function unknownTenant({ tenantId }: NewRun): AppError {
 function keyConflict({ idempotencyKey }: NewRun, runId: string): AppError {
   const message = `idempotency key ${JSON.stringify(idempotencyKey)} was used for another request`
   return new AppError('IDEMPOTENCY_CONFLICT', message, { details: { runId } })
-}
-
-function createdEntries(runs: readonly NewRun[], newId: IdSource) {
-  return runs.map(({ tenantId, runId, agent, agentVersion, priority, createdAt }) => {
-    const data = { agent, agentVersion, priority }
-    return {
-      tenantId,
-      runId,
-      events: [{ id: newId(), type: 'run.created' as const, time: createdAt.toISOString(), data }],
-    }
-  })
 }

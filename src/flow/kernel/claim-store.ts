@@ -1,5 +1,5 @@
 import { type AuditExpectation, expectationsSql } from '../../domains/audit/audit.ts'
-import { RunPhase, type RunStop, transition } from '../../domains/runs/runs.ts'
+import { RunPhase, type RunStop, transition, transitionLines } from '../../domains/runs/runs.ts'
 import { rowSet, type Statement, statement, type Tx } from '../../foundation/storage/storage.ts'
 import { limits } from '../../limits.ts'
 import type { Ancestor, Claim, ClaimRequest, Lane } from './messages.ts'
@@ -96,7 +96,7 @@ const CLAIMED = `
           reconcile_due_at = statement_timestamp() + case when r.execution_started_at is null
             then ${FIRST_LOOK}
             else (r.timeout_ms - r.active_ms + ${limits.finalizeGraceMs}) * interval '1 ms' end,
-          transitions = case when r.phase = 'AUTHORIZED' then r.transitions || $8::jsonb else r.transitions end
+          transitions = case when r.phase = 'AUTHORIZED' then r.transitions || $8::text else r.transitions end
      from held, alive
     where r.ctid = held.ctid
    returning r.tenant_id, r.run_id, r.worker_id, r.agent, r.agent_version, r.agent_digest, r.phase, r.lease_token, r.input, r.metadata,
@@ -166,7 +166,7 @@ async function claim(tx: Tx, sql: Statement, request: ClaimRequest, more: readon
 }
 
 function startTransition(at: Date): string {
-  return JSON.stringify(transition(RunPhase.AUTHORIZED, RunPhase.EXECUTING, at, 'claimed by a worker'))
+  return transitionLines([transition(RunPhase.AUTHORIZED, RunPhase.EXECUTING, at, 'claimed by a worker')])
 }
 
 const ALONE = `with claimed as (

@@ -1,9 +1,8 @@
-import { RunPhase, transition } from '../../domains/runs/runs.ts'
-import { jsonTextSql } from '../../foundation/events/events.ts'
+import { RunPhase, transition, transitionLines } from '../../domains/runs/runs.ts'
 import { statement, type Tx } from '../../foundation/storage/storage.ts'
 import type { Claim, NewRun } from './messages.ts'
 import { FIRST_LOOK } from './reconcile-due-store.ts'
-import { startWrites } from './start-writes.ts'
+import { RUN_CREATED, startWrites } from './start-writes.ts'
 import { enterStarts } from './starts-pass.ts'
 import { ADMITTED, NEW_RUNS } from './submit-store.ts'
 
@@ -20,16 +19,11 @@ export interface EagerSlot {
 const STARTED: Readonly<Record<string, string>> = {
   phase: `case when s.worker_id is null then x.phase else '${RunPhase.EXECUTING}' end`,
   ready_at: 'case when s.worker_id is null then x.ready_at end',
-  transitions: 'case when s.worker_id is null then x.transitions else x.transitions || $3::jsonb end',
+  transitions: 'case when s.worker_id is null then x.transitions else x.transitions || $3::text end',
 }
 const COLUMNS = NEW_RUNS.names.split(', ').map((name) => STARTED[name] ?? `x.${name}`)
 
-const CREATED = {
-  type: 'run.created',
-  time: 'at',
-  data: jsonTextSql({ agent: 'agent', agentVersion: 'agent_version', priority: 'priority' }),
-} as const
-const START = startWrites('claimed', '$2', [CREATED])
+const START = startWrites('claimed', '$2', [RUN_CREATED])
 
 /*
  * A run that nobody else waits before needs no queue: it is inserted as its worker's own, with its trace, and saves the
@@ -50,7 +44,7 @@ const INSERT_AND_START = statement(
    on conflict do nothing
    returning tenant_id, run_id, agent, agent_version, priority, worker_id, execution_started_at, worker_id is not null as fresh),
    ${START.traced},
-   queued as (select *, $2::text as at from claimed where not fresh),
+   queued as (select *, $2::text as at, left(run_id::text, 15) as moment from claimed where not fresh),
    queued_event as (${START.first('queued')})
    select c.run_id, c.execution_started_at, t.policies_version from claimed c join concordat.tenants t using (tenant_id)`,
 )
@@ -70,7 +64,7 @@ export async function insertAndStart(
   at: Date,
 ): Promise<Map<string, Claim | null>> {
   const start = transition(RunPhase.AUTHORIZED, RunPhase.EXECUTING, at, 'started by the worker beside its submission')
-  const values = [workerId, at.toISOString(), JSON.stringify(start), ...NEW_RUNS.values(runs)]
+  const values = [workerId, at.toISOString(), transitionLines([start]), ...NEW_RUNS.values(runs)]
   const [, rows] = await Promise.all([enterStarts(tx), tx.query<InsertedRow>(INSERT_AND_START, values)])
   const byId = new Map(runs.map((run) => [run.runId, run]))
   return new Map(

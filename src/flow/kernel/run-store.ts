@@ -1,7 +1,14 @@
 import { type AuditExpectation, expectationsSql } from '../../domains/audit/audit.ts'
 import { releaseReservations } from '../../domains/budgets/budgets.ts'
 import { type MetViolation, violationsSql } from '../../domains/policies/policies.ts'
-import { COUNTED_STEPS, type PendingEnd, type RunKey, type RunPhase, type Transition } from '../../domains/runs/runs.ts'
+import {
+  COUNTED_STEPS,
+  type PendingEnd,
+  type RunKey,
+  type RunPhase,
+  type Transition,
+  transitionLines,
+} from '../../domains/runs/runs.ts'
 import { rowSet, statement, type Tx } from '../../foundation/storage/storage.ts'
 import { limits } from '../../limits.ts'
 import { endFamilies } from './child-store.ts'
@@ -160,7 +167,7 @@ const ENDS = rowSet<FinishedRun>({
   output_size: ['int', ({ output }) => output?.sizeBytes],
   output_digest: ['text', ({ output }) => output?.digest],
   error: ['json', ({ error }) => error && JSON.stringify(error)],
-  transitions: ['jsonb', (run) => JSON.stringify(run.transitions)],
+  transitions: ['text', (run) => transitionLines(run.transitions)],
   observability: ['text', (run) => run.observability],
   steps: ['int', (run) => run.steps],
   failed_steps: ['int', (run) => run.failedSteps],
@@ -250,7 +257,7 @@ const BLOCK = statement(
   'runs_block',
   `update concordat.runs
       set ${LET_GO}, phase = $4, pending = $5, due_at = clock_timestamp() + $6::int * interval '1 ms', ready_at = null,
-          execution_ended_at = coalesce(execution_ended_at, clock_timestamp()), transitions = transitions || $7::jsonb,
+          execution_ended_at = coalesce(execution_ended_at, clock_timestamp()), transitions = transitions || $7::text,
           reconcile_due_at = case when execution_ended_at is null
             then clock_timestamp() + ${FIRST_LOOK} else reconcile_due_at end
     where tenant_id = $1 and run_id = $2 and lease_token = $3 and phase not in ('COMPLETED', 'FAILED')
@@ -274,7 +281,7 @@ export async function blockRun(tx: Tx, block: Block): Promise<boolean> {
     block.phase,
     JSON.stringify(block.pending),
     block.retryInMs,
-    JSON.stringify(block.transitions),
+    transitionLines(block.transitions),
   ])
   return rows.length > 0
 }

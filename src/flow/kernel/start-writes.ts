@@ -1,6 +1,14 @@
 import { ACTIONS, ackSuccessSql } from '../../domains/audit/audit.ts'
 import { TRACE_ID_SQL, TraceFacade } from '../../domains/traces/traces.ts'
-import { appendEventsSql, type EventSql, jsonTextSql } from '../../foundation/events/events.ts'
+import { appendEventsSql, type EventSql, eventIdSql, jsonTextSql } from '../../foundation/events/events.ts'
+
+/** Of a run with `moment`, the first 15 characters of a UUIDv7 of the time that it was submitted, and `at`, that time. */
+export const RUN_CREATED = {
+  id: eventIdSql('moment', 'run.created'),
+  type: 'run.created',
+  time: 'at',
+  data: jsonTextSql({ agent: 'agent', agentVersion: 'agent_version', priority: 'priority' }),
+} as const satisfies EventSql
 
 export interface StartWrites {
   readonly traced: string
@@ -15,14 +23,29 @@ export interface StartWrites {
  * the parameter with the time as RFC 3339 text. Without traces, the events alone.
  */
 export function startWrites(claimed: string, at: string, first: readonly EventSql[] = []): StartWrites {
+  // Sub-selects of their own are computed once for all rows.
+  const time = `(select ${at}::text::timestamptz)`
   const fresh = `fresh as (
-     select *, ${TRACE_ID_SQL} as trace_id, ${at}::text as at from ${claimed} where fresh
+     select *, ${TRACE_ID_SQL} as trace_id, ${at}::text as at, ${time} as begun,
+            (select left(concordat.uuid_v7(${at}::text::timestamptz)::text, 15)) as moment
+       from ${claimed} where fresh
    )`
   const started = jsonTextSql({ agent: 'agent', agentVersion: 'agent_version', workerId: 'worker_id' })
-  const runStarted = { type: 'run.started', time: 'at', data: started } as const
-  const traceStarted = { type: 'trace.started', time: 'at', data: jsonTextSql({ traceId: 'trace_id' }) } as const
-  const trace = TraceFacade.startSql('select tenant_id, run_id, trace_id, at::timestamptz from fresh')
-  const ack = ackSuccessSql(ACTIONS.startTrace, 'select tenant_id, run_id, trace_id, at::timestamptz from fresh')
+  const traced = jsonTextSql({ traceId: 'trace_id' })
+  const runStarted = {
+    id: eventIdSql('moment', 'run.started'),
+    type: 'run.started',
+    time: 'at',
+    data: started,
+  } as const
+  const traceStarted = {
+    id: eventIdSql('moment', 'trace.started'),
+    type: 'trace.started',
+    time: 'at',
+    data: traced,
+  } as const
+  const trace = TraceFacade.startSql('select tenant_id, run_id, trace_id, begun from fresh')
+  const ack = ackSuccessSql(ACTIONS.startTrace, 'select tenant_id, run_id, trace_id, begun from fresh')
   return {
     traced: `${fresh},
    trace as (${trace}),

@@ -24,7 +24,9 @@ export const announce = (time: string, data: string) => announceOf(`${time}::tex
 
 /** The same, of SQL expressions. */
 export const announceOf = (time: string, data: string) =>
-  appendEventsSql('stopped', [{ type: 'run.stop_requested', time, data }])
+  appendEventsSql('stopped', [
+    { id: `concordat.uuid_v7(${time}::timestamptz)`, type: 'run.stop_requested', time, data },
+  ])
 
 const REQUEST_STOP = statement(
   'runs_request_stop',

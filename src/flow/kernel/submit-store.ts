@@ -1,6 +1,8 @@
-import type { RunKey } from '../../domains/runs/runs.ts'
+import { type RunKey, transitionLines } from '../../domains/runs/runs.ts'
+import { appendEventsSql } from '../../foundation/events/events.ts'
 import { rowSet, statement, type Tx } from '../../foundation/storage/storage.ts'
 import type { NewRun } from './messages.ts'
+import { RUN_CREATED } from './start-writes.ts'
 
 const COLUMNS = {
   tenant_id: ['text', (run) => run.tenantId],
@@ -20,7 +22,7 @@ const COLUMNS = {
   input_digest: ['text', ({ input }) => input.digest],
   metadata: ['json', (run) => run.metadata],
   pending: ['json', ({ pending }) => pending && JSON.stringify(pending)],
-  transitions: ['jsonb', (run) => JSON.stringify(run.transitions)],
+  transitions: ['text', (run) => transitionLines(run.transitions)],
   contract_id: ['uuid', (run) => run.contractId],
   created_at: ['timestamptz', (run) => run.createdAt],
   api_key_id: ['text', (run) => run.apiKeyId],
@@ -42,18 +44,25 @@ const NEW_CHILDREN = rowSet<NewRun>({
 /** SQL: the tenant `t` admits the run `x`. */
 export const ADMITTED = `t.status = 'active' and (t.allowed_agents is null or x.agent = any(t.allowed_agents))`
 
+/** The rest of a statement that inserts runs: what their first event says is in their rows. */
+const CREATED = `returning tenant_id, run_id, agent, agent_version, priority, split_part(transitions, ' ', 2) as at,
+             left(run_id::text, 15) as moment),
+   event as (${appendEventsSql('inserted', [RUN_CREATED])})
+   select run_id from inserted`
+
 /** Only runs that their tenant admits, unless they are there to record that it doesn't; a taken idempotency key leaves one out. */
 const INSERT_RUNS = statement(
   'runs_insert',
-  `insert into concordat.runs (${NEW_RUNS.names})
+  `with inserted as (
+   insert into concordat.runs (${NEW_RUNS.names})
    select x.* from ${NEW_RUNS.from(1)} as x
      join concordat.tenants t on t.tenant_id = x.tenant_id
     where x.pending is not null or (${ADMITTED})
    on conflict do nothing
-   returning run_id`,
+   ${CREATED}`,
 )
 
-/** Inserts the runs that are admitted and new. Returns the ids that are in. */
+/** Inserts the runs that are admitted and new, and announces them. Returns the ids that are in. */
 export async function insertRuns(tx: Tx, runs: readonly NewRun[]): Promise<Set<string>> {
   const rows = await tx.query<{ run_id: string }>(INSERT_RUNS, NEW_RUNS.values(runs))
   return new Set(rows.map((row) => row.run_id))
@@ -80,7 +89,8 @@ const LOCK_PARENTS = statement(
  */
 const INSERT_CHILDREN = statement(
   'runs_insert_children',
-  `insert into concordat.runs (${NEW_CHILDREN.names})
+  `with inserted as (
+   insert into concordat.runs (${NEW_CHILDREN.names})
    select x.* from ${NEW_CHILDREN.from(5)} as x
      join concordat.tenants t on t.tenant_id = x.tenant_id
      join ${PARENTS.from(1)} as link on link.run_id = x.run_id
@@ -90,7 +100,7 @@ const INSERT_CHILDREN = statement(
          and p.phase = 'EXECUTING' and p.stop is null and p.pending is null limit 1) p
     where x.pending is not null or (${ADMITTED})
    on conflict do nothing
-   returning run_id`,
+   ${CREATED}`,
 )
 
 /** The same of runs that other runs start: only while those are under the lease that starts them. */
@@ -131,7 +141,7 @@ const KEYS = rowSet<IdempotencyKey>({
 const SELECT_BY_KEY = statement(
   'runs_by_idempotency_key',
   `select r.tenant_id as "tenantId", r.idempotency_key as "idempotencyKey", r.run_id as "runId", r.request_digest as "requestDigest",
-          case when not r.transitions @> '[{"to": "AUTHORIZED"}]' then coalesce(r.error, r.pending->'end'->'error') end as "deniedWith"
+          case when strpos(r.transitions, E'\\nAUTHORIZED ') = 0 then coalesce(r.error, r.pending->'end'->'error') end as "deniedWith"
      from ${KEYS.from(1)} as x
      join concordat.runs r using (tenant_id, idempotency_key)`,
 )

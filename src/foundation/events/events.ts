@@ -4,8 +4,8 @@ export { eventsReference } from './events-reference.ts'
 export {
   appendEvents,
   appendEventsSql,
-  appendFirstEvents,
   type EventSql,
+  eventIdSql,
   jsonTextSql,
   type OutboxEntry,
   pruneOutbox,
