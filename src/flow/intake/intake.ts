@@ -1,5 +1,5 @@
 import type { Agent } from '../../domains/agents/agents.ts'
-import { declareContract } from '../../domains/audit/audit.ts'
+import { type AuditContract, declareContract } from '../../domains/audit/audit.ts'
 import { pendingEnd, RunPhase, type Transition, transition } from '../../domains/runs/runs.ts'
 import type { Clock } from '../../foundation/clock.ts'
 import { GroupCommit } from '../../foundation/group-commit.ts'
@@ -47,6 +47,7 @@ export interface Submitted {
 export class Intake {
   readonly #options: IntakeOptions
   readonly #group: GroupCommit<Submission, InsertOutcome>
+  readonly #contracts = new Map<number, AuditContract>()
 
   constructor(options: IntakeOptions) {
     this.#options = options
@@ -116,11 +117,7 @@ export class Intake {
       metadata: read.metadata,
       pending: null,
       transitions: [created(at), transition(RunPhase.CREATED, RunPhase.AUTHORIZED, at, 'admitted')],
-      ...declareContract({
-        actionMs: limits.expectationDeadlineMs,
-        runTimeoutMs: timeoutMs,
-        finalizeGraceMs: limits.finalizeGraceMs,
-      }),
+      ...this.#contractOf(timeoutMs),
       createdAt: at,
       parent,
       apiKeyId: read.apiKeyId,
@@ -128,6 +125,16 @@ export class Intake {
     const deny = (why: Denial) => deniedRun(run, why, at)
     const slot = denial || later || parent ? null : this.#options.keepSlot(agent)
     return { run: denial ? deny(denial) : run, denial, deny, slot }
+  }
+
+  /** As many as agents have timeouts. */
+  #contractOf(runTimeoutMs: number): AuditContract {
+    const known = this.#contracts.get(runTimeoutMs)
+    if (known) return known
+    const { expectationDeadlineMs: actionMs, finalizeGraceMs } = limits
+    const contract = declareContract({ actionMs, runTimeoutMs, finalizeGraceMs })
+    this.#contracts.set(runTimeoutMs, contract)
+    return contract
   }
 
   /** If this process dies here, maintenance ends the run: its end is stored with it. */
