@@ -52,6 +52,18 @@ export function parseJson(text: string, what = 'text'): Json {
   }
 }
 
+/** Reads JSON texts of which many are the same: each once. What it returns is shared, so nobody may change it. */
+export function parseEachOnce<T>(): (text: string) => T {
+  const parsed = new Map<string, T>()
+  return (text) => {
+    const known = parsed.get(text)
+    if (known !== undefined) return known
+    const value = JSON.parse(text) as T
+    parsed.set(text, value)
+    return value
+  }
+}
+
 function measured(text: string, keyOrder: KeyOrder, limit: JsonLimit): JsonText {
   const sizeBytes = Buffer.byteLength(text)
   if (sizeBytes > limit.bytesMax) throw tooLarge(limit, `${sizeBytes} bytes`)

@@ -153,7 +153,9 @@ class AuditWorld {
     ])
     // Some have been looked at before they were broken.
     await runtime.database.query(
-      `update concordat.runs set reconcile_due_at = clock_timestamp() where run_id = any($1::uuid[]) and ended_at is not null`,
+      `insert into concordat.audit_looks (tenant_id, run_id)
+       select tenant_id, run_id from concordat.runs where run_id = any($1::uuid[]) and ended_at is not null
+       on conflict (tenant_id, run_id) do update set due_at = clock_timestamp()`,
       [[...found.keys()]],
     )
     return found

@@ -84,7 +84,11 @@ describeOnDatabases('the audit on its schedule', (open) => {
   const refuse = ({ runId }: { runId: string }, table: string) =>
     runtime.database.query('insert into refused values ($1, $2)', [runId, table])
   const makeDue = ({ runId }: { runId: string }) =>
-    runtime.database.query('update concordat.runs set reconcile_due_at = clock_timestamp() where run_id = $1', [runId])
+    runtime.database.query(
+      `insert into concordat.audit_looks (tenant_id, run_id) values ('default', $1)
+       on conflict (tenant_id, run_id) do update set due_at = clock_timestamp()`,
+      [runId],
+    )
 
   it.concurrent('holds each ended run against its contract by itself: COMPLETE and no alert where all is well', async () => {
     const runs = await Promise.all(Array.from({ length: 20 }, () => submit('works')))
@@ -190,7 +194,7 @@ describeOnDatabases('the audit on its schedule', (open) => {
     await until(
       () =>
         runtime.database.query<{ put_off: boolean }>(
-          "select reconcile_due_at > clock_timestamp() + interval '3 s' as put_off from concordat.runs where run_id = $1",
+          "select due_at > clock_timestamp() + interval '3 s' as put_off from concordat.audit_looks where run_id = $1",
           [bad.runId],
         ),
       ([row]) => row?.put_off === true,

@@ -154,7 +154,7 @@ describeOnPostgres('an alert’s notification', (server) => {
     await runtime.concordat.alerts.silence(silence)
     const [drifted = '', stale = ''] = await act.end('quiet', 2)
     // A look on schedule would resolve the alert that this test makes up.
-    await runtime.database.query('update concordat.runs set reconcile_due_at = null where run_id = $1', [stale])
+    await runtime.database.query('delete from concordat.audit_looks where run_id = $1', [stale])
     await act.ack([drifted], 'incidents', 'delete_incident')
     await act.reconcile('quiet', [drifted])
     await runtime.database.query(

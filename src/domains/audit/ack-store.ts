@@ -1,5 +1,5 @@
 import { rowSet, statement, type Tx } from '../../foundation/storage/storage.ts'
-import type { Action, DomainAck } from './contract.ts'
+import type { AckOutcome, Action, DomainAck } from './contract.ts'
 
 export interface RunAcks {
   readonly tenantId: string
@@ -57,6 +57,20 @@ const SELECT_ACKS = statement(
       select run_id as "runId", domain, action, attempt, status, result_id as "resultId", error, acked_at as "ackedAt"
         from concordat.audit_acks a where a.tenant_id = x.tenant_id and a.run_id = x.run_id order by a.ack_id) acks`,
 )
+
+const SELECT_OUTCOMES = statement(
+  'audit_ack_outcomes_of_runs',
+  `select acks.*
+     from ${KEYS.from(1)} as x
+    cross join lateral (
+      select run_id as "runId", domain, action, status, error
+        from concordat.audit_acks a where a.tenant_id = x.tenant_id and a.run_id = x.run_id order by a.ack_id) acks`,
+)
+
+/** What the acks of runs say, of each the oldest first. */
+export async function ackOutcomesOfRuns(tx: Tx, runs: readonly RunKeys[]): Promise<(AckOutcome & { runId: string })[]> {
+  return tx.query<AckOutcome & { runId: string }>(SELECT_OUTCOMES, KEYS.values(runs))
+}
 
 /** The acks of runs, of each the oldest first. */
 export async function acksOfRuns(tx: Tx, runs: readonly RunKeys[]): Promise<StoredAck[]> {

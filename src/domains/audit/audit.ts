@@ -1,6 +1,7 @@
-export { ackSuccessSql, acksOfRuns, type RunAcks, type StoredAck, writeAcks } from './ack-store.ts'
+export { ackOutcomesOfRuns, ackSuccessSql, acksOfRuns, type RunAcks, type StoredAck, writeAcks } from './ack-store.ts'
 export {
   ACTIONS,
+  type AckOutcome,
   type AckStatus,
   type Action,
   type Anchor,
@@ -13,7 +14,7 @@ export {
 } from './contract.ts'
 export { expectationsSql, writeContracts } from './contract-store.ts'
 export { type Anchors, type ExpectationState, expectationStates, nextDueAt } from './expectation-states.ts'
-export { deferLook, takeLooks } from './look-store.ts'
+export { askForLooks, deferLook, takeLooks } from './look-store.ts'
 export {
   AuditReconciler,
   type ContractFacts,

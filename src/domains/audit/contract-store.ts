@@ -3,7 +3,7 @@ import type { AuditContract } from './contract.ts'
 
 const CONTRACTS = rowSet<AuditContract>({
   contract_id: ['uuid', (contract) => contract.contractId],
-  expectations: ['jsonb', (contract) => JSON.stringify(contract.expectations)],
+  expectations: ['json', (contract) => JSON.stringify(contract.expectations)],
 })
 
 const INSERT_CONTRACTS = statement(
@@ -20,7 +20,7 @@ export async function writeContracts(tx: Tx, contracts: readonly AuditContract[]
   await tx.query(INSERT_CONTRACTS, CONTRACTS.values([...distinct.values()]))
 }
 
-/** SQL of the expectations of the run `alias`, as JSON. */
+/** SQL of the expectations of the run `alias`, as JSON text. */
 export function expectationsSql(alias: string): string {
   return `(select c.expectations from concordat.audit_contracts c where c.contract_id = ${alias}.contract_id)`
 }

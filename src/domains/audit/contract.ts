@@ -24,6 +24,9 @@ export interface DomainAck {
   readonly error: string | null
 }
 
+/** As much of an ack as a contract is held against. */
+export type AckOutcome = Pick<DomainAck, 'domain' | 'action' | 'status' | 'error'>
+
 export interface Action {
   readonly domain: string
   readonly action: string

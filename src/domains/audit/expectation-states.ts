@@ -1,4 +1,4 @@
-import { type AuditExpectation, type DomainAck, sameAction } from './contract.ts'
+import { type AckOutcome, type AuditExpectation, sameAction } from './contract.ts'
 
 /** An expectation as it stands: due when its anchor is set, met when a SUCCESS ack is stored. */
 export interface ExpectationState extends AuditExpectation {
@@ -21,7 +21,7 @@ export interface Anchors {
 
 export function expectationStates(
   expected: readonly AuditExpectation[],
-  acks: readonly DomainAck[],
+  acks: readonly AckOutcome[],
   anchors: Anchors,
   now: Date,
 ): ExpectationState[] {
@@ -64,7 +64,7 @@ export function nextDueAt(states: readonly ExpectationState[], now: Date): Date 
 
 function statusOf(
   expectation: AuditExpectation,
-  acks: readonly DomainAck[],
+  acks: readonly AckOutcome[],
   { ended }: Anchors,
 ): ExpectationState['status'] {
   const own = acks.filter((ack) => sameAction(ack, expectation))

@@ -1,9 +1,30 @@
-import { statement, type Tx } from '../../foundation/storage/storage.ts'
+import { rowSet, statement, type Tx } from '../../foundation/storage/storage.ts'
 import { limits } from '../../limits.ts'
 
 interface RunKeys {
   readonly tenantId: string
   readonly runId: string
+}
+
+/** When a run is to be held against its contract, whatever becomes of its row. */
+export interface Look extends RunKeys {
+  readonly dueAt: Date
+}
+
+const LOOKS = rowSet<Look>({
+  tenant_id: ['text', (look) => look.tenantId],
+  run_id: ['uuid', (look) => look.runId],
+  due_at: ['timestamptz', (look) => look.dueAt],
+})
+
+// One that is asked for already is not later than one of a run that ends now.
+const ASK = statement(
+  'audit_looks_ask',
+  `insert into concordat.audit_looks (${LOOKS.names}) select * from ${LOOKS.from(1)} as x on conflict do nothing`,
+)
+
+export async function askForLooks(tx: Tx, looks: readonly Look[]): Promise<void> {
+  await tx.query(ASK, LOOKS.values(looks))
 }
 
 const TAKE = statement(
@@ -15,8 +36,8 @@ const TAKE = statement(
 )
 
 /**
- * Takes runs that are to be held against their contracts though their own rows do not say so: somebody has deleted a
- * record of them, or the row itself. Those that others have are skipped.
+ * Takes runs that are to be held against their contracts: they have ended, or somebody has deleted a record of them, or
+ * their very row. Those that others have are skipped.
  */
 export async function takeLooks(tx: Tx, max: number): Promise<RunKeys[]> {
   return tx.query<RunKeys>(TAKE, [max])
@@ -25,10 +46,11 @@ export async function takeLooks(tx: Tx, max: number): Promise<RunKeys[]> {
 /* As long again as it has been wrong. */
 const DEFER = statement(
   'audit_looks_defer',
-  `update concordat.audit_looks
-      set due_at = clock_timestamp() + least(interval '${limits.reconcileRetryMsMax} ms',
-            greatest(interval '${limits.reconcileRetryMsMin} ms', clock_timestamp() - asked_at))
-    where tenant_id = $1 and run_id = $2`,
+  `insert into concordat.audit_looks as look (tenant_id, run_id, due_at)
+   values ($1, $2, clock_timestamp() + interval '${limits.reconcileRetryMsMin} ms')
+   on conflict (tenant_id, run_id) do update
+     set due_at = clock_timestamp() + least(interval '${limits.reconcileRetryMsMax} ms',
+           greatest(interval '${limits.reconcileRetryMsMin} ms', clock_timestamp() - look.asked_at))`,
 )
 
 /** Puts off a look that failed: 5 s at first, later up to 5 min. */

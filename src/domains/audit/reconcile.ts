@@ -1,4 +1,4 @@
-import { type Action, type AuditExpectation, type DomainAck, sameAction } from './contract.ts'
+import { type AckOutcome, type Action, type AuditExpectation, sameAction } from './contract.ts'
 import { type Anchors, dueAtOf } from './expectation-states.ts'
 
 export type ReconciliationResult = 'COMPLETE' | 'INCOMPLETE' | 'STALE'
@@ -13,7 +13,7 @@ export interface Finding {
 
 export interface ContractFacts {
   readonly expected: readonly AuditExpectation[]
-  readonly acks: readonly DomainAck[]
+  readonly acks: readonly AckOutcome[]
   readonly anchors: Anchors
   /** Acknowledged actions of an ended run whose record is not there (any more). */
   readonly unrecorded?: readonly Action[]
@@ -72,7 +72,7 @@ function lateFinding({ domain, action }: AuditExpectation, dueAt: Date): Finding
   return { kind: 'stale', domain, action, detail: `not finalised by ${dueAt.toISOString()}` }
 }
 
-function missingDetail(expectation: AuditExpectation, acks: readonly DomainAck[]): string {
+function missingDetail(expectation: AuditExpectation, acks: readonly AckOutcome[]): string {
   const last = acks.findLast((ack) => sameAction(ack, expectation))
   return last ? `only ${last.status}: ${last.error ?? 'no reason given'}` : 'never acknowledged'
 }

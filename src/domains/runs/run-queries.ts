@@ -1,4 +1,5 @@
 import { sql } from 'kysely'
+import { parseEachOnce } from '../../foundation/json.ts'
 import { type Database, rowSet, statement, type Tx } from '../../foundation/storage/storage.ts'
 import {
   type RunOutcome,
@@ -93,11 +94,20 @@ const FIND = statement(
 /** One run with its payloads; of any tenant when `tenantId` is null (for operators). Null when there is none. */
 export async function findRun(tx: Tx, tenantId: string | null, runId: string): Promise<RunRow | null> {
   const [row] = await tx.query<
-    Omit<RunRow, 'pending' | 'transitions'> & { readonly pending: string | null; readonly transitions: string }
+    Omit<RunRow, 'pending' | 'transitions' | 'expectations'> & {
+      readonly pending: string | null
+      readonly transitions: string
+      readonly expectations: string
+    }
   >(FIND, [tenantId, runId])
   if (!row) return null
   const pending = row.pending === null ? null : JSON.parse(row.pending)
-  return { ...row, pending, transitions: readTransitions(row.transitions) }
+  return {
+    ...row,
+    pending,
+    transitions: readTransitions(row.transitions),
+    expectations: JSON.parse(row.expectations),
+  }
 }
 
 const KEYS = rowSet<RunKey>({
@@ -205,12 +215,16 @@ const CONTRACTS = statement(
 
 /** The contracts of runs, which are locked; those that are not there are left out. */
 export async function contractsOf(tx: Tx, runs: readonly RunKey[]): Promise<ContractRow[]> {
-  type Row = Omit<ContractRow, 'blockedBy' | 'blockedBecause'> & { readonly pending: string | null }
+  type Row = Omit<ContractRow, 'blockedBy' | 'blockedBecause' | 'expectations'> & {
+    readonly pending: string | null
+    readonly expectations: string
+  }
+  const expectationsIn = parseEachOnce<StoredExpectation[]>()
   const rows = await tx.query<Row>(CONTRACTS, KEYS.values(runs))
   // Parsed here: PostgreSQL refuses to read any member of a JSON text that holds a NUL somewhere.
   return rows.map(({ pending, ...row }) => {
     const { blockedBy, error } = pending === null ? NOT_BLOCKED : (JSON.parse(pending) as PendingEnd)
-    return { ...row, blockedBy, blockedBecause: error }
+    return { ...row, expectations: expectationsIn(row.expectations), blockedBy, blockedBecause: error }
   })
 }
 

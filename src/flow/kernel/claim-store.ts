@@ -1,5 +1,6 @@
 import { type AuditExpectation, expectationsSql } from '../../domains/audit/audit.ts'
 import { RunPhase, type RunStop, transition, transitionLines } from '../../domains/runs/runs.ts'
+import { parseEachOnce } from '../../foundation/json.ts'
 import { rowSet, type Statement, statement, type Tx } from '../../foundation/storage/storage.ts'
 import { limits } from '../../limits.ts'
 import type { Ancestor, Claim, ClaimRequest, Lane } from './messages.ts'
@@ -139,7 +140,8 @@ interface ClaimRow {
   fresh: boolean
   execution_started_at: Date
   contract_id: string
-  expectations: AuditExpectation[]
+  /** JSON text. */
+  expectations: string
   policies_version: bigint
   parent_run_id: string | null
   root_run_id: string | null
@@ -162,7 +164,7 @@ export function claimAndStart(tx: Tx, request: ClaimRequest, traced: boolean, at
 async function claim(tx: Tx, sql: Statement, request: ClaimRequest, more: readonly string[]): Promise<Claim[]> {
   const { workerId, slots, lanes, afterTenant } = request
   const rows = await tx.query<ClaimRow>(sql, [workerId, slots, ...LANES.values(lanes), afterTenant, ...more])
-  return rows.map((row) => toClaim(row, workerId))
+  return toClaims(rows, workerId)
 }
 
 function startTransition(at: Date): string {
@@ -207,10 +209,15 @@ const HELD_BY = statement(
 /** Runs that the worker holds by the database without knowing it: the reply to its claim was lost. */
 export async function claimsUnknownTo(tx: Tx, workerId: string, known: readonly string[]): Promise<Claim[]> {
   const rows = await tx.query<ClaimRow>(HELD_BY, [workerId, known])
-  return rows.map((row) => toClaim(row, workerId))
+  return toClaims(rows, workerId)
 }
 
-function toClaim(row: ClaimRow, workerId: string): Claim {
+function toClaims(rows: readonly ClaimRow[], workerId: string): Claim[] {
+  const read = parseEachOnce<AuditExpectation[]>()
+  return rows.map((row) => toClaim(row, workerId, read(row.expectations)))
+}
+
+function toClaim(row: ClaimRow, workerId: string, expectations: readonly AuditExpectation[]): Claim {
   return {
     tenantId: row.tenant_id,
     runId: row.run_id,
@@ -232,7 +239,7 @@ function toClaim(row: ClaimRow, workerId: string): Claim {
     traceGap: null,
     executionStartedAt: row.execution_started_at,
     contractId: row.contract_id,
-    expectations: row.expectations,
+    expectations,
     parentRunId: row.parent_run_id,
     rootRunId: row.root_run_id,
     depth: row.depth,

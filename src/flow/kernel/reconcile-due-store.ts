@@ -54,11 +54,11 @@ const DEFER = statement(
   'runs_defer_reconcile',
   `update concordat.runs
       set reconcile_due_at = clock_timestamp() + least(interval '${limits.reconcileRetryMsMax} ms',
-            greatest(interval '${limits.reconcileRetryMsMin} ms', clock_timestamp() - coalesce(ended_at, created_at)))
-    where tenant_id = $1 and run_id = $2`,
+            greatest(interval '${limits.reconcileRetryMsMin} ms', clock_timestamp() - created_at))
+    where tenant_id = $1 and run_id = $2 and ended_at is null`,
 )
 
-/** Puts off a run that could not be held against its contract: 5 s at first, later up to 5 min. */
+/** Puts off a run that has not ended and could not be held against its contract: 5 s at first, later up to 5 min. */
 export async function deferReconcile(tx: Tx, { tenantId, runId }: RunKey): Promise<void> {
   await tx.query(DEFER, [tenantId, runId])
 }

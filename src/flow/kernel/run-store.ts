@@ -1,4 +1,4 @@
-import { type AuditExpectation, expectationsSql } from '../../domains/audit/audit.ts'
+import { type AuditExpectation, askForLooks, expectationsSql } from '../../domains/audit/audit.ts'
 import { releaseReservations } from '../../domains/budgets/budgets.ts'
 import { type MetViolation, violationsSql } from '../../domains/policies/policies.ts'
 import {
@@ -9,6 +9,7 @@ import {
   type Transition,
   transitionLines,
 } from '../../domains/runs/runs.ts'
+import { parseEachOnce } from '../../foundation/json.ts'
 import { rowSet, statement, type Tx } from '../../foundation/storage/storage.ts'
 import { limits } from '../../limits.ts'
 import { endFamilies } from './child-store.ts'
@@ -62,7 +63,8 @@ interface HeldRow {
   phase: RunPhase
   stop: HeldRun['stop']
   contract_id: string
-  expectations: AuditExpectation[]
+  /** JSON text. */
+  expectations: string
   acked: string[]
   trace_started: boolean
   execution_started_at: Date | null
@@ -93,10 +95,11 @@ export async function holdRuns(tx: Tx, leases: readonly Lease[]): Promise<Map<st
     [...new Set(leases.map((lease) => lease.workerId))],
     ...LEASES.values(inLockOrder(leases)),
   ])
-  return new Map(rows.map((row) => [row.run_id, toHeld(row)]))
+  const read = parseEachOnce<AuditExpectation[]>()
+  return new Map(rows.map((row) => [row.run_id, toHeld(row, read(row.expectations))]))
 }
 
-function toHeld(row: HeldRow): HeldRun {
+function toHeld(row: HeldRow, expectations: readonly AuditExpectation[]): HeldRun {
   return {
     tenantId: row.tenant_id,
     runId: row.run_id,
@@ -104,7 +107,7 @@ function toHeld(row: HeldRow): HeldRun {
     phase: row.phase,
     stop: row.stop,
     contractId: row.contract_id,
-    expectations: row.expectations,
+    expectations,
     acked: row.acked,
     traceStarted: row.trace_started,
     executionStartedAt: row.execution_started_at,
@@ -202,8 +205,7 @@ const FINISH = statement(
           active_ms = r.active_ms + coalesce(extract(epoch from x.ended_at - r.active_since) * 1000, 0)::bigint,
           active_since = null, worker_id = null, waiting = null, ready_at = null, due_at = null, pending = null,
           paused = false, execution_ended_at = coalesce(r.execution_ended_at, x.ended_at), ended_at = x.ended_at,
-          reconcile_due_at = x.ended_at + case when x.phase = 'COMPLETED'
-            then interval '${limits.reconcileCompletedMs} ms' else interval '${limits.reconcileFailedMs} ms' end
+          reconcile_due_at = null
      from ${ENDS.from(3)} as x
     cross join lateral (
       select a.ctid as address from concordat.runs a where a.tenant_id = x.tenant_id and a.run_id = x.run_id limit 1) a
@@ -224,12 +226,18 @@ export async function finishRuns(tx: Tx, runs: readonly FinishedRun[]): Promise<
   const workers = new Set(runs.flatMap(({ known }) => known?.workerId ?? []))
   await Promise.all([
     tx.query(FINISH, [[...workers], runs.length, ...ENDS.values(inLockOrder(runs))]),
+    askForLooks(tx, inLockOrder(runs).map(lookAfter)),
     endFamilies(tx, runs),
     releaseReservations(
       tx,
       runs.filter(({ reserves }) => reserves),
     ),
   ])
+}
+
+function lookAfter({ tenantId, runId, phase, endedAt }: FinishedRun) {
+  const waitMs = phase === 'COMPLETED' ? limits.reconcileCompletedMs : limits.reconcileFailedMs
+  return { tenantId, runId, dueAt: new Date(endedAt.getTime() + waitMs) }
 }
 
 /** SET clauses that take a run off its worker and bank the time that it executed. */

@@ -1,13 +1,13 @@
 import { settleAlerts } from '../../domains/alerts/alerts.ts'
 import {
+  type AckOutcome,
   type Action,
   AuditReconciler,
-  acksOfRuns,
+  ackOutcomesOfRuns,
   expectationStates,
   type Finding,
   nextDueAt,
   type RunReconciliation,
-  type StoredAck,
   writeReconciliations,
 } from '../../domains/audit/audit.ts'
 import { type ContractRow, contractsOf, isTerminal, type RunKey } from '../../domains/runs/runs.ts'
@@ -52,7 +52,7 @@ export async function holdToContract(
   // The runs first, with a lock: of two looks at the same time, the one that has seen less must not have the last word.
   const [contracts, acks, unrecorded] = await Promise.all([
     contractsOf(tx, runs),
-    acksOfRuns(tx, runs),
+    ackOutcomesOfRuns(tx, runs),
     unrecordedOf(tx, runs),
   ])
   const contractByRun = new Map(contracts.map((contract) => [contract.runId, contract]))
@@ -77,7 +77,12 @@ export async function holdToContract(
   return held
 }
 
-function heldRun(contract: ContractRow, acks: readonly StoredAck[], unrecorded: readonly Action[], at: Date): FoundRun {
+function heldRun(
+  contract: ContractRow,
+  acks: readonly AckOutcome[],
+  unrecorded: readonly Action[],
+  at: Date,
+): FoundRun {
   const { tenantId, runId, blockedBy, blockedBecause } = contract
   const anchors = { ...contract, ended: isTerminal(contract.phase) }
   const found = new AuditReconciler().reconcile({ expected: contract.expectations, acks, anchors, unrecorded }, at)
@@ -85,7 +90,7 @@ function heldRun(contract: ContractRow, acks: readonly StoredAck[], unrecorded: 
 }
 
 /** A run that is overdue while a worker has it is looked at again soon: the worker may die. */
-function nextLookAt(contract: ContractRow, acks: readonly StoredAck[], at: Date): Date | null {
+function nextLookAt(contract: ContractRow, acks: readonly AckOutcome[], at: Date): Date | null {
   if (isTerminal(contract.phase)) return null
   const states = expectationStates(contract.expectations, acks, { ...contract, ended: false }, at)
   const isStale = states.some(({ action, overdue }) => action === 'finalize_run' && overdue)

@@ -1,4 +1,4 @@
-import { ACTIONS, type Action, type RunReconciliation, type StoredAck } from '../../domains/audit/audit.ts'
+import { ACTIONS, type AckOutcome, type Action, type RunReconciliation } from '../../domains/audit/audit.ts'
 import type { RunKey } from '../../domains/runs/runs.ts'
 import { statement, type Tx } from '../../foundation/storage/storage.ts'
 
@@ -15,7 +15,7 @@ interface LostRun extends RunReconciliation {
 /** Pure. A run whose row is gone while other records of it are there; none: nothing is there, so there never was one. */
 export function lostRun(
   { tenantId, runId }: RunKey,
-  acks: readonly StoredAck[],
+  acks: readonly AckOutcome[],
   unrecorded: readonly Action[],
   at: Date,
 ): LostRun[] {

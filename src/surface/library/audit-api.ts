@@ -7,11 +7,13 @@ import {
   type StoredAck,
   type StoredReconciliation,
 } from '../../domains/audit/audit.ts'
-import { findRun, isTerminal } from '../../domains/runs/runs.ts'
+import { isTerminal } from '../../domains/runs/runs.ts'
 import { findLostRun, type ReconciliationContext, reconcileRuns } from '../../flow/reconciliation/reconciliation.ts'
 import { AppError } from '../../foundation/app-error.ts'
 import { isId } from '../../foundation/ids.ts'
+import { snapshot } from '../../foundation/storage/storage.ts'
 import { type AuditSweep, sweepAudit } from './audit-sweep.ts'
+import { knownRun } from './known-run.ts'
 
 /** A run's contract as it stands: what is expected, what is acknowledged, what the last reconciliation found. */
 export interface AuditReport {
@@ -41,25 +43,22 @@ export interface AuditApi {
 
 export function createAuditApi(context: ReconciliationContext): AuditApi {
   const { database, clock } = context
-  async function known(tenantId: string | null, runId: string) {
-    const run = isId(runId) ? await findRun(database, tenantId, runId) : null
-    if (!run) throw new AppError('RUN_NOT_FOUND', `there is no run ${JSON.stringify(runId)}`)
-    return run
-  }
   return {
-    async get(tenantId, runId) {
-      const run = await known(tenantId, runId)
-      const [acks, reconciliation] = await Promise.all([
-        acksOfRuns(database, [run]),
-        reconciliationOf(database, run.tenantId, runId),
-      ])
-      const anchors = { ...run, ended: isTerminal(run.phase) }
-      const expectations = expectationStates(run.expectations, acks, anchors, clock.now())
-      return { tenantId: run.tenantId, runId, status: run.status, expectations, acks, reconciliation }
+    get(tenantId, runId) {
+      return snapshot(database, async (tx) => {
+        const run = await knownRun(tx, tenantId, runId)
+        const [acks, reconciliation] = await Promise.all([
+          acksOfRuns(tx, [run]),
+          reconciliationOf(tx, run.tenantId, runId),
+        ])
+        const anchors = { ...run, ended: isTerminal(run.phase) }
+        const expectations = expectationStates(run.expectations, acks, anchors, clock.now())
+        return { tenantId: run.tenantId, runId, status: run.status, expectations, acks, reconciliation }
+      })
     },
     async reconcile(tenantId, runId) {
       const lost = isId(runId) ? await findLostRun(database, tenantId, runId) : null
-      const run = lost ?? (await known(tenantId, runId))
+      const run = lost ?? (await knownRun(database, tenantId, runId))
       const { results, failures } = await reconcileRuns(context, [run])
       const [reconciled] = results
       if (failures.length > 0) throw failures[0]

@@ -32,7 +32,7 @@ import { eventsOfRun, type StoredEvent } from '../../foundation/events/events.ts
 import type { Json } from '../../foundation/json.ts'
 import { usdFromNano } from '../../foundation/money.ts'
 import type { PayloadCodec } from '../../foundation/payload-codec.ts'
-import type { Database } from '../../foundation/storage/storage.ts'
+import type { Tx } from '../../foundation/storage/storage.ts'
 
 /** A step as people and programs read it: payloads decoded, cost in US dollars, times in ISO 8601 UTC. */
 export interface StepReport
@@ -103,13 +103,12 @@ export interface RunReport extends Omit<RunRow, 'input' | 'output' | 'error' | '
 }
 
 export interface ReportContext {
-  readonly database: Database
   readonly codec: PayloadCodec
   readonly clock: Clock
 }
 
 /** Reads the footprint of a run from its domains. */
-export async function reportOf({ database, codec, clock }: ReportContext, run: RunRow): Promise<RunReport> {
+export async function reportOf(tx: Tx, { codec, clock }: ReportContext, run: RunRow): Promise<RunReport> {
   const decode = (text: string | null): Json => (text === null ? null : codec.decode(text))
   const { tenantId, runId } = run
   const [
@@ -128,20 +127,20 @@ export async function reportOf({ database, codec, clock }: ReportContext, run: R
     children,
     ledger,
   ] = await Promise.all([
-    stepsOfRun(database, run),
-    pausesOfRun(database, run),
-    IncidentFacade.ofRun(database, run),
-    evaluationOfRun(database, run),
-    TraceFacade.ofRun(database, run),
-    acksOfRuns(database, [run]),
-    reconciliationOf(database, tenantId, runId),
-    alertsOfRun(database, run),
-    isTerminal(run.phase) ? [] : waitsOfRun(database, run),
-    signalsOfRun(database, run),
-    approvalsOfRun(database, run),
-    eventsOfRun(database, run),
-    childrenOf(database, run),
-    ledgerOfRun(database, run),
+    stepsOfRun(tx, run),
+    pausesOfRun(tx, run),
+    IncidentFacade.ofRun(tx, run),
+    evaluationOfRun(tx, run),
+    TraceFacade.ofRun(tx, run),
+    acksOfRuns(tx, [run]),
+    reconciliationOf(tx, tenantId, runId),
+    alertsOfRun(tx, run),
+    isTerminal(run.phase) ? [] : waitsOfRun(tx, run),
+    signalsOfRun(tx, run),
+    approvalsOfRun(tx, run),
+    eventsOfRun(tx, run),
+    childrenOf(tx, run),
+    ledgerOfRun(tx, run),
   ])
   return {
     ...run,
@@ -153,7 +152,7 @@ export async function reportOf({ database, codec, clock }: ReportContext, run: R
     pauses: pauses.map(pauseReport),
     incident,
     evaluation,
-    violations: evaluation?.violations ?? (await violationsOfRun(database, run)),
+    violations: evaluation?.violations ?? (await violationsOfRun(tx, run)),
     budgets: ledger.map(budgetReport),
     trace,
     expectations: expectationStates(run.expectations, acks, { ...run, ended: isTerminal(run.phase) }, clock.now()),

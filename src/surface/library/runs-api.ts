@@ -1,19 +1,12 @@
-import {
-  findRun,
-  isTerminal,
-  listRuns,
-  type RunFilter,
-  type RunStatus,
-  type RunSummary,
-} from '../../domains/runs/runs.ts'
+import { isTerminal, listRuns, type RunFilter, type RunStatus, type RunSummary } from '../../domains/runs/runs.ts'
 import type { CompletionContext, CompletionOutcome } from '../../flow/completion/completion.ts'
 import type { Denial, Intake, SubmitRequest } from '../../flow/intake/intake.ts'
 import { endNow, type StoppingContext, stopRun, stopScope } from '../../flow/stopping/stopping.ts'
 import { AppError, deserializeError, type SerializedError } from '../../foundation/app-error.ts'
 import type { Clock } from '../../foundation/clock.ts'
-import { isId } from '../../foundation/ids.ts'
 import type { Json } from '../../foundation/json.ts'
-import type { Database } from '../../foundation/storage/storage.ts'
+import { type Database, snapshot } from '../../foundation/storage/storage.ts'
+import { knownRun } from './known-run.ts'
 import {
   type PauseInput,
   type PauseResult,
@@ -106,11 +99,7 @@ export function createRunsApi(parts: RunsApiParts): RunsApi {
     throw endError(ended)
   }
 
-  async function known(tenantId: string | null, runId: string) {
-    const run = isId(runId) ? await findRun(database, tenantId, runId) : null
-    if (!run) throw new AppError('RUN_NOT_FOUND', `there is no run ${JSON.stringify(runId)}`)
-    return run
-  }
+  const known = (tenantId: string | null, runId: string) => knownRun(database, tenantId, runId)
 
   return {
     async submit(request) {
@@ -125,7 +114,7 @@ export function createRunsApi(parts: RunsApiParts): RunsApi {
     },
 
     async get(tenantId, runId) {
-      return reportOf(parts, await known(tenantId, runId))
+      return snapshot(database, async (tx) => reportOf(tx, parts, await knownRun(tx, tenantId, runId)))
     },
 
     list({ tenantId = 'default', limit = LIST_DEFAULT, ...filter }) {

@@ -9,6 +9,9 @@ const UP = [
   'alter table concordat.runs drop column transitions',
   'alter table concordat.runs rename column lines to transitions',
   'alter table concordat.runs alter column transitions set not null',
+
+  // Read with each claim and each look, and never by its members.
+  'alter table concordat.audit_contracts alter column expectations type json using expectations::json',
 ]
 
 export async function up(db: Kysely<unknown>): Promise<void> {
