@@ -15,6 +15,7 @@ import {
   openEmbedded,
   rowSet,
   schemaState,
+  snapshot,
   type Tx,
   transactionWhenUsed,
 } from '../../src/foundation/storage/storage.ts'
@@ -246,6 +247,20 @@ describeOnPostgres('PostgreSQL', (server) => {
     expect(applied.filter((names) => names.length > 0)).toHaveLength(1)
     expect(await schemaState(databases[0]!)).toMatchObject({ pending: [], unknown: [] })
     expect(await databases[1]!.query('select tenant_id from concordat.tenants')).toEqual([{ tenant_id: 'default' }])
+  })
+
+  it('is read as it is at one moment, whatever is committed meanwhile, and nothing can be written there', async () => {
+    const database = closeLater(await open(await created()))
+    await database.query('create table counted (n int)')
+    const count = (tx: Tx) => tx.query('select from counted').then((rows) => rows.length)
+    const seen = await snapshot(database, async (tx) => {
+      const before = await count(tx)
+      await database.query('insert into counted values (1)')
+      return [before, await count(tx)]
+    })
+    expect([seen, await count(database)]).toEqual([[0, 0], 1])
+    await expect(snapshot(database, (tx) => tx.query('delete from counted'))).rejects.toThrow('read-only')
+    expect(await count(database)).toBe(1)
   })
 
   it('that cuts all connections is used again as soon as it answers, and listeners hear again', async () => {
