@@ -1,4 +1,4 @@
-import { chmodSync, mkdtempSync, readdirSync, rmSync, statfsSync } from 'node:fs'
+import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync, statfsSync } from 'node:fs'
 import { join } from 'node:path'
 
 const IN_MEMORY = '/dev/shm'
@@ -10,7 +10,7 @@ const ROOM_BYTES = 4 * 1_024 ** 3
  * database there is made in a tenth of the time. Returns what removes it, with all that tests have left in it.
  */
 export function useMemoryForTemporaryFiles(): () => void {
-  if (process.env.TMPDIR || !hasRoom()) return () => undefined
+  if (process.env.TMPDIR || !isUsable()) return () => undefined
   removeLeftovers()
   const folder = mkdtempSync(join(IN_MEMORY, `concordat-tests-${process.pid}-`))
   chmodSync(folder, 0o755) // PostgreSQL may run as another user
@@ -21,10 +21,13 @@ export function useMemoryForTemporaryFiles(): () => void {
   }
 }
 
-function hasRoom(): boolean {
+/** Programs may have to be copied there and run, which not every machine allows. */
+function isUsable(): boolean {
   try {
+    const mounts = readFileSync('/proc/mounts', 'utf8').split('\n')
+    const [, , , options = 'noexec'] = mounts.find((mount) => mount.split(' ')[1] === IN_MEMORY)?.split(' ') ?? []
     const { bavail, bsize } = statfsSync(IN_MEMORY)
-    return bavail * bsize > ROOM_BYTES
+    return bavail * bsize > ROOM_BYTES && !options.split(',').includes('noexec')
   } catch {
     return false // no such folder on this platform
   }
