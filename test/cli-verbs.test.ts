@@ -260,7 +260,7 @@ describeOnDatabases('the commands on runs', (open) => {
       status: 'SUCCESS',
       attempt: 1,
     })
-    expect((await cli('audit', 'get', runId)).out).toMatch(/orchestrator\/finalize_run .*ACKED/)
+    expect((await cli('audit', 'get', runId)).out).toMatch(/orchestrator\/finalize_run .*\d\d:\d\d:\d\d/)
   })
 
   test('an ack that is missing is found, and ends reconcile with 1', async () => {
@@ -270,7 +270,16 @@ describeOnDatabases('the commands on runs', (open) => {
     const result = await cli('audit', 'reconcile', runId)
     expect(result.code).toBe(1)
     expect(result.out).toMatch(/INCOMPLETE[\s\S]*missing {2}incidents\/create_incident/)
-    expect((await cli('audit', 'get', runId)).out).toMatch(/create_incident .*MISSING/)
+    expect((await cli('audit', 'get', runId)).out).toMatch(/create_incident .* missing/)
+  })
+
+  test('a run whose row is deleted is found all the same, and says so', async () => {
+    const runId = await submitted('--agent', 'greeter', '--input', '{"name":"D"}')
+    await cli('runs', 'stop', runId)
+    await database.query('delete from concordat.runs where run_id = $1', [runId])
+    expect((await cli('audit', 'reconcile', runId)).code).toBe(1)
+    const { out } = await cli('audit', 'get', runId)
+    expect(out).toMatch(/gone[\s\S]*INCOMPLETE[\s\S]*missing {2}orchestrator\/finalize_run: its run is not there/)
   })
 
   test('a run that a domain refuses says which, and is finalised by hand once the domain agrees', async () => {

@@ -17,14 +17,18 @@ export interface Silence {
 const COLUMNS = `silence_id as "silenceId", tenant_id as "tenantId", run_id as "runId", type, until, silenced_by as "by",
   created_at as "createdAt"`
 
-export async function addSilence(tx: Tx, silence: Omit<Silence, 'createdAt'>): Promise<Silence> {
+/** Null: its end has passed, or there is no such tenant. */
+export async function addSilence(tx: Tx, silence: Omit<Silence, 'createdAt'>): Promise<Silence | null> {
   const { silenceId, tenantId, runId, type, until, by } = silence
   const [row] = await tx.query<Silence>(
     `insert into concordat.alert_silences (silence_id, tenant_id, run_id, type, until, silenced_by)
-     values ($1, $2, $3, $4, $5, $6) returning ${COLUMNS}`,
+     select $1, $2, $3, $4, $5, $6
+      where $5::timestamptz > clock_timestamp()
+        and ($2::text is null or exists (select from concordat.tenants t where t.tenant_id = $2))
+     returning ${COLUMNS}`,
     [silenceId, tenantId, runId, type, until.toISOString(), safeText(by, limits.personNameCharsMax)],
   )
-  return row as Silence
+  return row ?? null
 }
 
 /** Silences that have not ended, the first to end first. */

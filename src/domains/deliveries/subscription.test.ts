@@ -18,6 +18,8 @@ describe('a subscription', () => {
     [{ types: [] }],
     [{ types: ['run.*.x'] }],
     [{ types: ['run*'] }],
+    [{ types: ['run.complete'] }],
+    [{ types: ['runs.*', 'run.failed'] }],
     [{ url: 'ftp://example.com' }],
     [{ url: 'https://user:word@example.com' }],
     [{ url: `https://example.com/${'x'.repeat(3_000)}` }],

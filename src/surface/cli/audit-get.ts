@@ -1,7 +1,6 @@
 import type { AuditReport } from '../library/library.ts'
 import { defineCommand } from './command.ts'
 import type { ExitCode } from './errors.ts'
-import { namedRun } from './find-run.ts'
 import { toJson } from './json.ts'
 import { contractLines } from './run-view-contract.ts'
 import { withSession } from './session.ts'
@@ -11,10 +10,9 @@ export const auditGet = defineCommand({
   usage: 'get <run>',
   description: 'what was expected of a run, what was acknowledged, what is late, missing or drifted',
   run: async (context) => {
-    const { terminal, options } = context
+    const { terminal, options, args } = context
     return withSession(context, async (concordat): Promise<ExitCode> => {
-      const { tenantId, runId } = await namedRun(concordat, context)
-      const report = await concordat.audit.get(tenantId, runId)
+      const report = await concordat.audit.get(options.tenant ?? null, (args[0] ?? '').toLowerCase())
       if (options.json) terminal.out(toJson(report))
       else show(terminal, report)
       return 0
@@ -25,5 +23,7 @@ export const auditGet = defineCommand({
 function show(terminal: Terminal, report: AuditReport): void {
   terminal.out(`${terminal.style('bold', `run ${report.runId}`)}  ${report.status}`)
   terminal.out('')
-  for (const line of contractLines(terminal, report)) terminal.out(line)
+  // What such a run had expected is gone with it.
+  const shown = report.status === 'gone' ? { ...report, acks: [] } : report
+  for (const line of contractLines(terminal, shown)) terminal.out(line)
 }

@@ -1,4 +1,4 @@
-import type { ExpectationState, StoredAck } from '../../domains/audit/audit.ts'
+import type { Action, ExpectationState, StoredAck } from '../../domains/audit/audit.ts'
 import type { RunReport } from '../library/library.ts'
 import { type Canvas, title } from './canvas.ts'
 import { duration, timeOfDay } from './format.ts'
@@ -8,17 +8,21 @@ import { printable } from './terminal.ts'
 
 export type Contract = Pick<RunReport, 'expectations' | 'acks' | 'reconciliation'>
 
-/** Expected against acknowledged, then what was acknowledged beyond that, then what the reconciliation says. */
+/** Expected, acked, late, missing, drift: a line for each action; then what the reconciliation says in words. */
 export function contractLines(canvas: Canvas, contract: Contract): string[] {
   const { expectations, acks, reconciliation } = contract
   const columns = [
     { head: 'EXPECTED', flexible: true },
     { head: 'WITHIN', align: 'right' },
     { head: 'DUE (UTC)', optional: true },
-    { head: 'STATUS' },
     { head: 'ACKED (UTC)' },
+    { head: 'LATE' },
+    { head: 'MISSING' },
+    { head: 'DRIFT' },
     { head: '', flexible: true, optional: true },
   ] as const
+  const isGone = (each: Action) =>
+    (reconciliation?.findings ?? []).some(({ kind, ...action }) => kind === 'missing' && isSame(action, each))
   const rows = expectations.map((expectation) => {
     const own = acks.filter((ack) => isSame(ack, expectation))
     const success = own.find((ack) => ack.status === 'SUCCESS')
@@ -26,20 +30,26 @@ export function contractLines(canvas: Canvas, contract: Contract): string[] {
       `${expectation.domain}/${expectation.action}`,
       duration(expectation.deadlineMs),
       timeOfDay(expectation.dueAt),
-      statusText(canvas, expectation, success),
-      timeOfDay(success?.ackedAt ?? null),
+      success ? timeOfDay(success.ackedAt) : expectation.status === 'PENDING' ? canvas.style('dim', 'pending') : '',
+      canvas.style('yellow', lateText(expectation, success)),
+      canvas.style('red', missingText(expectation, isGone(expectation))),
+      canvas.style('yellow', doubledText(own)),
       history(own),
     ]
+  })
+  const beyond = acks.filter((ack) => !expectations.some((expectation) => isSame(ack, expectation)))
+  const unexpected = beyond.map(({ domain, action, status, ackedAt }) => {
+    const drift = status === 'SUCCESS' ? canvas.style('yellow', 'unexpected') : ''
+    const acked = status === 'SUCCESS' ? timeOfDay(ackedAt) : ''
+    return [`${domain}/${action}`, '', '', acked, '', '', drift, status === 'SUCCESS' ? '' : `1 × ${status}`]
   })
   const result = reconciliation ? styledOutcome(canvas, reconciliation.result) : 'not reconciled yet'
   // The reconciliation may be older than what is overdue now.
   const overdue = expectations.filter((expectation) => expectation.overdue).length
   const summary = overdue === 0 ? result : `${result}  ${canvas.style('red', `${overdue} overdue`)}`
-  const beyond = acks.filter((ack) => !expectations.some((expectation) => isSame(ack, expectation)))
   return [
     title(canvas, 'Contract', summary),
-    ...tableLines(canvas, columns, rows),
-    ...beyond.map((ack) => `  ${canvas.style('yellow', 'unexpected')}  ${ack.domain}/${ack.action} ${ack.status}`),
+    ...(rows.length + unexpected.length > 0 ? tableLines(canvas, columns, [...rows, ...unexpected]) : []),
     ...(reconciliation?.findings ?? []).map((finding) => {
       const { kind, domain, action, detail } = finding
       return `  ${canvas.style('red', kind)}  ${domain}/${action}: ${printable(detail, 500)}`
@@ -47,27 +57,30 @@ export function contractLines(canvas: Canvas, contract: Contract): string[] {
   ]
 }
 
-function isSame(ack: StoredAck, { domain, action }: ExpectationState): boolean {
-  return ack.domain === domain && ack.action === action
+function isSame(a: Action, b: Action): boolean {
+  return a.domain === b.domain && a.action === b.action
 }
 
-/** Late: acknowledged after it was due; overdue: due and still nothing. */
-function statusText(
-  canvas: Canvas,
-  { status, dueAt, overdue }: ExpectationState,
-  success: StoredAck | undefined,
-): string {
-  const word = styledOutcome(canvas, status)
-  if (overdue) return `${word} ${canvas.style('red', 'overdue')}`
-  return success && dueAt && success.ackedAt > dueAt ? `${word} ${canvas.style('yellow', 'late')}` : word
+/** By how much it was acknowledged after it was due; overdue: due and still nothing. */
+function lateText({ dueAt, overdue }: ExpectationState, success: StoredAck | undefined): string {
+  if (overdue) return 'overdue'
+  return success && dueAt && success.ackedAt > dueAt ? `+${duration(+success.ackedAt - +dueAt)}` : ''
 }
 
-/** Acks that are history: what failed or was rolled back before, and second ones. */
+/** Gone: acknowledged, but its record is not there any more. */
+function missingText({ status }: ExpectationState, isGone: boolean): string {
+  if (status === 'MISSING' || status === 'FAILED') return status.toLowerCase()
+  return isGone ? 'gone' : ''
+}
+
+function doubledText(own: readonly StoredAck[]): string {
+  const successes = own.filter(({ status }) => status === 'SUCCESS').length
+  return successes > 1 ? `${successes} times` : ''
+}
+
+/** Acks that are history: what failed or was rolled back before. */
 function history(acks: readonly StoredAck[]): string {
   const counts = new Map<string, number>()
-  for (const { status } of acks) counts.set(status, (counts.get(status) ?? 0) + 1)
-  const successes = counts.get('SUCCESS') ?? 0
-  if (successes > 1) counts.set('SUCCESS', successes - 1)
-  else counts.delete('SUCCESS')
+  for (const { status } of acks) if (status !== 'SUCCESS') counts.set(status, (counts.get(status) ?? 0) + 1)
   return [...counts].map(([status, n]) => `${n} × ${status}`).join(', ')
 }

@@ -227,9 +227,10 @@ describe('the contract', () => {
       { ...ack('finalizeRun', 'SUCCESS', 5), domain: 'elsewhere' },
     ]
     const lines = shown({ acks })
-    expect(lines).toMatch(/incidents\/create_incident .*ACKED late {2}08:00:06\.000 {2}1 × ROLLED_BACK/)
-    expect(lines).toMatch(/policies\/evaluate_policy .*ACKED +08:00:00\.003 {2}1 × SUCCESS/)
-    expect(lines).toContain('unexpected  elsewhere/finalize_run SUCCESS')
+    expect(lines).toMatch(/EXPECTED +WITHIN +DUE \(UTC\) +ACKED \(UTC\) +LATE +MISSING +DRIFT/)
+    expect(lines).toMatch(/incidents\/create_incident .* 08:00:06\.000 {2}\+1\.00 s +1 × ROLLED_BACK/)
+    expect(lines).toMatch(/policies\/evaluate_policy .* 08:00:00\.003 +2 times/)
+    expect(lines).toMatch(/elsewhere\/finalize_run +08:00:00\.005 +unexpected/)
   })
 
   test('shows what is overdue and what the reconciliation found', () => {
@@ -238,7 +239,7 @@ describe('the contract', () => {
     const reconciliation = { result: 'INCOMPLETE' as const, findings, reconciledAt: at(0) }
     const lines = shown({ expectations: pending, reconciliation })
     expect(lines).toContain('Contract  INCOMPLETE  5 overdue')
-    expect(lines).toMatch(/logs\/start_trace .*PENDING overdue {2}–/)
+    expect(lines).toMatch(/logs\/start_trace .* pending +overdue/)
     expect(lines).toContain('missing  logs/start_trace: never acknowledged')
   })
 })

@@ -1,5 +1,6 @@
 import {
   type AlertFilter,
+  AuditAlertType,
   acknowledge,
   activeSilences,
   addSilence,
@@ -8,6 +9,7 @@ import {
   type Silence,
   type StoredAlert,
 } from '../../domains/alerts/alerts.ts'
+import { listTenants } from '../../domains/tenants/tenants.ts'
 import { AppError } from '../../foundation/app-error.ts'
 import { type IdSource, isId } from '../../foundation/ids.ts'
 import type { Database } from '../../foundation/storage/storage.ts'
@@ -18,7 +20,10 @@ export interface AlertsApi {
   list(filter?: Partial<AlertFilter>): Promise<StoredAlert[]>
   /** Notes who looks after it: it stays until its cause is gone. Fails with `ALERT_NOT_FOUND` unless it fires. */
   ack(alertId: string, by: string, tenantId?: string): Promise<StoredAlert>
-  /** Mutes notifications of alerts of a tenant, run and type (null: any) until it ends. The alerts are stored all the same. */
+  /**
+   * Mutes notifications of alerts of a tenant, run and type (null: any) until it ends. The alerts are stored all the same.
+   * Fails with `INVALID_REQUEST` when that is over, and with `UNKNOWN_TENANT`.
+   */
   silence(silence: NewSilence): Promise<Silence>
   /** Silences that have not ended. */
   silences(tenantId?: string): Promise<Silence[]>
@@ -48,7 +53,13 @@ export function createAlertsApi({ database, newId }: { database: Database; newId
         throw new AppError('RUN_NOT_FOUND', `there is no run ${JSON.stringify(runId)}`)
       if (Number.isNaN(until.getTime()))
         throw new AppError('INVALID_REQUEST', 'a silence needs a time at which it ends')
-      return addSilence(database, { silenceId: newId(), tenantId, runId, type, until, by })
+      if (type !== null && !Object.hasOwn(AuditAlertType, type))
+        throw new AppError('INVALID_REQUEST', `there is no type of alerts ${JSON.stringify(type)}`)
+      const silence = await addSilence(database, { silenceId: newId(), tenantId, runId, type, until, by })
+      if (silence) return silence
+      if (tenantId !== null && !(await listTenants(database)).some((tenant) => tenant.tenantId === tenantId))
+        throw new AppError('UNKNOWN_TENANT', `there is no tenant ${JSON.stringify(tenantId)}`)
+      throw new AppError('INVALID_REQUEST', `${until.toISOString()} is over: a silence ends in the future`)
     },
     silences: (tenantId) => activeSilences(database, tenantId ?? null),
   }

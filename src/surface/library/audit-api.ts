@@ -19,6 +19,7 @@ import { knownRun } from './known-run.ts'
 export interface AuditReport {
   readonly tenantId: string
   readonly runId: string
+  /** That of the run; `gone`: its row is not there while other records of it are there. */
   readonly status: string
   readonly expectations: readonly ExpectationState[]
   readonly acks: readonly StoredAck[]
@@ -26,8 +27,8 @@ export interface AuditReport {
 }
 
 /**
- * The audit contract, as programs use it. `get` and `reconcile` fail with `RUN_NOT_FOUND`; `reconcile` not for a run whose
- * row somebody deleted while other records of it are there: that is a finding.
+ * The audit contract, as programs use it. `get` and `reconcile` fail with `RUN_NOT_FOUND`, though not for a run whose row
+ * somebody deleted while other records of it are there: that is a finding.
  */
 export interface AuditApi {
   get(tenantId: string | null, runId: string): Promise<AuditReport>
@@ -46,14 +47,18 @@ export function createAuditApi(context: ReconciliationContext): AuditApi {
   return {
     get(tenantId, runId) {
       return snapshot(database, async (tx) => {
-        const run = await knownRun(tx, tenantId, runId)
+        const lost = isId(runId) ? await findLostRun(tx, tenantId, runId) : null
+        const run = lost ? null : await knownRun(tx, tenantId, runId)
+        const key = { tenantId: (lost ?? run)?.tenantId ?? '', runId }
         const [acks, reconciliation] = await Promise.all([
-          acksOfRuns(tx, [run]),
-          reconciliationOf(tx, run.tenantId, runId),
+          acksOfRuns(tx, [key]),
+          reconciliationOf(tx, key.tenantId, runId),
         ])
+        const found = { ...key, acks, reconciliation }
+        if (!run) return { ...found, status: 'gone', expectations: [] }
         const anchors = { ...run, ended: isTerminal(run.phase) }
         const expectations = expectationStates(run.expectations, acks, anchors, clock.now())
-        return { tenantId: run.tenantId, runId, status: run.status, expectations, acks, reconciliation }
+        return { ...found, status: run.status, expectations }
       })
     },
     async reconcile(tenantId, runId) {
