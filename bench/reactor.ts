@@ -125,16 +125,14 @@ async function runBare(transport: Transport, redisUrl: string, prefix: string, c
     begin()
     const last = new Map(Array.from({ length: 16 }, (_, p) => [`${prefix}:events:${p}`, '0']))
     for (let left = count; left > 0; ) {
-      const streams = [...last].map(([key, id]) => ({ key, id }))
-      const found = (await client.xRead(streams, { COUNT: 500 })) as
-        | { name: string; messages: { id: string; message: { event: string } }[] }[]
-        | null
-      for (const { name, messages } of found ?? []) {
-        for (const { id, message } of messages) {
-          take(message.event)
+      const command = ['XREAD', 'COUNT', '500', 'STREAMS', ...last.keys(), ...last.values()]
+      const found = (await client.sendCommand(command)) as Record<string, (readonly [string, string[]])[]> | null
+      for (const [name, entries] of Object.entries(found ?? {})) {
+        for (const [id, fields] of entries) {
+          for (let i = 1; i < fields.length; i += 2) take(fields[i] as string) // up to ten events an entry
           last.set(name, id)
+          left -= fields.length / 2
         }
-        left -= messages.length
       }
     }
   }

@@ -38,7 +38,15 @@ const disabled: Notification = {
   url: 'https://example.com/hook',
   because: 'its endpoint answered 410 Gone',
 }
-const each: [string, Notification][] = [raised, resolved, disabled].map((notification) => [
+const gone: Notification = {
+  type: 'sink.gone',
+  at: '2026-01-31T08:00:00.000Z',
+  tenantId: 'acme',
+  sink: 'pager',
+  deliveries: 3,
+  because: 'no process has had it for 3 days',
+}
+const each: [string, Notification][] = [raised, resolved, disabled, gone].map((notification) => [
   notification.type,
   notification,
 ])
