@@ -2,9 +2,9 @@ import { randomBytes } from 'node:crypto'
 import { createClient } from 'redis'
 import { describe, expect, it } from 'vitest'
 import type { Unhealthy } from '../../src/flow/reactor/reactor.ts'
-import { createBus } from '../../src/foundation/bus/bus.ts'
+import { type Bus, createBus } from '../../src/foundation/bus/bus.ts'
 import { type EventEnvelope, pruneOutbox } from '../../src/foundation/events/events.ts'
-import { createLogger } from '../../src/foundation/log.ts'
+import { createLogger, silentLogger } from '../../src/foundation/log.ts'
 import { createMetrics } from '../../src/foundation/metrics.ts'
 import { Gate } from '../flow/support/gate.ts'
 import { until } from '../flow/support/until.ts'
@@ -74,6 +74,33 @@ describeOnPostgres('a reactor', (server) => {
     expect(reactor.handlers).toEqual([])
     await reactor.startBackground()
     expect(reactor.state).toBe('RUNNING')
+    await world.close()
+  })
+
+  it('that can’t start leaves nothing open, and starts when it can', async () => {
+    const world = await ReactorWorld.open(server, transports.postgres!('', ''))
+    const { database } = world
+    const outbox = createBus({ transport: 'postgres', database, log: silentLogger })
+    await outbox.start()
+    let open = 0
+    const feed: Bus['feed'] = async (options) => {
+      const opened = await outbox.feed(options)
+      open++
+      return { ...opened, close: () => opened.close().then(() => void open--) }
+    }
+    const reactor = await world.reactor({ bus: Object.create(outbox, { feed: { value: feed } }) as Bus })
+    const { heard, handle } = hearing()
+    reactor.on('*', handle, { name: 'all' })
+    await database.query('alter table concordat.reactor_members rename to away')
+    await expect(reactor.startBackground()).rejects.toThrow('reactor_members')
+    expect([reactor.state, open]).toEqual(['STOPPED', 0])
+    await database.query('alter table concordat.away rename to reactor_members')
+    await reactor.startBackground()
+    await world.commit(runs(3))
+    await untilHeard(heard, 3)
+    await reactor.stop()
+    expect([reactor.state, open]).toEqual(['STOPPED', 0])
+    await outbox.stop()
     await world.close()
   })
 

@@ -50,7 +50,12 @@ export class ReactorWork {
     const { database, group, clock } = this.#options.ground
     await createPartitions(database, group)
     await this.#intake.open()
-    await this.#partitions.keep()
+    try {
+      await this.#partitions.keep()
+    } catch (error) {
+      await this.#intake.close() // nobody stops what has not started
+      throw error
+    }
     this.#tickedAtMs = clock.nowMs()
   }
 
