@@ -63,6 +63,7 @@ export class StreamReader implements Feed {
   readonly #stop = new AbortController()
   #loop: Promise<void> = Promise.resolve()
   #claimAtMs = 0
+  #wake = () => {}
 
   constructor(options: StreamReaderOptions) {
     const { url, log } = options
@@ -84,6 +85,7 @@ export class StreamReader implements Feed {
     for (const partition of this.#ready) if (!partitions.has(partition)) this.#ready.delete(partition)
     this.#pending.keep(partitions)
     this.#wanted = new Set(partitions)
+    this.#wake()
   }
 
   handled(partition: number, position: number): void {
@@ -111,7 +113,7 @@ export class StreamReader implements Feed {
     while (!signal.aborted) {
       try {
         await this.#prepare()
-        if (this.#ready.size === 0) await sleep(BLOCK_MS, signal)
+        if (this.#ready.size === 0) await this.#untilWanted(signal)
         else await this.#read()
         failures = 0
       } catch (error) {
@@ -122,6 +124,14 @@ export class StreamReader implements Feed {
         await sleep(RETRY_MS, signal).catch(() => {})
       }
     }
+  }
+
+  /** Other partitions are wanted, or it is time to look whether they can be read. */
+  async #untilWanted(signal: AbortSignal): Promise<void> {
+    const wanted = new Promise<void>((resolve) => {
+      this.#wake = resolve
+    })
+    await Promise.race([wanted, sleep(BLOCK_MS, signal)])
   }
 
   /** Makes sure of the groups, and takes over what others have left. */
