@@ -90,6 +90,7 @@ function meter(count: number) {
   return {
     done: promise,
     begin: () => {
+      if (startedMs > 0) return
       startedMs = performance.now()
       cpu = process.cpuUsage()
     },
@@ -179,8 +180,8 @@ async function runReactor(
       { name: 'writes', transactional: true },
     )
   }
-  if (transport === 'redis-streams') begin()
   await reactor.startBackground()
+  if (transport === 'redis-streams') begin() // as the bare client, when it is connected
   ready()
   const figures = await done
   await reactor.stop()
