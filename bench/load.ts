@@ -1,6 +1,6 @@
 import { cpus } from 'node:os'
 import { silentLogger } from '../src/foundation/log.ts'
-import { createConcordat, defineAgent } from '../src/index.ts'
+import { createConcordat, defineAgent, type PolicyInput } from '../src/index.ts'
 
 /*
  * One process that does the main job as fast as it can, in the shape of the bare group committer that it stands
@@ -8,7 +8,8 @@ import { createConcordat, defineAgent } from '../src/index.ts'
  * submitted by 50 submitters in turn; afterwards 100 runs one by one, for latency at low load. Prints one JSON line.
  * Profile STRICT, unless the environment says another, with so many policies.
  */
-const [inFlight = '200', runs = '20000', lowRuns = '100', sideEffects = 'false', policies = '0'] = process.argv.slice(2)
+const [inFlight = '200', runs = '20000', lowRuns = '100', sideEffects = 'false', policies = 'none'] =
+  process.argv.slice(2)
 const SUBMITTERS = 50
 /** As the ceiling's harness does. */
 const SETTLE_MS = 500
@@ -16,7 +17,29 @@ const LOW_LOAD_GAP_MS = 30
 const WARM_UP_RUNS = 400
 
 const OUTPUT = { ok: true, tokens: 120, text: 'x'.repeat(60) }
+/** By a step, where policies look at it. */
+const USED = { tokensIn: 400, tokensOut: 120, costUsd: 0.002 }
 const INPUT = { input: 'x'.repeat(200) }
+
+const CONDITIONS = Array.from({ length: 5 }, (_, i) => {
+  return { name: `condition-${i}`, when: `step.tool == "shell" && run.cost_usd > ${i}.5 || run.steps > ${1_000 + i}` }
+})
+const RUN_LIMITS: PolicyInput[] = [
+  { name: 'run-cost', metric: 'cost_usd', max: 5 },
+  { name: 'run-tokens', metric: 'tokens', max: 500_000 },
+  { name: 'run-steps', metric: 'steps', max: 200 },
+  { name: 'run-seconds', metric: 'wall_clock_seconds', max: 600 },
+]
+const SHARED_LIMITS: PolicyInput[] = [
+  { name: 'agent-day', metric: 'tokens', max: 1_000_000_000, scope: 'agent', window: 'day' },
+  { name: 'tenant-month', metric: 'cost_usd', max: 100_000, scope: 'tenant', window: 'month' },
+]
+/** What a tenant may have in force: rules, limits of each run, budgets that all runs share. */
+const POLICIES: Readonly<Record<string, readonly PolicyInput[]>> = {
+  conditions: CONDITIONS,
+  run: [...CONDITIONS, ...RUN_LIMITS],
+  shared: [...CONDITIONS, ...RUN_LIMITS, ...SHARED_LIMITS],
+}
 
 const started = new Map<string, number>()
 const latencies: number[] = []
@@ -25,7 +48,10 @@ const agent = defineAgent({
   name: 'bench',
   version: '1',
   async run({ step }) {
-    for (let i = 0; i < 5; i++) await step.do(`step${i}`, () => OUTPUT, { sideEffects: sideEffects === 'true' })
+    for (let i = 0; i < 5; i++) {
+      if (policies === 'none') await step.do(`step${i}`, () => OUTPUT, { sideEffects: sideEffects === 'true' })
+      else await step.record({ kind: 'llm', name: `step${i}`, input: null, output: OUTPUT, ...USED })
+    }
   },
 })
 
@@ -35,14 +61,7 @@ const concordat = await createConcordat({
   env: { GOVERNANCE_PROFILE: 'STRICT', ...process.env },
   config: { workerConcurrency: Number(inFlight) },
 })
-await concordat.policies.apply(
-  'default',
-  Array.from({ length: Number(policies) }, (_, i) => {
-    return i % 2 === 0
-      ? { name: `limit-${i}`, metric: 'steps', max: 1_000 + i }
-      : { name: `condition-${i}`, when: `step.tool == "shell" && run.cost_usd > ${i}.5 || run.steps > ${1_000 + i}` }
-  }),
-)
+await concordat.policies.apply('default', POLICIES[policies] ?? [])
 let events = 0
 await concordat.start()
 const subscription = await concordat.bus.subscribe(() => {

@@ -5,14 +5,14 @@ import Table from 'cli-table3'
 import { query, startServers } from '../test/support/start-servers.ts'
 
 /*
- * What it costs to look at policies before steps: the main job of `load.ts` with ten policies, checks off, at their
- * defaults, and before each step, in turn on the same servers. The order changes from round to round; only the ratio of
+ * What it costs to look at policies before steps: the main job of `load.ts` with nine policies (five conditions, four
+ * limits of a run), checks off, at their defaults, and before each step, in turn on the same servers; and at the defaults
+ * with two budgets besides that all runs share, each step of which is a row of theirs to be locked. The order changes from round to round; only the ratio of
  * a round and the median over the rounds say anything.
  *
  *     node bench/policies.ts [--rounds 5 --runs 8000 --in-flight 200]
  */
 const here = dirname(fileURLToPath(import.meta.url))
-const POLICIES = '10'
 /** Each as STRICT is, but for the checks. */
 const COMMON = {
   GOVERNANCE_PROFILE: '',
@@ -21,10 +21,14 @@ const COMMON = {
   OBSERVABILITY_MODE: 'STRICT',
   MID_EXECUTION_POLICY_CHECK_ENABLED: 'true',
 }
-const VARIANTS: Readonly<Record<string, Readonly<Record<string, string>>>> = {
-  off: { MID_EXECUTION_POLICY_CHECK_ENABLED: 'false' },
-  'at the defaults': {},
-  'before each step': { POLICY_CHECK_INTERVAL_SECONDS: '0', POLICY_CHECK_MIN_STEPS: '1' },
+const OFF = { MID_EXECUTION_POLICY_CHECK_ENABLED: 'false' }
+const EACH_STEP = { POLICY_CHECK_INTERVAL_SECONDS: '0', POLICY_CHECK_MIN_STEPS: '1' }
+/** The environment, and which policies of `load.ts`. */
+const VARIANTS: Readonly<Record<string, readonly [Readonly<Record<string, string>>, string]>> = {
+  off: [OFF, 'run'],
+  'at the defaults': [{}, 'run'],
+  'before each step': [EACH_STEP, 'run'],
+  'at the defaults, shared budgets': [{}, 'shared'],
 }
 
 function option(name: string, fallback: number): number {
@@ -47,8 +51,9 @@ async function measure(postgresUrl: string, variant: string): Promise<Figures> {
   await query(postgresUrl, `create database ${database}`)
   const url = new URL(postgresUrl)
   url.pathname = `/${database}`
-  const env = { ...process.env, ...COMMON, ...VARIANTS[variant], DATABASE_URL: url.href, EVENT_TRANSPORT: 'memory' }
-  const args = [join(here, 'load.ts'), String(inFlight), String(runs), '100', 'false', POLICIES]
+  const [own, policies] = VARIANTS[variant] ?? [OFF, 'run']
+  const env = { ...process.env, ...COMMON, ...own, DATABASE_URL: url.href, EVENT_TRANSPORT: 'memory' }
+  const args = [join(here, 'load.ts'), String(inFlight), String(runs), '100', 'false', policies]
   const figures = await lastJson(spawn(process.execPath, args, { env, stdio: ['ignore', 'pipe', 'inherit'] }))
   await query(postgresUrl, `drop database if exists ${database} with (force)`)
   return figures

@@ -92,6 +92,8 @@ export type {
   PauseReport,
   PauseResult,
   PoliciesApi,
+  ResumeAllInput,
+  ResumeAllResult,
   ResumeInput,
   ResumeResult,
   RunHandle,

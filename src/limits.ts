@@ -15,6 +15,7 @@ export const limits = Object.freeze({
   errorMessageCharsMax: 8_192,
   noteCharsMax: 1_000, // what people say with a stop, a pause, a resume
   errorStackCharsMax: 8_192,
+  resumeBatchMax: 500, // paused runs that one transaction resumes
   logDepthMax: 8,
   usdMax: 1_000_000_000, // as nano-dollars 10^18, which still fits a PostgreSQL bigint
 

@@ -89,6 +89,29 @@ describe('the commands `runs pause` and `runs resume`', () => {
     )
   })
 
+  test('many are resumed at once, those of an agent or a reason, as far as the authority may', async () => {
+    await cli('runs', 'resume', '--all')
+    const [first, second, third] = [await sleeping(), await sleeping(), await sleeping()]
+    for (const runId of [first, second, third]) await cli('runs', 'pause', runId)
+    await runtime.database.query(`update concordat.pauses set reason = 'BUDGET_WARNING' where run_id = $1`, [third])
+    expect(await cli('runs', 'resume')).toMatchObject({ code: 2, err: expect.stringContaining('--all') })
+    expect(await cli('runs', 'resume', first, '--all')).toMatchObject({ code: 2 })
+    const none = { agent: 'other', reason: null, resumed: 0, forbidden: 0, undecided: 0 }
+    expect(json(await cli('runs', 'resume', '--agent', 'other', '--json'))).toEqual({ tenant: 'default', ...none })
+    const eve = ['--as', 'TENANT_USER', '--by', 'Eve']
+    expect(await cli('runs', 'resume', '--all', ...eve)).toMatchObject({
+      code: 1,
+      out: '2 runs resumed.\n1 run not resumed: TENANT_USER may not, and each attempt is kept.\n',
+    })
+    const { pauses } = await runtime.runs.get('default', third)
+    expect(pauses).toMatchObject([{ endedAt: null, refusals: [{ by: 'Eve', as: 'TENANT_USER' }] }])
+    expect(await cli('runs', 'resume', '--reason', 'BUDGET_WARNING')).toMatchObject({
+      code: 0,
+      out: '1 run resumed.\n',
+    })
+    expect(await cli('runs', 'resume', '--all', '--tenant', 'nobody')).toMatchObject({ code: 2 })
+  })
+
   test('a wrong role, an unknown run and an ended one are refused by code', async () => {
     const runId = await sleeping()
     expect(await cli('runs', 'resume', runId, '--as', 'ROOT')).toMatchObject({ code: 2 })

@@ -39,11 +39,13 @@ describe('the command line stops', () => {
 
   test('runs by their ids, and says how it went', async () => {
     const [first, second] = [await held('default'), await held('default')]
-    const one = await cli('runs', 'stop', first, '--by', 'eve', '--why', 'enough')
+    const one = await cli('runs', 'stop', first, '--by', 'eve', '--as', 'TENANT_USER', '--why', 'enough')
     expect(one).toMatchObject({
       code: 0,
       out: expect.stringMatching(/is cancelled: delivered after .*, confirmed after/),
     })
+    expect((await cli('runs', 'get', first)).out).toMatch(/requested by eve as TENANT_USER \(enough\)/)
+    expect(await cli('runs', 'stop', second, '--as', 'SYSTEM_AUTO')).toMatchObject({ code: 2 })
     const unknown = '01a20000-0000-7000-8000-000000000000'
     const two = await cli('runs', 'stop', second, unknown, '--json')
     expect([two.code, json(two)]).toMatchObject([
@@ -72,6 +74,10 @@ describe('the command line suspends', () => {
     )
     expect((await cli('tenants', 'suspend', ...args)).out).toContain('was suspended before')
     expect((await cli('tenants', 'list')).out).toMatch(/acme +suspended +0 +0 +0 .*by eve: unpaid/)
+    for (const verb of ['suspend', 'resume']) {
+      const refused = await cli('tenants', verb, 'acme', '--as', 'TENANT_ADMIN')
+      expect(refused).toMatchObject({ code: 1, err: expect.stringContaining('only OPERATOR may') })
+    }
     expect((await cli('tenants', 'resume', 'acme')).out).toBe('Tenant acme is active again.\n')
     expect(json(await cli('tenants', 'list', '--json')).tenants).toContainEqual(
       expect.objectContaining({ tenantId: 'acme', status: 'active', maxRunning: 5, suspension: null }),

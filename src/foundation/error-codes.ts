@@ -150,6 +150,11 @@ export const errorCodes = Object.freeze({
     meaning: 'The run is not paused: nobody paused it, or somebody else has resumed it before.',
     hint: 'Look at its pauses with `concordat runs get`.',
   },
+  SUSPENSION_FORBIDDEN: {
+    kind: 'terminal',
+    meaning: 'Only an operator may suspend a tenant or let it in again; nothing was changed.',
+    hint: 'Ask an operator, or stop its runs with `concordat runs stop --all`.',
+  },
   RESUME_FORBIDDEN: {
     kind: 'terminal',
     meaning: 'The pause may not be resumed by this authority; the attempt is recorded.',

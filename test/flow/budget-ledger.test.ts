@@ -21,7 +21,16 @@ const meter = {
   period: 'day',
   periodStart: new Date(0),
 } as const
-const nothing = { release: 0n, releaseApproved: 0n, earlier: 0n, ahead: 0n, settled: 0n, overrun: 0n, estimated: 0n }
+const nothing = {
+  carried: 0n,
+  release: 0n,
+  releaseApproved: 0n,
+  earlier: 0n,
+  ahead: 0n,
+  settled: 0n,
+  overrun: 0n,
+  estimated: 0n,
+}
 const line = { ...nothing, meter, limits: [], unrecorded: 0n, uncosted: 0, overDeclared: false }
 
 function reserving(need: bigint, opens = false): Charge {

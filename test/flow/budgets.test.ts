@@ -141,7 +141,7 @@ describeOnDatabases('a budget', (open) => {
 
   it('nests: a step is counted for its run, its agent and its tenant, or for none', async () => {
     const tenant = await tenantWith([
-      { name: 'run', metric: 'tokens', max: 1_000 },
+      { name: 'run', metric: 'tokens', max: 40 },
       { name: 'agent', metric: 'tokens', max: 1_000, scope: 'agent', window: 'hour' },
       { name: 'tenant', metric: 'tokens', max: 25, ...DAY },
       { name: 'steps', metric: 'steps', max: 1_000, scope: 'agent', window: 'month' },
@@ -172,7 +172,7 @@ describeOnDatabases('a budget', (open) => {
   })
 
   it('reserves the next step in the flush that records the one before', async () => {
-    const tenant = await tenantWith([{ name: 'cost', metric: 'cost_usd', max: 9 }])
+    const tenant = await tenantWith([{ name: 'cost', metric: 'cost_usd', max: 9, ...DAY }])
     const sent: string[] = []
     const remove = runtime.database.intercept(({ statement }) => void sent.push(statement))
     await spent(tenant, 0.1, 0.1, 0.1, 0.1, 0.1)
@@ -181,6 +181,40 @@ describeOnDatabases('a budget', (open) => {
     expect(times('budgets_hold_leases')).toBe(1)
     expect(times('budgets_write')).toBe(6)
     expect(times('reservations_write')).toBe(1)
+  })
+
+  it('of a run alone is kept without a row of the ledger until half of it is used, and told of then', async () => {
+    const tenant = await tenantWith([
+      { name: 'cost', metric: 'cost_usd', max: 1 },
+      { name: 'tokens', metric: 'tokens', max: 999 },
+    ])
+    const sent: string[] = []
+    const remove = runtime.database.intercept(({ statement }) => void sent.push(statement))
+    await spent(tenant, 0.1, 0.1, 0.1, 0.1)
+    remove()
+    expect(sent.filter((statement) => /^(budgets|reservations)_/.test(statement))).toEqual([])
+    expect(await ledger(tenant)).toEqual([])
+    const run = await spent(tenant, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1)
+    expect(run).toMatchObject({ reason: 'BUDGET_EXCEEDED' })
+    expect(await ledger(tenant)).toMatchObject([{ subject: `run/${run.runId}`, settled: 1e9, reserved: 0 }])
+    const told = (await thresholds(run)).map(({ data }) => data)
+    expect(told).toMatchObject([50, 80, 95].map((threshold) => ({ policy: 'cost', threshold })))
+  })
+
+  it('of a run alone counts what an aborted step may have used, though it is far from its limit', async () => {
+    const tenant = await tenantWith([{ name: 'tokens', metric: 'tokens', max: 9_000 }])
+    const run = await ask(tenant, { gate: tenant, ignores: true, maxOutputTokens: 200, options: { timeoutMs: 40 } })
+    await gates.at(tenant).reached
+    const row = { subject: `run/${run.runId}` }
+    const settled = (amount: number) =>
+      until(
+        () => ledger(tenant),
+        ([first]) => first?.settled === amount,
+      )
+    expect(await settled(216)).toMatchObject([{ ...row, estimated: 216 }])
+    gates.at(tenant).open()
+    expect(await settled(100)).toMatchObject([{ ...row, estimated: 0, unrecorded: 100 }])
+    await runtime.ended(run)
   })
 
   it('costs a tenant without one nothing', async () => {
@@ -463,20 +497,20 @@ describeOnDatabases('a budget', (open) => {
     await runtime.database.query('delete from concordat.budgets where tenant_id = $1', [tenant])
   })
 
-  it('shows the runs under way that use most of a limit of runs', async () => {
+  it('shows the runs under way that have come half way to a limit of runs, those that use most first', async () => {
     const tenant = await tenantWith([
       { name: 'run', metric: 'tokens', max: 1_000 },
       { name: 'of-agent', metric: 'tokens', max: 2_000, agent: 'spends' },
     ])
-    const [small, large] = [300, 600].map((maxOutputTokens, i) => ({ gate: `${tenant}-${i}`, maxOutputTokens }))
-    const runs = [await ask(tenant, small), await ask(tenant, large), await spend(tenant, [0.1])]
+    const [small, large] = [500, 600].map((maxOutputTokens, i) => ({ gate: `${tenant}-${i}`, maxOutputTokens }))
+    const runs = [await ask(tenant, small), await ask(tenant, large), await spend(tenant, [0.1])] // the last: 10 tokens
     await Promise.all([0, 1].map((i) => gates.at(`${tenant}-${i}`).reached))
     await runtime.ended(runs[2]!)
     const usage = await runtime.concordat.policies.usage(tenant, { top: 2 })
     expect(usage.map(({ policy, subject, reserved, share }) => [policy, subject, reserved, share])).toEqual([
       ['of-agent', null, 0, 0],
       ['run', `run/${runs[1]?.runId}`, 616, 0.616],
-      ['run', `run/${runs[0]?.runId}`, 316, 0.316],
+      ['run', `run/${runs[0]?.runId}`, 516, 0.516],
     ])
     for (const i of [0, 1]) gates.at(`${tenant}-${i}`).open()
     await Promise.all(runs.map((run) => runtime.ended(run)))

@@ -88,8 +88,8 @@ describeOnDatabases('a tenant that is suspended', (open) => {
   it('is told of in events of its own', async () => {
     const events = await eventsOfRun(runtime.database, { tenantId: 'acme', runId: NO_RUN })
     expect(events.map(({ type, data }) => [type, data])).toEqual([
-      ['tenant.suspended', note],
-      ['tenant.resumed', note],
+      ['tenant.suspended', { as: 'OPERATOR', ...note }],
+      ['tenant.resumed', { as: 'OPERATOR', ...note }],
     ])
   })
 

@@ -83,6 +83,21 @@ export async function checkLedgerAtTheEnd(database: Tx): Promise<string[]> {
   return check(database, {
     'nothing is reserved any more': 'select tenant_id, subject, metric from concordat.budgets where reserved <> 0',
     'no reservation is left': 'select tenant_id, run_id, amount::text from concordat.reservations where amount <> 0',
+    'a run without a row has used less than half of each limit of its own': `
+      select r.run_id, p.name from concordat.runs r
+        join concordat.policies p on p.tenant_id = r.tenant_id and p.active and p.enabled
+         and p.definition ->> 'scope' = 'run' and p.definition ->> 'window' = 'run'
+         and p.definition ->> 'metric' in ('cost_usd', 'tokens', 'steps', 'tool_calls')
+       where not exists (select from concordat.budgets b where b.tenant_id = r.tenant_id
+                            and b.subject = 'run/' || r.run_id and b.metric = p.definition ->> 'metric')
+         and (select case p.definition ->> 'metric'
+                when 'cost_usd' then coalesce(sum(s.cost_nano_usd), 0) / 1e9
+                when 'tokens' then coalesce(sum(coalesce(s.tokens_in, 0) + coalesce(s.tokens_out, 0)), 0)
+                when 'steps' then count(*)
+                else count(*) filter (where s.kind = 'tool') end
+                from concordat.steps s
+               where s.tenant_id = r.tenant_id and s.run_id = r.run_id and s.status in ('succeeded', 'failed')) * 2
+             >= (p.definition ->> 'max')::numeric`,
     'a run is refused only for what is spent': `
       select run_id, violation ->> 'message' as message
         from concordat.policy_violations

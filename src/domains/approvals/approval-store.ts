@@ -73,6 +73,21 @@ const PENDING = statement(
   `select ${COLUMNS} from concordat.approvals a where a.tenant_id = $1 and a.run_id = $2 and a.state = 'pending' limit 1`,
 )
 
+const RUNS = rowSet<RunKey>({ tenant_id: ['text', (run) => run.tenantId], run_id: ['uuid', (run) => run.runId] })
+const PENDING_OF_RUNS = statement(
+  'approvals_pending_of_runs',
+  `select x.run_id as "runId" from ${RUNS.from(1)} as x
+    cross join lateral (
+      select from concordat.approvals a
+       where a.tenant_id = x.tenant_id and a.run_id = x.run_id and a.state = 'pending' limit 1) a`,
+)
+
+/** The ids of those of the runs that wait for an approval. */
+export async function awaitingApproval(tx: Tx, runs: readonly RunKey[]): Promise<Set<string>> {
+  const rows = await tx.query<RunKey>(PENDING_OF_RUNS, RUNS.values(runs))
+  return new Set(rows.map(({ runId }) => runId))
+}
+
 /** The approval that a run waits for: one at a time. */
 export async function pendingApproval(tx: Tx, { tenantId, runId }: RunKey): Promise<Approval | null> {
   const [row] = await tx.query<Approval>(PENDING, [tenantId, runId])
@@ -165,8 +180,6 @@ const EXPIRE_APPROVED = statement(
 export function expireApproved(tx: Tx, tenantId: string, approvalId: string): Promise<Approval[]> {
   return tx.query<Approval>(EXPIRE_APPROVED, [tenantId, approvalId])
 }
-
-const RUNS = rowSet<RunKey>({ tenant_id: ['text', (run) => run.tenantId], run_id: ['uuid', (run) => run.runId] })
 
 /** The approvals of runs in a state, to be changed. */
 function change(set: string, where: string): string {

@@ -5,6 +5,7 @@ export {
   actionOf,
   approvalAt,
   approvalsOfRun,
+  awaitingApproval,
   cancelApprovals,
   consumeApproval,
   decideApproval,

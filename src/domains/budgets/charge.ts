@@ -4,6 +4,8 @@ import type { BudgetLimit, Meter } from './meter.ts'
 export interface ChargeLine {
   readonly meter: Meter
   readonly limits: readonly BudgetLimit[]
+  /** Reserved by the run's worker alone until now: it had the room, and comes before all else. */
+  readonly carried: bigint
   /** Given back of what the holder has reserved. */
   readonly release: bigint
   /** Of that: what an approval had reserved beyond the limits. */

@@ -25,6 +25,7 @@ const limit = (max: number, more: Partial<BudgetLimit> = {}): BudgetLimit => ({
 const line = (of: Meter, limits: BudgetLimit[], changes: Partial<ChargeLine>): ChargeLine => ({
   meter: of,
   limits,
+  carried: 0n,
   release: 0n,
   releaseApproved: 0n,
   need: 0n,

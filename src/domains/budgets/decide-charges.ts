@@ -95,6 +95,7 @@ class Books {
   }
 
   settle(charge: Charge, line: ChargeLine): void {
+    this.#hold(charge, line, line.carried)
     const released = this.#hold(charge, line, -line.release, -line.releaseApproved)
     const { meter, settled, overrun, estimated, unrecorded, uncosted } = line
     const earlier = meter.period === 'run' && this.#state.made.has(meterKey(meter)) ? 0n : line.earlier

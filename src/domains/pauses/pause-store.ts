@@ -164,15 +164,29 @@ export async function markPauses(tx: Tx, runs: readonly RunKey[], as: 'WARN' | '
   if (runs.length > 0) await tx.query(MARK, [...PAUSES.values(runs), as, at.toISOString()])
 }
 
+/** An attempt to resume the run's pause. */
+export interface RefusedResume extends RunKey {
+  readonly refusal: ResumeRefusal
+}
+
+const REFUSED = rowSet<RefusedResume>({
+  tenant_id: ['text', ({ tenantId }) => tenantId],
+  run_id: ['uuid', ({ runId }) => runId],
+  refusal: ['jsonb', ({ refusal }) => JSON.stringify([refusal])],
+})
 /** Keeps the latest refusals: who tries again and again must not make the row grow. */
 const REFUSE = statement(
   'pauses_refuse',
-  `update concordat.pauses
-      set refusals = case when jsonb_array_length(refusals) < $4::int then refusals else refusals - 0 end || $3::jsonb
-    where tenant_id = $1 and run_id = $2 and ended_at is null`,
+  `update concordat.pauses p
+      set refusals = case when jsonb_array_length(p.refusals) < $1::int then p.refusals else p.refusals - 0 end || x.refusal
+     from ${REFUSED.from(2)} as x
+    cross join lateral (
+      select o.ctid as address from concordat.pauses o
+       where o.tenant_id = x.tenant_id and o.run_id = x.run_id and o.ended_at is null limit 1) o
+    where p.ctid = o.address`,
 )
 
-/** Records an attempt to resume that was refused. */
-export async function recordRefusal(tx: Tx, { tenantId, runId }: RunKey, refusal: ResumeRefusal): Promise<void> {
-  await tx.query(REFUSE, [tenantId, runId, JSON.stringify([refusal]), limits.pauseRefusalsMax])
+/** Records attempts to resume that were refused. */
+export async function recordRefusals(tx: Tx, refused: readonly RefusedResume[]): Promise<void> {
+  if (refused.length > 0) await tx.query(REFUSE, [limits.pauseRefusalsMax, ...REFUSED.values(refused)])
 }

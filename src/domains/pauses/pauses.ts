@@ -10,5 +10,5 @@ export {
   type Pause,
   pausesOfRun,
   type ResumeRefusal,
-  recordRefusal,
+  recordRefusals,
 } from './pause-store.ts'

@@ -21,7 +21,7 @@ export {
 } from './policy-rules.ts'
 export { applyPolicies, listPolicies, policyVersions } from './policy-store.ts'
 export { heldAtEnd, heldWhileRunning, type PolicyVersions, versionsOf } from './policy-versions.ts'
-export { brokenBy } from './step-rules.ts'
+export { brokenBy, type NextStep, nextStep } from './step-rules.ts'
 export {
   keepViolations,
   type MetViolation,

@@ -1,5 +1,5 @@
 import { AppError } from '../../foundation/app-error.ts'
-import { type RunFacts, runContext, type StepFacts } from './expression-facts.ts'
+import { type ExpressionContext, type RunFacts, runContext, type StepFacts } from './expression-facts.ts'
 import { isLimit, type LimitDefinition } from './policy-document.ts'
 import { type ActivePolicy, isWithin, usedOf } from './policy-rules.ts'
 
@@ -7,8 +7,21 @@ import { type ActivePolicy, isWithin, usedOf } from './policy-rules.ts'
 export interface NextStep {
   readonly run: RunFacts
   readonly step: StepFacts
-  /** What was used in the policy's scope and window, in the unit of its metric; null where the run is both. */
-  readonly windowUse: number | null
+  /** The same as expressions see it, made once however many ask. */
+  readonly context: () => ExpressionContext
+}
+
+/** Pure. */
+export function nextStep(run: RunFacts, step: StepFacts): NextStep {
+  let context: ExpressionContext | undefined
+  return {
+    run,
+    step,
+    context: () => {
+      context ??= { run: runContext(run), step }
+      return context
+    },
+  }
 }
 
 export interface Breach {
@@ -18,13 +31,14 @@ export interface Breach {
 
 /**
  * Pure. How the next step would break the policy; null when it would not. What the step adds for certain (itself, its
- * tool call, its request) counts already. Fails with `INTERNAL` for a limit whose use was not read: it is not met.
+ * tool call, its request) counts already. `windowUse` is what was used in the policy's scope and window, in the unit of
+ * its metric; null where the run is both. Fails with `INTERNAL` for a limit whose use was not read: it is not met.
  */
-export function brokenBy(policy: ActivePolicy, next: NextStep): Breach | null {
-  if (isLimit(policy)) return limitBrokenBy(policy, next)
+export function brokenBy(policy: ActivePolicy, next: NextStep, windowUse: number | null): Breach | null {
+  if (isLimit(policy)) return limitBrokenBy(policy, next, windowUse)
   const { compiled, when } = policy
   if (!compiled.ok) return { message: 'it does not compile, which never means allowed', value: null }
-  const answer = compiled.expression.holdAgainst({ run: runContext(next.run), step: next.step })
+  const answer = compiled.expression.holdAgainst(next.context())
   switch (answer.kind) {
     case 'clear':
       return null
@@ -38,7 +52,11 @@ export function brokenBy(policy: ActivePolicy, next: NextStep): Breach | null {
   }
 }
 
-function limitBrokenBy(policy: ActivePolicy & LimitDefinition, { run, step, windowUse }: NextStep): Breach | null {
+function limitBrokenBy(
+  policy: ActivePolicy & LimitDefinition,
+  { run, step }: NextStep,
+  windowUse: number | null,
+): Breach | null {
   const { name, metric, max, scope, window } = policy
   const ofRun = window === 'run'
   if (!ofRun && windowUse === null) throw new AppError('INTERNAL', `what policy ${name} adds up was not read`)

@@ -42,6 +42,8 @@ export type StopKind = 'stop' | 'suspension' | 'parent'
 export interface RunStop {
   readonly kind: StopKind
   readonly by: string
+  /** As what; absent where nobody's authority was asked for, as of a parent's. */
+  readonly as?: string
   readonly why: string
   /** The order that stopped it together with others of its tenant; absent where it was stopped by itself. */
   readonly orderId?: string

@@ -54,6 +54,8 @@ export async function createTenant(tx: Tx, tenant: TenantInput): Promise<void> {
 /** Who changes a tenant's status, and why. */
 export interface TenantNote {
   readonly by: string
+  /** As what. */
+  readonly as: string
   readonly why: string
 }
 
@@ -94,7 +96,7 @@ export async function requireTenant(tx: Tx, tenantId: string): Promise<void> {
 /** Suspended tenants that have a run in flight which is not told to stop, and no order that is about it. */
 export async function halfSuspended(tx: Tx): Promise<(Suspension & { readonly tenantId: string })[]> {
   const rows = await tx.query<{ tenant_id: string; suspension: Suspension | null }>(HALF_SUSPENDED)
-  const unknown = { by: 'unknown', why: 'no reason given', at: '' }
+  const unknown = { by: 'unknown', as: 'OPERATOR', why: 'no reason given', at: '' }
   return rows.map(({ tenant_id: tenantId, suspension }) => ({ ...unknown, ...suspension, tenantId }))
 }
 

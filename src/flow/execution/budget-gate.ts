@@ -18,12 +18,13 @@ import type { JsonObject } from '../../foundation/json.ts'
 import type { Logger } from '../../foundation/log.ts'
 import { limits as bounds } from '../../limits.ts'
 import type { ChargeRequest, Lease, StepRow } from '../kernel/kernel.ts'
-import { type BudgetLine, BudgetLines, chargeLine } from './budget-lines.ts'
-import { closing, type HeldStep, least, most, overrunOf, settlement } from './budget-settlement.ts'
+import { type BudgetLine, BudgetLines, chargeLine, giveBackHere, staysOwn, takeHere } from './budget-lines.ts'
+import { closing, type HeldStep, isSpent, isToldByStep, most, overrunOf, settlement } from './budget-settlement.ts'
 import { LateUsage } from './late-usage.ts'
 import { boundOf, type StepBound } from './step-bound.ts'
 import type { StepResult } from './step-spec.ts'
 import { needOf, useOf } from './step-usage.ts'
+import { UnderWay } from './under-way.ts'
 
 /** A step that is about to run, as budgets see it. */
 export interface BudgetedStep {
@@ -73,6 +74,9 @@ export interface BudgetGateOptions {
 /**
  * Keeps one run's steps within its budgets: reserves before a step, settles with its record, and reserves the next in
  * the same flush, so that most steps need no flight of their own. Does nothing while no limit bounds the run.
+ *
+ * What only this run can use is kept here alone while that is less than half of each limit: its lease is this worker's,
+ * and its recorded steps say what it has used, from which the row of the ledger is made when it is needed.
  */
 export class BudgetGate {
   readonly #options: BudgetGateOptions
@@ -86,6 +90,13 @@ export class BudgetGate {
   readonly #brokenNames = new Set<string>()
   #takesOver: boolean
   #reserves = false
+  /** Until a step is recorded, the run has used nothing. */
+  #mayOwn: boolean
+  /**
+   * Steps that are being recorded without a charge, which a row that is made meanwhile would not count; and charges that
+   * make rows, with what is reserved here: who gives that back before it is there gives back nothing.
+   */
+  readonly #underWay = new UnderWay()
   /** What steps have used since nobody could read the policies; null: they are known, or nobody has tried. */
   #unheld: Map<MeterMetric, bigint> | null = null
 
@@ -93,6 +104,7 @@ export class BudgetGate {
     this.#options = options
     this.#lines = new BudgetLines(options.run)
     this.#takesOver = !options.fresh
+    this.#mayOwn = options.fresh
   }
 
   /** True when the run may have something reserved that its end must give back. */
@@ -127,24 +139,33 @@ export class BudgetGate {
   /** The policies could not be read and the run goes on: what its steps use is held against the limits once they are known. */
   policiesUnknown(): void {
     this.#unheld ??= new Map()
+    this.#mayOwn = false
+  }
+
+  /** The run starts others, which may use what its own limits leave. */
+  share(): void {
+    this.#mayOwn = false
+    this.#lines.share()
   }
 
   /** Reserves for the step. Without a promise when that takes no flight. Fails with `LEASE_LOST`. */
   before(step: BudgetedStep, limits: readonly BudgetLimit[]): Promise<BudgetAnswer> | undefined {
-    this.#lines.renew(limits, this.#options.clock.now())
+    this.#lines.renew(limits, this.#options.clock.now(), this.#mayOwn)
     const lines = this.#lines.current
     if (lines.length === 0) return undefined
     const { kind, declared, estimate, approvedBy = null } = step
     const bound = boundOf(declared, estimate)
-    const needs = new Map(lines.map((line) => [line, needOf(line.meter.metric, kind, bound)]))
-    const held = { kind, declared, approvedBy, amounts: needs, approved: new Map(), running: null, result: null }
-    const taken = new Map(lines.map((line) => [line, least(line.free, needs.get(line) ?? 0n)]))
-    for (const [line, amount] of taken) {
-      line.free -= amount
-      line.most = most(line.most, needs.get(line) ?? 0n)
+    const needs = new Map<BudgetLine, bigint>()
+    const taken = new Map<BudgetLine, bigint>()
+    for (const line of lines) {
+      const need = needOf(line.meter.metric, kind, bound)
+      needs.set(line, need)
+      taken.set(line, takeHere(line, need))
     }
+    const held = { kind, declared, approvedBy, amounts: needs, approved: new Map(), running: null, result: null }
     const isOver = ({ least: limit, seen }: BudgetLine) => limit !== null && seen > limit
-    if (!this.#unheld && lines.every((line) => line.opened && taken.get(line) === needs.get(line) && !isOver(line))) {
+    const isEnough = (line: BudgetLine) => line.opened && taken.get(line) === needs.get(line) && !isOver(line)
+    if (!this.#unheld && lines.every((line) => line.own || isEnough(line))) {
       this.#held.set(step.key, held)
       return undefined
     }
@@ -153,7 +174,8 @@ export class BudgetGate {
 
   async #ask(key: string, held: HeldStep, taken: ReadonlyMap<BudgetLine, bigint>): Promise<BudgetAnswer> {
     const { clock, random } = this.#options
-    const lines = [...held.amounts.keys()]
+    while (this.#mustWait([...held.amounts.keys()])) await this.#underWay.answered()
+    const lines = [...held.amounts.keys()].filter(({ own }) => !own)
     const past = this.#lines.takePast()
     const earlier = this.#unheld
     this.#unheld = null
@@ -172,7 +194,7 @@ export class BudgetGate {
       this.#held.set(key, held)
       return reply === null || reply.broken.length === 0 ? null : { kind: 'broken', broken: reply.broken }
     }
-    for (const [line, amount] of taken) line.free += amount
+    for (const [line, amount] of taken) giveBackHere(line, amount)
     if (reply.kind === 'broken') return { kind: 'broken', broken: reply.broken }
     const pauseMs = bounds.budgetRetryMs * (0.5 + random())
     return { kind: 'later', at: new Date(clock.nowMs() + pauseMs) }
@@ -184,28 +206,72 @@ export class BudgetGate {
     if (held) held.running = attempt
   }
 
-  /** What recording the step's attempt changes in the ledger; undefined when nothing. */
-  recording(row: StepRow): Recording | undefined {
-    if (row.status === 'started') return undefined
+  /** Has the step's attempt recorded by `write`, which answers its trace gap, with what it changes in the ledger. */
+  async record(row: StepRow, write: (recording: Recording | null) => Promise<string | null>): Promise<string | null> {
+    if (row.status === 'started') return write(null)
+    this.#mayOwn = false
     const held = this.#held.get(row.key)
     const lines = held ? [...held.amounts.keys()] : this.#lines.current
     if (lines.length === 0) {
       this.#addUnheld(row)
-      return undefined
+      return write(null)
     }
     this.#held.delete(row.key)
+    const uses = new Map<BudgetLine, Partial<ChargeLine>>()
+    for (const line of lines) uses.set(line, settlement(line, held, row))
+    for (const [line, use] of uses)
+      line.own &&= isToldByStep(use) && staysOwn(line, (use.settled ?? 0n) - (use.release ?? 0n))
+    while (this.#mustWait(lines)) await this.#underWay.answered()
+    const isOwn = lines.every((line) => line.own)
+    const own = isOwn ? lines : lines.filter((line) => line.own)
+    for (const line of own) {
+      line.ownReserved -= uses.get(line)?.release ?? 0n
+      line.seen += uses.get(line)?.settled ?? 0n
+    }
+    const recording = isOwn ? null : this.#recording(row, held, uses)
+    const writing = write(recording)
+    if (own.length > 0 || recording?.charge.opens) this.#underWay.follow(writing)
+    return own.length > 0 ? this.#noteOwn(row, own, uses, writing) : writing
+  }
+
+  #recording(row: StepRow, held: HeldStep | undefined, uses: ReadonlyMap<BudgetLine, Partial<ChargeLine>>): Recording {
     const goesOn = row.status !== 'waiting'
+    const lines = [...uses.keys()].filter(({ own }) => !own)
     const changes = lines.map((line) => {
-      const settled = settlement(line, held, row)
       const ahead = goesOn ? most(line.most - line.free - line.asking, 0n) : 0n
       line.asking += ahead
-      return chargeLine(line, { ...settled, ahead })
+      return chargeLine(line, { ...uses.get(line), ahead })
     })
     if (held) {
       const isEstimated = (line: BudgetLine) => (changes[lines.indexOf(line)]?.estimated ?? 0n) > 0n
-      this.#expectLate(`${row.key}/${row.attempt}`, held, isEstimated)
+      this.#late.expect(`${row.key}/${row.attempt}`, held, isEstimated, this.#options.clock.nowMs())
     }
     return { charge: this.#charge(lines, changes), attributes: overrunOf(changes, held?.approvedBy ?? null) }
+  }
+
+  /** What a step has used whose row, for want of its trace, does not say so, is settled after all. */
+  async #noteOwn(
+    row: StepRow,
+    own: readonly BudgetLine[],
+    uses: ReadonlyMap<BudgetLine, Partial<ChargeLine>>,
+    writing: Promise<string | null>,
+  ): Promise<string | null> {
+    if ((await writing) === null) return null
+    const lost = own.filter((line) => isSpent(line) && useOf(line.meter.metric, row).amount)
+    if (lost.length === 0) return writing
+    for (const line of lost) line.own = false
+    while (this.#mustWait(lost)) await this.#underWay.answered()
+    const changes = lost.map((line) => {
+      const settled = uses.get(line)?.settled ?? 0n
+      return chargeLine(line, { settled, unrecorded: settled })
+    })
+    await this.#send(this.#charge(lost, changes), this.#options.lease)
+    return writing
+  }
+
+  /** While rows of the ledger are made: one charge at a time makes them, of all that is recorded and reserved here. */
+  #mustWait(lines: readonly BudgetLine[]): boolean {
+    return this.#underWay.isAny && lines.some(({ own, opened }) => !own && !opened)
   }
 
   /** Of a minute's requests nothing is made up for: it is over. */
@@ -246,20 +312,17 @@ export class BudgetGate {
     else this.#correct(`${key}/${attempt}`, result)
   }
 
-  /**
-   * Settles steps that were aborted, and gives back what is reserved; when the run ends, its end does that. Fails when
-   * the database does not answer, and may be called again then.
-   */
+  /** Settles aborted steps, and gives back what is reserved unless the run's end does. May be called again if it fails. */
   async close(ends: boolean): Promise<void> {
     const { lease, onClosed } = this.#options
-    const held = [...this.#held.values()]
-    const running = held.filter(({ running: attempt }) => attempt !== null)
-    const holding = this.#lines.all.filter(({ free }) => free > 0n)
-    const lines = new Set([...holding, ...held.flatMap(({ amounts }) => [...amounts.keys()])])
-    if (lines.size > 0 && (!ends || running.length > 0)) {
-      const changes = [...lines].map((line) => chargeLine(line, closing(line, held)))
+    const running = [...this.#held.values()].filter(({ running: attempt }) => attempt !== null)
+    while (this.#mustWait([...this.#closings().keys()])) await this.#underWay.answered()
+    const closings = this.#closings()
+    const lines = [...closings.keys()]
+    if (lines.length > 0 && (!ends || running.length > 0)) {
+      const changes = [...closings].map(([line, use]) => chargeLine(line, use))
       try {
-        await this.#send(this.#charge([...lines], changes), lease)
+        await this.#send(this.#charge(lines, changes), lease)
       } catch (error) {
         if (!(error instanceof AppError && error.code === 'LEASE_LOST')) throw error
       }
@@ -270,16 +333,23 @@ export class BudgetGate {
     onClosed()
   }
 
+  /** What is to be settled and given back, by line; of what is kept here, only what no recorded step tells. */
+  #closings(): ReadonlyMap<BudgetLine, Partial<ChargeLine>> {
+    const held = [...this.#held.values()]
+    const holding = this.#lines.all.filter(({ free }) => free > 0n)
+    const all = new Set([...holding, ...held.flatMap(({ amounts }) => [...amounts.keys()])])
+    const closings = [...all].map((line) => [line, closing(line, held)] as const)
+    for (const [line, use] of closings) line.own &&= isToldByStep(use) && use.settled === 0n
+    return new Map(closings.filter(([{ own }]) => !own))
+  }
+
   #expectLateOf(changes: readonly ChargeLine[]): void {
     const estimated = new Set(changes.filter((line) => line.estimated > 0n).map(({ meter }) => meter))
     for (const [key, held] of this.#held) {
       if (held.running === null || held.result !== null) continue
-      this.#expectLate(`${key}/${held.running}`, held, (line) => estimated.has(line.meter))
+      const isEstimated = ({ meter }: BudgetLine) => estimated.has(meter)
+      this.#late.expect(`${key}/${held.running}`, held, isEstimated, this.#options.clock.nowMs())
     }
-  }
-
-  #expectLate(key: string, held: HeldStep, isEstimated: (line: BudgetLine) => boolean): void {
-    this.#late.expect(key, held, isEstimated, this.#options.clock.nowMs())
   }
 
   /** Known use takes the place of estimated use, whether or not the run has ended meanwhile. */
@@ -313,7 +383,13 @@ export class BudgetGate {
     return charge
   }
 
-  async #send(charge: Charge, lease: Lease | null): Promise<ChargeReply | null> {
+  #send(charge: Charge, lease: Lease | null): Promise<ChargeReply | null> {
+    const sending = this.#sendNow(charge, lease)
+    if (charge.opens) this.#underWay.follow(sending)
+    return sending
+  }
+
+  async #sendNow(charge: Charge, lease: Lease | null): Promise<ChargeReply | null> {
     const takesOver = this.#takesOver && lease !== null
     if (takesOver) this.#takesOver = false // the first one only: a later one would give back what that has reserved
     const reply = await this.#options.charge({ charge, lease, takesOver })

@@ -5,18 +5,29 @@ import {
   periodEnd,
   shownAmount,
 } from '../../domains/budgets/budgets.ts'
-import { heldWhileRunning, isLimit, versionsOf } from '../../domains/policies/policies.ts'
+import { type ActivePolicy, heldWhileRunning, isLimit, versionsOf } from '../../domains/policies/policies.ts'
 import type { PoliciesSeen } from './check-facts-store.ts'
 import { askedBy, type JudgedViolation } from './policy-check.ts'
 
 /** Pure. The limits that the ledger keeps, of each policy the version that holds for the run. */
-export function budgetLimits({ atStart, now }: PoliciesSeen): BudgetLimit[] {
+function budgetLimits({ atStart, now }: PoliciesSeen): BudgetLimit[] {
   return [...versionsOf(atStart, now).values()].flatMap((versions) => {
     const { holds } = heldWhileRunning(versions)
     if (!holds || !isLimit(holds) || !isMeterMetric(holds.metric)) return []
     const [policyVersion, previousVersion] = [versions.now?.version ?? null, versions.before?.version ?? null]
     return [{ ...holds, policyVersion, previousVersion }]
   })
+}
+
+/** The same list for runs that see the same policies, none of which has changed since they started: nearly all. */
+export function rememberedLimits(): (seen: PoliciesSeen) => readonly BudgetLimit[] {
+  const known = new WeakMap<readonly ActivePolicy[], readonly BudgetLimit[]>()
+  return (seen) => {
+    if (seen.now !== seen.atStart) return budgetLimits(seen)
+    const limits = known.get(seen.now) ?? budgetLimits(seen)
+    known.set(seen.now, limits)
+    return limits
+  }
 }
 
 /** Pure. A broken limit as a violation, with what its policy asks for. */

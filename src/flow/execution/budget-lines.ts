@@ -3,6 +3,7 @@ import {
   type BudgetedRun,
   type BudgetLimit,
   type ChargeLine,
+  isMeterOfRun,
   type Meter,
   meterKey,
   metersOf,
@@ -15,6 +16,8 @@ export interface BudgetLine {
   limits: readonly BudgetLimit[]
   /** The least that a limit allows which refuses anything; null where all only warn. */
   least: bigint | null
+  /** The least that any limit allows. */
+  lowest: bigint
   /** Reserved, and not yet for any step. */
   free: bigint
   /** Asked for ahead, in a flush that has not returned. */
@@ -25,6 +28,10 @@ export interface BudgetLine {
   seen: bigint
   /** True once the row is known to be there. */
   opened: boolean
+  /** Kept by this worker alone, without a row: the run's own, and less than half of each limit is used and reserved. */
+  own: boolean
+  /** Reserved for steps under way while it was kept so, and not yet in the ledger. */
+  ownReserved: bigint
 }
 
 /** The lines of one run as limits come and go and periods pass. */
@@ -55,37 +62,79 @@ export class BudgetLines {
     return past
   }
 
-  /** Follows the limits that hold for the run now. Costs nothing while they and their periods are the same. */
-  renew(limits: readonly BudgetLimit[], now: Date): void {
+  /**
+   * Follows the limits that hold for the run now. Costs nothing while they and their periods are the same. `mayOwn`: the
+   * run has recorded nothing yet.
+   */
+  renew(limits: readonly BudgetLimit[], now: Date, mayOwn: boolean): void {
     if (limits === this.#limits && now.getTime() < this.#validUntilMs) return
-    const before = new Map(this.#current.map((line) => [meterKey(line.meter), line]))
+    const before = new Map([...this.#past, ...this.#current].map((line) => [meterKey(line.meter), line]))
     this.#limits = limits
     this.#current = metersOf(this.#run, limits, now).map((bound) => {
       const key = meterKey(bound.meter)
-      const line = before.get(key) ?? emptyLine(bound.meter)
+      const line = before.get(key) ?? emptyLine(bound.meter, mayOwn && this.#isOwn(bound.meter))
       before.delete(key)
       line.limits = bound.limits
-      line.least = leastOf(bound.limits)
+      line.least = leastOf(bound.limits.filter(({ effect }) => effect !== 'warn'))
+      line.lowest = leastOf(bound.limits) ?? 0n
       return line
     })
-    this.#past.push(...before.values())
+    this.#past = [...before.values()]
+    for (const line of this.#past) line.own = false // steps may begin that it does not know of
     const ends = this.#current.map(({ meter }) => periodEnd(meter.period, meter.periodStart)?.getTime())
     this.#validUntilMs = Math.min(...ends.map((end) => end ?? Number.POSITIVE_INFINITY))
   }
+
+  /** Others may use what the run's own limits leave: from here on all of it is in the ledger. */
+  share(): void {
+    for (const line of this.#current) line.own = false
+  }
+
+  #isOwn(meter: Meter): boolean {
+    return meter.period === 'run' && isMeterOfRun(meter, this.#run.runId)
+  }
 }
 
-function emptyLine(meter: Meter): BudgetLine {
-  return { meter, limits: [], least: null, free: 0n, asking: 0n, most: 0n, seen: 0n, opened: false }
+function emptyLine(meter: Meter, own: boolean): BudgetLine {
+  const nothing = { free: 0n, asking: 0n, most: 0n, seen: 0n, ownReserved: 0n }
+  return { meter, limits: [], least: null, lowest: 0n, ...nothing, opened: false, own }
+}
+
+/** Pure. Whether a line that is kept here can still be, with so much more: no limit is half used, so none is told of. */
+export function staysOwn({ own, lowest, seen, ownReserved }: BudgetLine, more: bigint): boolean {
+  return own && 2n * (seen + ownReserved + more) < lowest
 }
 
 function leastOf(limits: readonly BudgetLimit[]): bigint | null {
-  const amounts = limits.filter(({ effect }) => effect !== 'warn').map(amountOf)
-  return amounts.reduce<bigint | null>((least, amount) => (least === null || amount < least ? amount : least), null)
+  let least: bigint | null = null
+  for (const limit of limits) {
+    const amount = amountOf(limit)
+    if (least === null || amount < least) least = amount
+  }
+  return least
 }
 
-/** A line of a charge that changes nothing yet. */
-export function chargeLine({ meter, limits }: BudgetLine, changes: Partial<ChargeLine>): ChargeLine {
-  return { meter, limits, ...NO_CHANGE, ...changes }
+/** What there is for a step without asking the ledger: all that it needs, or what the run has reserved there already. */
+export function takeHere(line: BudgetLine, need: bigint): bigint {
+  line.most = line.most > need ? line.most : need
+  line.own &&= staysOwn(line, need)
+  const taken = line.own || need < line.free ? need : line.free
+  if (line.own) line.ownReserved += taken
+  else line.free -= taken
+  return taken
+}
+
+/** The step does not run after all. */
+export function giveBackHere(line: BudgetLine, taken: bigint): void {
+  if (line.own) line.ownReserved -= taken
+  else line.free += taken
+}
+
+/** A line of a charge that changes nothing yet, but brings along what was reserved without the ledger. */
+export function chargeLine(line: BudgetLine, changes: Partial<ChargeLine>): ChargeLine {
+  const { meter, limits, ownReserved: carried } = line
+  line.ownReserved = 0n
+  return { meter, limits, carried, ...NO_CHANGE, ...changes }
 }
 
 const NO_CHANGE = {

@@ -40,9 +40,18 @@ export function settlement(line: BudgetLine, held: HeldStep | undefined, row: St
   return { release, releaseApproved, settled, overrun, uncosted: uncosted ? 1 : 0, overDeclared }
 }
 
+/** Pure. True for a settlement that the recorded step tells all of: such need no row of the ledger. */
+export function isToldByStep(changes: Partial<ChargeLine>): boolean {
+  const { overrun = 0n, estimated = 0n, unrecorded = 0n, uncosted = 0, overDeclared = false } = changes
+  return overrun === 0n && estimated === 0n && unrecorded === 0n && uncosted === 0 && !overDeclared
+}
+
+type ClosingLine = Pick<ChargeLine, 'release' | 'releaseApproved' | 'settled' | 'estimated' | 'unrecorded' | 'overrun'>
+
 /** Pure. What is settled on one line, and given back, of steps that were aborted and of what no step needed. */
-export function closing(line: BudgetLine, steps: readonly HeldStep[]): Partial<ChargeLine> {
-  const changes = { release: line.free, releaseApproved: 0n, settled: 0n, estimated: 0n, unrecorded: 0n, overrun: 0n }
+export function closing(line: BudgetLine, steps: readonly HeldStep[]): ClosingLine {
+  const nothing = { releaseApproved: 0n, settled: 0n, estimated: 0n, unrecorded: 0n, overrun: 0n }
+  const changes = { release: line.free, ...nothing }
   for (const held of steps) {
     const reserved = held.amounts.get(line)
     if (reserved === undefined) continue
@@ -81,14 +90,10 @@ export function overrunOf(lines: readonly ChargeLine[], approvedBy: string | nul
 }
 
 /** Of what a step's code can declare and report. */
-function isSpent({ meter: { metric } }: BudgetLine): boolean {
+export function isSpent({ meter: { metric } }: BudgetLine): boolean {
   return metric === 'cost_usd' || metric === 'tokens'
 }
 
 export function most(a: bigint, b: bigint): bigint {
   return a > b ? a : b
-}
-
-export function least(a: bigint, b: bigint): bigint {
-  return a < b ? a : b
 }

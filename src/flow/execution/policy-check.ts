@@ -4,6 +4,8 @@ import {
   brokenBy,
   heldWhileRunning,
   isLimit,
+  type NextStep,
+  nextStep,
   type PolicyDecision,
   type PolicyEffect,
   type PolicyVersions,
@@ -44,10 +46,18 @@ export function violationsBefore(step: StepFacts, facts: CheckFacts, at: Date): 
   if (stop) judged.push(byPeople('MANUAL_STOP', `stopped by ${stop.by}: ${stop.why}`, at))
   if (facts.tenantSuspended) judged.push(byPeople('TENANT_SUSPENDED', `tenant ${run.tenantId} is suspended`, at))
   const inScope = ({ agent }: ActivePolicy) => agent === null || agent === run.agent
-  for (const [name, versions] of versionsOf(facts.atStart.filter(inScope), facts.policies.filter(inScope))) {
+  const next = nextStep(run, step)
+  const hold = (policy: ActivePolicy, versions: PolicyVersions) =>
+    judged.push(...breaches(policy, versions, next, facts, at))
+  const policies = facts.policies.filter(inScope)
+  if (facts.atStart === facts.policies) {
+    for (const policy of policies) hold(policy, { before: policy, now: policy })
+    return judged
+  }
+  for (const [name, versions] of versionsOf(facts.atStart.filter(inScope), policies)) {
     const { holds, changed } = heldWhileRunning(versions)
     if (changed) judged.push(changeOf(name, versions, at))
-    if (holds) judged.push(...breaches(holds, versions, step, facts, at))
+    if (holds) hold(holds, versions)
   }
   return judged
 }
@@ -75,11 +85,11 @@ function changeOf(name: string, { before, now }: PolicyVersions, at: Date): Judg
 function breaches(
   policy: ActivePolicy,
   { before, now }: PolicyVersions,
-  step: StepFacts,
-  { run, windowUse }: CheckFacts,
+  next: NextStep,
+  { windowUse }: CheckFacts,
   at: Date,
 ): JudgedViolation[] {
-  const broken = brokenBy(policy, { run, step, windowUse: windowUse.get(policy.name) ?? null })
+  const broken = brokenBy(policy, next, windowUse.get(policy.name) ?? null)
   if (!broken) return []
   const isRate = isLimit(policy) && policy.metric === 'requests_per_minute'
   const violation: PolicyViolation = {

@@ -224,6 +224,7 @@ export class StepExecutor {
   async #child(step: PlannedStep, child: ChildSpec, begun: boolean): Promise<Json> {
     const { control, clock } = this.#options
     this.#recorder.lose() // what the run's children use, only the database knows
+    this.#options.gate.budget.share()
     const mayBeThere = step.stored
     if (!begun) await this.#record(step, { status: 'waiting', attempt: 1 })
     const answer = await this.#children.look(step.key, child, mayBeThere)

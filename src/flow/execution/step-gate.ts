@@ -19,7 +19,7 @@ import type { Logger } from '../../foundation/log.ts'
 import { type Database, isRetryable } from '../../foundation/storage/storage.ts'
 import { limits } from '../../limits.ts'
 import type { BudgetAnswer, BudgetedStep, BudgetGate } from './budget-gate.ts'
-import { budgetLimits, judgedLimit, roomAgainAt } from './budget-limits.ts'
+import { judgedLimit, rememberedLimits, roomAgainAt } from './budget-limits.ts'
 import type { Budgets } from './budgets.ts'
 import { type FactsAsked, type FactsRead, type PoliciesSeen, readCheckFacts } from './check-facts-store.ts'
 import { MidExecutionPolicyChecker, type PolicyCheckResult } from './mid-execution-policy-checker.ts'
@@ -43,6 +43,8 @@ export interface StepGateOptions extends Omit<ConstructorParameters<typeof MidEx
   readonly read: (asked: FactsAsked) => Promise<FactsRead>
   readonly keep: (met: ViolationOfRun) => Promise<unknown>
   readonly budget: BudgetGate
+  /** The limits among policies that the ledger keeps. */
+  readonly limitsOf: (seen: PoliciesSeen) => readonly BudgetLimit[]
   readonly clock: Clock
   readonly log: Logger
 }
@@ -132,7 +134,7 @@ export class StepGate {
   #limits(): readonly BudgetLimit[] {
     if (this.#seen !== this.#limitsOf) {
       this.#limitsOf = this.#seen
-      this.#budgetLimits = this.#seen ? budgetLimits(this.#seen) : []
+      this.#budgetLimits = this.#seen ? this.#options.limitsOf(this.#seen) : []
     }
     return this.#budgetLimits
   }
@@ -192,7 +194,13 @@ export class StepGate {
 
   #withPolicies(facts: FactsRead['facts'], seen: PoliciesSeen | null): CheckFacts {
     const { now = [], atStart = [] } = seen ?? {}
-    return { ...facts, policies: now.filter(isOfRun), atStart: atStart.filter(isOfRun), windowUse: new Map() }
+    const policies = now.filter(isOfRun)
+    return {
+      ...facts,
+      policies,
+      atStart: atStart === now ? policies : atStart.filter(isOfRun),
+      windowUse: new Map(),
+    }
   }
 
   async #answerTo({ decision, reason, judged, worst, pauseReason }: PolicyCheckResult): Promise<Interruption | null> {
@@ -251,7 +259,8 @@ function isOfRun(policy: ActivePolicy): boolean {
   return !isLimit(policy) || policy.window === 'run'
 }
 
-export interface StepGatesOptions extends Omit<StepGateOptions, 'control' | 'totals' | 'read' | 'keep' | 'budget'> {
+export interface StepGatesOptions
+  extends Omit<StepGateOptions, 'control' | 'totals' | 'read' | 'keep' | 'budget' | 'limitsOf'> {
   readonly budgets: Budgets
   readonly database: Database
   readonly random: () => number
@@ -284,5 +293,8 @@ export function createStepGates(options: StepGatesOptions): OpenGate {
   })
   const read = (asked: FactsAsked) => reads.add(asked)
   const keep = (met: ViolationOfRun) => kept.add(met)
-  return (control, totals) => new StepGate({ ...options, control, totals, read, keep, budget: budgets.open(control) })
+  const limitsOf = rememberedLimits()
+  return (control, totals) => {
+    return new StepGate({ ...options, control, totals, read, keep, limitsOf, budget: budgets.open(control) })
+  }
 }

@@ -50,11 +50,13 @@ export class StepRecorder {
   async record(step: PlannedStep, write: StepWrite): Promise<void> {
     const { control, gate, guard } = this.#options
     const planned = this.#row(step, write)
-    const { charge, attributes } = gate.budget.recording(planned) ?? {}
-    const row = attributes ? { ...planned, attributes: withMore(planned.attributes, attributes) } : planned
     try {
-      const record = { lease: control.claim, step: row, stored: step.stored, ...(charge && { charge }) }
-      this.#tally.add(row, await guard.record(record))
+      const gap = await gate.budget.record(planned, (recording) => {
+        const { charge, attributes } = recording ?? {}
+        const row = attributes ? { ...planned, attributes: withMore(planned.attributes, attributes) } : planned
+        return guard.record({ lease: control.claim, step: row, stored: step.stored, ...(charge && { charge }) })
+      })
+      this.#tally.add(planned, gap)
     } catch (error) {
       this.#tally.lose()
       throw error

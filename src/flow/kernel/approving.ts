@@ -7,7 +7,7 @@ import {
   expireApproved,
   findApproval,
 } from '../../domains/approvals/approvals.ts'
-import { type Authority, authoritiesOf, openPauses, recordRefusal, whyRefused } from '../../domains/pauses/pauses.ts'
+import { type Authority, authoritiesOf, openPauses, recordRefusals, whyRefused } from '../../domains/pauses/pauses.ts'
 import { backoffMs, sleep } from '../../foundation/backoff.ts'
 import { isRetryable, type Tx } from '../../foundation/storage/storage.ts'
 import { announce, announceExpired } from './approval-effects.ts'
@@ -58,7 +58,7 @@ async function decideWithin(tx: Tx, context: PausingContext, order: DecisionOrde
   if (approval.expiresAt !== null && approval.expiresAt <= at) return { kind: 'closed', approval, state: 'expired' }
   const why = whyRefused(pause, as, at)
   if (why !== null) {
-    await recordRefusal(tx, asked, { at: at.toISOString(), by, as, why })
+    await recordRefusals(tx, [{ ...asked, refusal: { at: at.toISOString(), by, as, why } }])
     return { kind: 'forbidden', approval, may: authoritiesOf(pause) }
   }
   const decidedAt = await decideApproval(tx, { tenantId, runId, approvalId, decision, by, as, note })

@@ -30,7 +30,7 @@ const LOCK = statement(
   `select from ${HEARD.from(1)} as x cross join lateral (${HELD} for no key update) a`,
 )
 
-const NOTED = jsonTextSql({ by: `stop->'by'`, why: `stop->'why'`, kind: `stop->'kind'` })
+const NOTED = jsonTextSql({ by: `stop->'by'`, as: `stop->'as'`, why: `stop->'why'`, kind: `stop->'kind'` })
 
 /* After the lock, so that it sees what whoever goes through the order has marked meanwhile. */
 const NOTE = statement(

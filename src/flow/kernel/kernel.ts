@@ -16,11 +16,14 @@ import { type HeardStop, noteHeardStops } from './heard-stops-store.ts'
 import { type ChargeRequest, LedgerTransactions, type Recorded } from './ledger-transaction.ts'
 import type { Claim, ClaimRequest, Lease, PauseOrder, RecordStep, Release } from './messages.ts'
 import { encodePush, ORDERS_CHANNEL, type OrderPush, type Orders, pausesDelivered, readOrders } from './orders-store.ts'
+import type { PausedScope } from './paused-run-store.ts'
 import { askForPause, type PauseAnswer, type PauseAsk, pauseAsRequested, pauseRun } from './pausing.ts'
 import {
   endPausesOf,
   type ResumeAnswer,
+  type ResumedBatch,
   type ResumeOrder,
+  resumeBatch,
   resumeRun,
   type SweptPauses,
   sweepPauses,
@@ -76,9 +79,10 @@ export { type EagerSlot, insertAndStart } from './eager-start.ts'
 export type { ChargeRequest } from './ledger-transaction.ts'
 export type * from './messages.ts'
 export { decodePush, ORDERS_CHANNEL, type OrderPush, type Orders } from './orders-store.ts'
+export type { PausedScope } from './paused-run-store.ts'
 export type { PauseAnswer } from './pausing.ts'
 export { deferReconcile, endStale, type NextLook, scheduleReconcile, takeReconcileDue } from './reconcile-due-store.ts'
-export type { ResumeAnswer, SweptPause } from './resuming.ts'
+export type { ResumeAnswer, ResumedBatch, SweptPause } from './resuming.ts'
 export { blockRun, endedUnder, finishRuns, holdRuns } from './run-store.ts'
 export type { AwaitedSignal, AwaitSignal, SignalAnswer, SignalOrder } from './signal-transactions.ts'
 export { isOrdered, type StopOrder, type StopScope } from './stop-order-store.ts'
@@ -292,6 +296,11 @@ export class RunOrchestrationKernel {
   /** Ends the pause of a run, once. */
   resume(order: ResumeOrder): Promise<ResumeAnswer> {
     return resumeRun(this.#options, order)
+  }
+
+  /** Ends the pauses of a bounded number of a scope's runs, from an id on. */
+  resumeBatch(scope: PausedScope, order: Omit<ResumeOrder, keyof RunKey>, after: string): Promise<ResumedBatch> {
+    return resumeBatch(this.#options, scope, order, after)
   }
 
   /** The latest approval that a step has asked for; null when it has asked for none. */

@@ -1,3 +1,4 @@
+import type { PauseReason } from '../../domains/pauses/pauses.ts'
 import type { PendingEnd, RunKey, RunPhase, RunStatus } from '../../domains/runs/runs.ts'
 import { rowSet, statement, type Tx } from '../../foundation/storage/storage.ts'
 import type { Lease, PauseRequest } from './messages.ts'
@@ -93,6 +94,44 @@ export interface ResumableRun {
 export async function lockForResume(tx: Tx, { tenantId, runId }: RunKey): Promise<ResumableRun | null> {
   const [row] = await tx.query<ResumableRun>(LOCK, [tenantId, runId])
   return row ?? null
+}
+
+/** Paused runs of one tenant. */
+export interface PausedScope {
+  readonly tenantId: string
+  /** Null: of every agent. */
+  readonly agent: string | null
+  /** Null: whatever they are paused for. */
+  readonly reason: PauseReason | null
+}
+
+const LOCK_SCOPE = statement(
+  'runs_lock_paused_of',
+  `with paused as materialized (
+     select run_id from concordat.runs
+      where paused and tenant_id = $1 and pending is null and run_id > $4::uuid and ($2::text is null or agent = $2)
+   ),
+   next as (
+     select run_id from paused p
+      where $3::text is null
+         or exists (select from concordat.pauses o
+                     where o.tenant_id = $1 and o.run_id = p.run_id and o.ended_at is null and o.reason = $3)
+      order by run_id limit $5
+   )
+   select r.tenant_id as "tenantId", r.run_id as "runId" from (select run_id from next order by run_id) n
+    cross join lateral (
+      select * from concordat.runs r where r.tenant_id = $1 and r.run_id = n.run_id limit 1 for no key update) r
+    where r.paused and r.pending is null`,
+)
+
+/** Locks a bounded number of paused runs, by their ids from there on. */
+export async function lockPausedOf(
+  tx: Tx,
+  { tenantId, agent, reason }: PausedScope,
+  after: string,
+  batchMax: number,
+): Promise<RunKey[]> {
+  return tx.query<RunKey>(LOCK_SCOPE, [tenantId, agent, reason, after, batchMax])
 }
 
 /** A paused run that goes on. */

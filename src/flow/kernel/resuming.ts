@@ -1,4 +1,4 @@
-import { pendingApproval } from '../../domains/approvals/approvals.ts'
+import { awaitingApproval, pendingApproval } from '../../domains/approvals/approvals.ts'
 import {
   Authority,
   authoritiesOf,
@@ -11,7 +11,7 @@ import {
   type PauseAction,
   PauseReason,
   pausesOfRun,
-  recordRefusal,
+  recordRefusals,
   whyRefused,
 } from '../../domains/pauses/pauses.ts'
 import { pendingEnd, type RunEnd, type RunKey, type RunStatus } from '../../domains/runs/runs.ts'
@@ -27,7 +27,9 @@ import {
   isPausedDue,
   lockDuePaused,
   lockForResume,
+  lockPausedOf,
   movePausedDue,
+  type PausedScope,
   seizePaused,
   wakePaused,
   withdrawPause,
@@ -61,7 +63,12 @@ export function resumeRun(context: PausingContext, order: ResumeOrder): Promise<
 
 async function resumeWithin(tx: Tx, context: PausingContext, order: ResumeOrder): Promise<ResumeAnswer> {
   const { by, as, note } = order
-  const run = await lockForResume(tx, order)
+  const [run, [pause], at, approval] = await Promise.all([
+    lockForResume(tx, order),
+    openPauses(tx, [order]),
+    databaseNow(tx),
+    pendingApproval(tx, order),
+  ])
   if (!run) throw new AppError('RUN_NOT_FOUND', `there is no run ${order.runId}`)
   if (!run.paused && run.requested && as !== Authority.SYSTEM_AUTO) {
     await withdrawPause(tx, order)
@@ -71,18 +78,54 @@ async function resumeWithin(tx: Tx, context: PausingContext, order: ResumeOrder)
     const last = (await pausesOfRun(tx, order)).at(-1) ?? null
     return { kind: 'not_paused', status: run.status, phase: run.phase, last }
   }
-  const [pause] = await openPauses(tx, [order])
   invariant(pause !== undefined, `run ${order.runId} is paused, and no pause of it is stored`)
-  const at = await databaseNow(tx)
   const why = whyRefused(pause, as, at)
   if (why !== null) {
-    await recordRefusal(tx, order, { at: at.toISOString(), by, as, why })
+    await recordRefusals(tx, [{ ...order, refusal: { at: at.toISOString(), by, as, why } }])
     return { kind: 'forbidden', why, may: authoritiesOf(pause) }
   }
-  const approval = await pendingApproval(tx, order)
   if (approval) return { kind: 'undecided', approvalId: approval.approvalId }
   await resumeAll(tx, context, [pause], { by, as, note, at })
   return { kind: 'resumed', pause }
+}
+
+/** What became of some of a scope's paused runs. */
+export interface ResumedBatch {
+  readonly resumed: number
+  /** Not by this authority, which is recorded with each. */
+  readonly forbidden: number
+  /** They wait for approvals, and go on by their decisions. */
+  readonly undecided: number
+  /** Where the next batch begins; null when this was the last. */
+  readonly next: string | null
+}
+
+/** Ends the pauses of a bounded number of runs in one transaction, each as if it alone were resumed. */
+export function resumeBatch(
+  context: PausingContext,
+  scope: PausedScope,
+  { by, as, note }: Omit<ResumeOrder, keyof RunKey>,
+  after: string,
+): Promise<ResumedBatch> {
+  return context.database.transaction(async (tx) => {
+    const runs = await lockPausedOf(tx, scope, after, limits.resumeBatchMax)
+    if (runs.length === 0) return { resumed: 0, forbidden: 0, undecided: 0, next: null }
+    const [pauses, at, waiting] = await Promise.all([openPauses(tx, runs), databaseNow(tx), awaitingApproval(tx, runs)])
+    const refused = pauses.flatMap((pause) => {
+      const why = whyRefused(pause, as, at)
+      return why === null ? [] : [{ ...pause, refusal: { at: at.toISOString(), by, as, why } }]
+    })
+    const isRefused = new Set(refused.map(({ runId }) => runId))
+    const allowed = pauses.filter(({ runId }) => !isRefused.has(runId))
+    const decided = allowed.filter(({ runId }) => !waiting.has(runId))
+    await Promise.all([recordRefusals(tx, refused), resumeAll(tx, context, decided, { by, as, note, at })])
+    return {
+      resumed: decided.length,
+      forbidden: refused.length,
+      undecided: allowed.length - decided.length,
+      next: runs.length < limits.resumeBatchMax ? null : (runs.at(-1)?.runId ?? null),
+    }
+  })
 }
 
 interface Resumption {
@@ -106,16 +149,14 @@ export async function resumeAll(
     const asBefore = as === Authority.SYSTEM_AUTO && reason === PauseReason.RATE_LIMIT_SOFT
     return { tenantId, runId, policiesAsOf: asBefore ? null : at }
   })
-  await wakePaused(tx, woken)
-  await endPauses(
-    tx,
-    pauses.map((pause) => ({ ...pause, endedAt: at, endedHow: 'RESUMED', resumedBy: by, resumedAs: as, note })),
-  )
+  const ended = pauses.map((pause) => {
+    return { ...pause, endedAt: at, endedHow: 'RESUMED' as const, resumedBy: by, resumedAs: as, note }
+  })
   const entries = pauses.map(({ tenantId, runId, pauseId, reason }) => {
     const data = { pauseId, reason, by, as, note }
     return { tenantId, runId, events: [{ id: newId(), type: 'run.resumed' as const, time: at.toISOString(), data }] }
   })
-  await appendEvents(tx, entries)
+  await Promise.all([wakePaused(tx, woken), endPauses(tx, ended), appendEvents(tx, entries)])
 }
 
 /** Ends the pauses of runs whose end came first, in the transaction that brings it. */

@@ -8,6 +8,8 @@ import type { DueEnd } from './takeover-store.ts'
 export interface StopNote {
   readonly kind: StopKind
   readonly by: string
+  /** As what; left out where it is not a person's. */
+  readonly as?: string | undefined
   readonly why: string
 }
 
@@ -45,8 +47,8 @@ export function stoppedEnd({ kind, by, why }: StopNote): RunEnd {
   return { outcome: 'cancelled', reason: 'RUN_STOPPED', message, error: null, output: null, lastStepRecorded: false }
 }
 
-export function stopRequest({ kind, by, why }: StopNote, at: Date): StopRequest {
-  return requestOf({ kind, by, why, requestedAt: at.toISOString() })
+export function stopRequest({ kind, by, as, why }: StopNote, at: Date): StopRequest {
+  return requestOf({ kind, by, ...(as && { as }), why, requestedAt: at.toISOString() })
 }
 
 /** What an order asks of each of its runs. */
@@ -54,9 +56,14 @@ export function requestOf(stop: RunStop): StopRequest {
   return { stop, end: pendingEnd(stoppedEnd(stop)), takeoverMs: limits.takeoverMs }
 }
 
-export function stopOrder(scope: StopScope, { kind, by, why }: StopNote, orderId: string, at: Date): StopOrder {
+export function stopOrder(scope: StopScope, { kind, by, as, why }: StopNote, orderId: string, at: Date): StopOrder {
   const createdUntil = new Date(at.getTime() + limits.stopOrderToleranceMs).toISOString()
-  return { ...scope, orderId, createdUntil, stop: { kind, by, why, orderId, requestedAt: at.toISOString() } }
+  return {
+    ...scope,
+    orderId,
+    createdUntil,
+    stop: { kind, by, ...(as && { as }), why, orderId, requestedAt: at.toISOString() },
+  }
 }
 
 export function dueEndOf({ tenantId, runId, leaseToken }: StoppedRun, { end }: StopRequest): DueEnd {

@@ -130,8 +130,8 @@ async function batchOf(tenantId: string, answer: Promise<(StoppedRow & { found: 
 }
 
 export function stopValues({ stop, end, takeoverMs }: StopRequest): readonly unknown[] {
-  const { kind, by, why, requestedAt } = stop
-  return [JSON.stringify(stop), JSON.stringify(end), takeoverMs, requestedAt, JSON.stringify({ by, why, kind })]
+  const { kind, by, as, why, requestedAt } = stop
+  return [JSON.stringify(stop), JSON.stringify(end), takeoverMs, requestedAt, JSON.stringify({ by, as, why, kind })]
 }
 
 function toStopped(tenantId: string, row: StoppedRow): StoppedRun {

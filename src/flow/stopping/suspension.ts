@@ -13,14 +13,14 @@ import { carryOut, type Stopped, type StoppingContext, stopScope } from './stop-
 export async function suspendTenant(
   context: StoppingContext,
   tenantId: string,
-  { by, why }: TenantNote,
+  { by, as, why }: TenantNote,
 ): Promise<Stopped | null> {
   const { database, kernel, clock } = context
   const order = await database.transaction(async (tx) => {
     const at = clock.now()
-    if (!(await markSuspended(tx, tenantId, { by, why, at: at.toISOString() }))) return null
-    await tell(tx, context, tenantId, 'tenant.suspended', { by, why })
-    return kernel.orderStop(tx, inFlight(tenantId), { kind: 'suspension', by, why })
+    if (!(await markSuspended(tx, tenantId, { by, as, why, at: at.toISOString() }))) return null
+    await tell(tx, context, tenantId, 'tenant.suspended', { by, as, why })
+    return kernel.orderStop(tx, inFlight(tenantId), { kind: 'suspension', by, as, why })
   })
   return order && carryOut(context, order)
 }
@@ -29,12 +29,12 @@ export async function suspendTenant(
 export async function resumeTenant(
   context: StoppingContext,
   tenantId: string,
-  { by, why }: TenantNote,
+  { by, as, why }: TenantNote,
 ): Promise<{ readonly changed: boolean }> {
   const changed = await context.database.transaction(async (tx) => {
     if (!(await markResumed(tx, tenantId))) return false
     await context.kernel.liftSuspensionOrders(tx, tenantId)
-    await tell(tx, context, tenantId, 'tenant.resumed', { by, why })
+    await tell(tx, context, tenantId, 'tenant.resumed', { by, as, why })
     return true
   })
   return { changed }
@@ -42,8 +42,8 @@ export async function resumeTenant(
 
 /** Stops what suspended tenants have in flight and no order is about, as where somebody has changed their status by hand. */
 export async function sweepSuspended(context: StoppingContext): Promise<void> {
-  for (const { tenantId, by, why } of await halfSuspended(context.database)) {
-    const note: StopNote = { kind: 'suspension', by, why }
+  for (const { tenantId, by, as, why } of await halfSuspended(context.database)) {
+    const note: StopNote = { kind: 'suspension', by, as, why }
     await stopScope(context, inFlight(tenantId), note)
   }
 }
@@ -57,7 +57,7 @@ async function tell(
   { clock, newId }: StoppingContext,
   tenantId: string,
   type: EventType,
-  data: { readonly by: string; readonly why: string },
+  data: { readonly by: string; readonly as: string; readonly why: string },
 ): Promise<void> {
   const event = { id: newId(), type, time: clock.now().toISOString(), data }
   await appendEvents(tx, [{ tenantId, runId: NO_RUN, events: [event] }])

@@ -47,6 +47,7 @@ export const eventTypes = Object.freeze({
     when: 'The run is to be stopped: a person asked for it, its tenant was suspended, or its parent run has ended.',
     data: {
       by: 'who asked; the id of the parent run where that is why',
+      as: 'as what; absent of a stop with its parent',
       why: 'the reason given',
       kind: 'stop, suspension or parent',
     },
@@ -149,11 +150,11 @@ export const eventTypes = Object.freeze({
   },
   'tenant.suspended': {
     when: 'A tenant was suspended. What its runs had in flight is stopped, and new runs are denied.',
-    data: { by: 'who suspended it', why: 'the reason given' },
+    data: { by: 'who suspended it', as: 'as what', why: 'the reason given' },
   },
   'tenant.resumed': {
     when: 'A suspended tenant was let in again. Its queued runs go on.',
-    data: { by: 'who resumed it', why: 'the reason given' },
+    data: { by: 'who resumed it', as: 'as what', why: 'the reason given' },
   },
   'audit.reconciliation.missing': {
     when: 'A reconciliation found audit actions that were expected and not acknowledged.',

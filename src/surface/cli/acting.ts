@@ -11,8 +11,10 @@ export interface ActingOptions {
 /** The options of a command by which somebody acts on a run. */
 export function actingOptions(): Option[] {
   return [
-    new Option('--by <name>', 'who does it; default your login; kept with the run'),
-    new Option('--as <role>', 'as what; kept with the run').choices(Object.values(Authority)).default('OPERATOR'),
+    new Option('--by <name>', 'who does it; default your login; kept with what it changes'),
+    new Option('--as <role>', 'as what; kept with what it changes')
+      .choices(Object.values(Authority))
+      .default('OPERATOR'),
   ]
 }
 

@@ -117,10 +117,10 @@ function blockedBy({ pending, dueAt }: RunReport, now: Date): string | null {
 
 function stopOf({ stop }: RunReport): string | null {
   if (stop === null) return null
-  const { by, why, requestedAt, deliveredAt, confirmedAt } = stop
+  const { by, as, why, requestedAt, deliveredAt, confirmedAt } = stop
   const since = (at: string) => duration(new Date(at).getTime() - new Date(requestedAt).getTime())
   const steps = [
-    `requested by ${printable(by, 100)} (${printable(why, 200)}) ${timestamp(new Date(requestedAt))}`,
+    `requested by ${printable(by, 100)}${as ? ` as ${as}` : ''} (${printable(why, 200)}) ${timestamp(new Date(requestedAt))}`,
     deliveredAt && `delivered after ${since(deliveredAt)}`,
     confirmedAt && `confirmed after ${since(confirmedAt)}`,
     confirmedAt === null && 'unconfirmed: a step ignored it',

@@ -1,10 +1,10 @@
-import { userInfo } from 'node:os'
 import { Option } from 'commander'
 import type { RunStop } from '../../domains/runs/runs.ts'
 import { AppError } from '../../foundation/app-error.ts'
 import { sleep } from '../../foundation/backoff.ts'
 import type { Concordat } from '../../runtime.ts'
 import type { StopInput } from '../library/library.ts'
+import { type ActingOptions, actingOf, actingOptions } from './acting.ts'
 import { defineCommand, integer } from './command.ts'
 import type { ExitCode } from './errors.ts'
 import { runNamed } from './find-run.ts'
@@ -21,15 +21,14 @@ const POLL_MS = 50
 /** Options of whatever stops runs. */
 export const stopOptions = [
   new Option('--why <reason>', 'kept with each run'),
-  new Option('--by <name>', 'who asks for it; kept with each run; default your login'),
+  ...actingOptions(),
   new Option('--wait <seconds>', 'how long to wait until steps have ended')
     .argParser(integer(0, WAIT_SECONDS_MAX))
     .default(WAIT_SECONDS),
 ]
 
-export interface StopOptions extends CommonOptions {
+export interface StopOptions extends CommonOptions, ActingOptions {
   readonly why?: string
-  readonly by?: string
   readonly wait: number
 }
 
@@ -141,8 +140,8 @@ function reportText({ runId, result, stop }: StopReport): string {
   return `Run ${runId} is cancelled: delivered after ${after(delivered)}, ${confirmed}.`
 }
 
-export function noteOf({ why, by = userInfo().username }: Pick<StopOptions, 'why' | 'by'>): StopInput {
-  return { by, ...(why !== undefined && { why }) }
+export function noteOf({ why, ...acting }: ActingOptions & Pick<StopOptions, 'why'>): StopInput {
+  return { ...actingOf(acting), ...(why !== undefined && { why }) }
 }
 
 function messageOf(error: unknown): string {

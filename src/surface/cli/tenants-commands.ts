@@ -1,4 +1,5 @@
 import { Option } from 'commander'
+import { actingOptions } from './acting.ts'
 import { defineCommand, defineNoun, integer } from './command.ts'
 import { toJson } from './json.ts'
 import { noteOf, type StopOptions, stopOptions } from './runs-stop.ts'
@@ -50,13 +51,10 @@ const tenantsSuspend = defineCommand<StopOptions>({
   },
 })
 
-const tenantsResume = defineCommand<Pick<StopOptions, 'by' | 'why'>>({
+const tenantsResume = defineCommand<Pick<StopOptions, 'by' | 'as' | 'why'>>({
   usage: 'resume <name>',
   description: 'let a suspended tenant in again: its queued runs go on',
-  options: [
-    new Option('--why <reason>', 'told in the event'),
-    new Option('--by <name>', 'who resumes it; told in the event; default your login'),
-  ],
+  options: [new Option('--why <reason>', 'told in the event'), ...actingOptions()],
   run: async (context) => {
     const { terminal, options, args } = context
     const tenantId = args[0] ?? ''

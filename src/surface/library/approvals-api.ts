@@ -12,7 +12,7 @@ import type { Json } from '../../foundation/json.ts'
 import { type PayloadCodec, safeText } from '../../foundation/payload-codec.ts'
 import type { Database } from '../../foundation/storage/storage.ts'
 import { limits } from '../../limits.ts'
-import { type Acting, checkActing } from './run-pauses.ts'
+import { type Acting, checkActing } from './acting.ts'
 
 export interface ApprovalsFilter {
   /** Of every tenant where it is left out. */

@@ -1,3 +1,4 @@
+export type { Acting } from './acting.ts'
 export { type AlertsApi, createAlertsApi } from './alerts-api.ts'
 export {
   type ApprovalReport,
@@ -9,7 +10,14 @@ export {
 export { type AuditApi, type AuditReport, createAuditApi } from './audit-api.ts'
 export { createPoliciesApi, type PoliciesApi } from './policies-api.ts'
 export type { PolicyUsage, UsageOptions } from './policy-usage.ts'
-export type { Acting, PauseInput, PauseResult, ResumeInput, ResumeResult } from './run-pauses.ts'
+export type {
+  PauseInput,
+  PauseResult,
+  ResumeAllInput,
+  ResumeAllResult,
+  ResumeInput,
+  ResumeResult,
+} from './run-pauses.ts'
 export type { PauseReport, RunBudget, RunReport, StepReport } from './run-report.ts'
 export { RunResults } from './run-results.ts'
 export { createRunsApi, type RunHandle, type RunsApi } from './runs-api.ts'

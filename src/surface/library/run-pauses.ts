@@ -1,15 +1,11 @@
-import { Authority } from '../../domains/pauses/pauses.ts'
+import { PauseReason } from '../../domains/pauses/pauses.ts'
 import { isTerminal, type RunRow } from '../../domains/runs/runs.ts'
-import type { PauseAnswer, ResumeAnswer, RunOrchestrationKernel } from '../../flow/kernel/kernel.ts'
+import type { PauseAnswer, ResumeAnswer, ResumedBatch, RunOrchestrationKernel } from '../../flow/kernel/kernel.ts'
 import { AppError } from '../../foundation/app-error.ts'
+import { NO_RUN } from '../../foundation/ids.ts'
 import { safeText } from '../../foundation/payload-codec.ts'
 import { limits } from '../../limits.ts'
-
-/** Who acts on a run, and as what. */
-export interface Acting {
-  readonly by: string
-  readonly as: Authority
-}
+import { type Acting, checkActing, checkPerson } from './acting.ts'
 
 export interface PauseInput extends Acting {
   readonly why?: string
@@ -32,8 +28,7 @@ export async function pauseRun(
   { by, as, why = 'no reason given' }: PauseInput,
   lookAgain: () => Promise<RunRow>,
 ): Promise<PauseResult> {
-  const acting = checkActing({ by, as })
-  if (as === Authority.SYSTEM_AUTO) throw wrongAuthority(as, 'people pause runs by hand')
+  const acting = checkPerson({ by, as })
   const answer = await kernel.requestPause({ tenantId, runId, ...acting, why: safeText(why, limits.noteCharsMax) })
   if (answer !== 'refused') return answer
   const now = await lookAgain()
@@ -63,7 +58,7 @@ export async function resumeRun(
     tenantId,
     runId,
     ...checkActing({ by, as }),
-    note: note === undefined ? null : safeText(note, limits.noteCharsMax),
+    note: noteText(note),
   }
   const answer = await kernel.resume(order)
   switch (answer.kind) {
@@ -91,21 +86,53 @@ export async function resumeRun(
   }
 }
 
+/** How a scope's paused runs were answered. */
+export interface ResumeAllResult {
+  readonly resumed: number
+  /** They stay paused: not by this authority, and that is recorded with each. */
+  readonly forbidden: number
+  /** They stay paused: each waits for the decision of an approval. */
+  readonly undecided: number
+}
+
+export interface ResumeAllInput extends ResumeInput {
+  readonly tenant: string
+  /** Only runs of this agent. */
+  readonly agent?: string
+  /** Only runs that are paused for this. */
+  readonly reason?: PauseReason
+}
+
+/** Ends the pauses of a tenant's runs, some hundred a transaction. What is paused meanwhile may be among them or not. */
+export async function resumeAll(
+  kernel: RunOrchestrationKernel,
+  { tenant: tenantId, agent, reason, by, as, note }: ResumeAllInput,
+): Promise<ResumeAllResult> {
+  if (reason !== undefined && !Object.hasOwn(PauseReason, reason)) {
+    const known = Object.keys(PauseReason).join(', ')
+    throw new AppError('INVALID_REQUEST', `no run is paused for ${JSON.stringify(reason)}: it is one of ${known}`)
+  }
+  const order = { ...checkActing({ by, as }), note: noteText(note) }
+  const scope = { tenantId, agent: agent ?? null, reason: reason ?? null }
+  const all = { resumed: 0, forbidden: 0, undecided: 0 }
+  let next: string | null = NO_RUN
+  while (next !== null) {
+    const batch: ResumedBatch = await kernel.resumeBatch(scope, order, next)
+    all.resumed += batch.resumed
+    all.forbidden += batch.forbidden
+    all.undecided += batch.undecided
+    next = batch.next
+  }
+  return all
+}
+
+function noteText(note: string | undefined): string | null {
+  return note === undefined ? null : safeText(note, limits.noteCharsMax)
+}
+
 function earlier({ last }: Extract<ResumeAnswer, { kind: 'not_paused' }>): string {
   if (last?.endedAt == null) return ''
   const at = last.endedAt.toISOString()
   if (last.endedHow === 'RESUMED') return `; ${last.resumedBy} resumed it as ${last.resumedAs} at ${at}`
   return last.endedHow === 'STOPPED' ? `; it was stopped at ${at}` : `; nobody resumed it before ${at}`
-}
-
-/** Fails with `INVALID_REQUEST` unless somebody acts, as something. */
-export function checkActing({ by, as }: Acting): Acting {
-  if (typeof by !== 'string' || by === '')
-    throw new AppError('INVALID_REQUEST', 'by names who pauses or resumes the run')
-  if (!Object.hasOwn(Authority, as)) throw wrongAuthority(as, `it is one of ${Object.keys(Authority).join(', ')}`)
-  return { by: safeText(by, limits.noteCharsMax), as }
-}
-
-function wrongAuthority(as: string, why: string): AppError {
-  return new AppError('INVALID_REQUEST', `nobody acts so as ${JSON.stringify(as)}: ${why}`)
 }

@@ -1,4 +1,5 @@
 import { isTerminal, listRuns, type RunFilter, type RunStatus, type RunSummary } from '../../domains/runs/runs.ts'
+import { requireTenant } from '../../domains/tenants/tenants.ts'
 import type { CompletionContext, CompletionOutcome } from '../../flow/completion/completion.ts'
 import type { Denial, Intake, SubmitRequest } from '../../flow/intake/intake.ts'
 import { endNow, type StoppingContext, stopRun, stopScope } from '../../flow/stopping/stopping.ts'
@@ -11,8 +12,11 @@ import {
   type PauseInput,
   type PauseResult,
   pauseRun,
+  type ResumeAllInput,
+  type ResumeAllResult,
   type ResumeInput,
   type ResumeResult,
+  resumeAll,
   resumeRun,
 } from './run-pauses.ts'
 import { type RunReport, reportOf } from './run-report.ts'
@@ -47,7 +51,6 @@ export interface RunsApi {
   /** Everything that is known of a run; fails with `RUN_NOT_FOUND`. `tenantId` null: of any tenant, for operators. */
   get(tenantId: string | null, runId: string): Promise<RunReport>
   list(filter: Partial<RunFilter>): Promise<RunSummary[]>
-  /** Fails with `RUN_NOT_FOUND`, and with `RUN_ENDED` (and the final state) when the run is past stopping. */
   /**
    * Sends a signal to a step that waits for it (`step.waitFor`), or keeps it for one that will. Fails with `INVALID_INPUT`
    * when it does not fit what the step waits for, `RUN_NOT_FOUND`, `RUN_ENDED`, `TOO_MANY_SIGNALS`, `INPUT_TOO_LARGE`, and
@@ -66,6 +69,14 @@ export interface RunsApi {
    * `RUN_NOT_PAUSED` (and the state) when there is no pause to end.
    */
   resume(tenantId: string, runId: string, input: ResumeInput): Promise<ResumeResult>
+  /**
+   * Ends the pauses of a tenant's runs, or of those of an agent or a reason, each as `resume` does and as far as the
+   * authority may. Fails with `UNKNOWN_TENANT` and `INVALID_REQUEST`.
+   *
+   * @example await concordat.runs.resumeAll({ tenant: 'default', reason: 'POLICY_CHANGE', by: 'ada', as: 'OPERATOR' })
+   */
+  resumeAll(input: ResumeAllInput): Promise<ResumeAllResult>
+  /** Fails with `RUN_NOT_FOUND`, and with `RUN_ENDED` (and the final state) when the run is past stopping. */
   stop(tenantId: string, runId: string, input?: StopInput): Promise<'cancelled' | 'requested'>
   /**
    * Stops all of a tenant's runs, or those of an agent, or those that a policy is in scope for, and resolves when their
@@ -142,6 +153,13 @@ export function createRunsApi(parts: RunsApiParts): RunsApi {
 
     async resume(tenantId, runId, input) {
       const result = await resumeRun(kernel, await known(tenantId, runId), input)
+      parts.onWoken()
+      return result
+    },
+
+    async resumeAll(input) {
+      await requireTenant(database, input.tenant)
+      const result = await resumeAll(kernel, input)
       parts.onWoken()
       return result
     },

@@ -1,3 +1,4 @@
+import type { Authority } from '../../domains/pauses/pauses.ts'
 import { listPolicies } from '../../domains/policies/policies.ts'
 import type { StopCounts } from '../../domains/runs/runs.ts'
 import { requireTenant } from '../../domains/tenants/tenants.ts'
@@ -6,11 +7,18 @@ import { AppError } from '../../foundation/app-error.ts'
 import { safeText } from '../../foundation/payload-codec.ts'
 import type { Database } from '../../foundation/storage/storage.ts'
 import { limits } from '../../limits.ts'
+import { type Acting, checkPerson } from './acting.ts'
 
-/** Who asks, and why: kept with what it changes, and told in its event. */
+/** Who asks, as what, and why: kept with what it changes, and told in its event. */
 export interface StopInput {
   readonly by?: string
+  /** `OPERATOR` unless given. */
+  readonly as?: Authority
   readonly why?: string
+}
+
+interface StopNote extends Acting {
+  readonly why: string
 }
 
 export interface StopAllInput extends StopInput {
@@ -32,8 +40,22 @@ export interface StopAllResult extends Omit<StopCounts, 'open'> {
 /** A step that ignores its signal is left behind after 5 s, and its run then ends. */
 export const STOP_WAIT_MS = 2 * limits.stopGraceMs
 
-export function noteOf({ by = 'operator', why = 'no reason given' }: StopInput = {}): { by: string; why: string } {
-  return { by: safeText(by, limits.noteCharsMax), why: safeText(why, limits.noteCharsMax) }
+/** Fails with `INVALID_REQUEST`. */
+export function noteOf({ by = 'operator', as = 'OPERATOR', why = 'no reason given' }: StopInput = {}): StopNote {
+  return { ...checkPerson({ by, as }), why: safeText(why, limits.noteCharsMax) }
+}
+
+/**
+ * The same of a tenant's suspension, which is not the tenant's own to make or to end. Fails with
+ * `SUSPENSION_FORBIDDEN`.
+ */
+export function suspensionNoteOf(input?: StopInput): StopNote {
+  const note = noteOf(input)
+  if (note.as === 'OPERATOR') return note
+  throw new AppError(
+    'SUSPENSION_FORBIDDEN',
+    `${note.as} may not suspend a tenant or let it in again, only OPERATOR may`,
+  )
 }
 
 /** Whose runs are meant; null: every agent's. */

@@ -6,14 +6,17 @@ import {
   type TenantInput,
 } from '../../domains/tenants/tenants.ts'
 import { resumeTenant, type StoppingContext, suspendTenant } from '../../flow/stopping/stopping.ts'
-import { countStopped, noteOf, STOP_WAIT_MS, type StopAllResult, type StopInput } from './stop-input.ts'
+import { countStopped, STOP_WAIT_MS, type StopAllResult, type StopInput, suspensionNoteOf } from './stop-input.ts'
 
 /** What a suspension did. `changed` false: the tenant was suspended before, and nothing was done. */
 export interface SuspendResult extends StopAllResult {
   readonly changed: boolean
 }
 
-/** Tenants, as programs use them. All but `put`, `create` and `list` fail with `UNKNOWN_TENANT`. */
+/**
+ * Tenants, as programs use them. All but `put`, `create` and `list` fail with `UNKNOWN_TENANT`. Only `OPERATOR` may
+ * suspend one and let it in again: anyone else is refused with `SUSPENSION_FORBIDDEN`.
+ */
 export interface TenantsApi {
   /** Creates the tenant or changes its limits; its status stays. Fails with `INVALID_REQUEST`. */
   put(tenant: TenantInput): Promise<void>
@@ -39,11 +42,11 @@ export function createTenantsApi(stopping: StoppingContext, onResumed: () => voi
     create: (tenant) => createTenant(database, tenant),
     list: () => listTenants(database),
     async suspend(tenantId, { waitMs = STOP_WAIT_MS, ...note } = {}) {
-      const stopped = await suspendTenant(stopping, tenantId, noteOf(note))
+      const stopped = await suspendTenant(stopping, tenantId, suspensionNoteOf(note))
       return { changed: stopped !== null, ...(await countStopped(database, stopped, waitMs)) }
     },
     async resume(tenantId, note) {
-      const resumed = await resumeTenant(stopping, tenantId, noteOf(note))
+      const resumed = await resumeTenant(stopping, tenantId, suspensionNoteOf(note))
       onResumed()
       return resumed
     },
