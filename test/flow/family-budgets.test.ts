@@ -149,6 +149,34 @@ describeOnDatabases('a budget of a run that starts runs', (open) => {
     expect(await row(tenant, `run/${run.runId}`)).toMatchObject({ settled: 0.9e9, reserved: 0 })
   })
 
+  /** Its limit of a dollar is another one once the parent has begun; it uses half a dollar, its children ask for 90 cents. */
+  const changedForChildren = async (before: number, after: number) => {
+    const pinned = (max: number) => cost(max, { onChange: 'pinned' })
+    const tenant = await tenantWith(pinned(before))
+    const run = await submit(tenant, {
+      gate: tenant,
+      children: [spender(0.4), spender(0.4), spender(0.1)],
+      inTurn: true,
+    })
+    await gates.at(tenant).reached
+    await runtime.concordat.policies.apply(tenant, [pinned(after)])
+    gates.at(tenant).open()
+    const ended = await runtime.ended(run)
+    return { ended, children: await childrenOf(run) }
+  }
+
+  it('whose limit was lowered since it began bounds what begins below it by the lower one', async () => {
+    const { ended, children } = await changedForChildren(9, 1)
+    expect([ended.status, ended.output]).toEqual(['succeeded', 1])
+    expect(children.map(({ status }) => status)).toEqual(['succeeded', 'failed_policy', 'succeeded'])
+  })
+
+  it('whose limit was raised since it began is ended by its own, pinned one, when its children have used more', async () => {
+    const { ended, children } = await changedForChildren(1, 9)
+    expect([ended.status, ended.reason]).toEqual(['failed_policy', 'BUDGET_EXCEEDED'])
+    expect(children.map(({ status }) => status)).toEqual(['succeeded', 'succeeded'])
+  })
+
   it('of an API key is shared by the runs that it submits and those that they start, and bounds no others', async () => {
     const tenant = await tenantWith(cost(0.5, { scope: 'api_key', window: 'month' }))
     const children = [spender(0.1), spender(0.1)]

@@ -34,6 +34,8 @@ export interface BudgetLimit {
 /** The limits that bound one meter. */
 export interface BoundMeter {
   readonly meter: Meter
+  /** Its `meterKey`. */
+  readonly key: string
   readonly limits: readonly BudgetLimit[]
 }
 
@@ -67,16 +69,16 @@ export function isMeterMetric(metric: string): metric is MeterMetric {
  * agent counts that agent's runs alone, so with scope `tenant` it is that agent's meter.
  */
 export function metersOf(run: BudgetedRun, limits: readonly BudgetLimit[], at: Date): BoundMeter[] {
-  const bound = new Map<string, { meter: Meter; limits: BudgetLimit[] }>()
+  const bound = new Map<string, { meter: Meter; key: string; limits: BudgetLimit[] }>()
   for (const limit of limits) {
     const { metric, window } = limit
     if (!isMeterMetric(metric)) continue
     for (const subject of subjectsOf(run, limit)) {
       const meter = { tenantId: run.tenantId, subject, metric, period: window, periodStart: periodStart(window, at) }
       const key = meterKey(meter)
-      const found = bound.get(key) ?? { meter, limits: [] }
-      found.limits.push(limit)
-      bound.set(key, found)
+      const found = bound.get(key)
+      if (found) found.limits.push(limit)
+      else bound.set(key, { meter, key, limits: [limit] })
     }
   }
   return [...bound.values()]

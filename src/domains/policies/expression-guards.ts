@@ -19,6 +19,7 @@ export const METHODS: readonly string[] = [
   ...['contains', 'startsWith', 'endsWith', 'lowerAscii', 'upperAscii', 'size', REGEX_FUNCTION],
   ...MACROS,
 ]
+const INT_MAX = 2n ** 63n - 1n
 const RESERVED: readonly string[] = Object.keys(FACTS)
 
 export const FACT_NAMES: readonly string[] = Object.entries(FACTS).flatMap(([of, fields]) =>
@@ -50,6 +51,9 @@ export function guardExpression(root: ASTNode): GuardedExpression {
 
   const visit = (node: ASTNode, macros: number): void => {
     if (node.op === 'id' && node.args === 'step') usesStep = true
+    if (node.op === 'value' && typeof node.args === 'bigint' && node.args > INT_MAX) {
+      refuse(node, 'the number does not fit 64 bits', 'Write it with a point: as a double it is compared all the same.')
+    }
     if (node.op === 'call') checkFunction(node, node.args[0], node.args[1])
     if (node.op === '[]' && isFacts(node.args[0])) {
       refuse(node, 'facts are not looked up by a computed name', 'Name the fact, as in run.steps.')

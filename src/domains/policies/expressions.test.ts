@@ -78,6 +78,7 @@ describe('an expression', () => {
     ['is no condition', 'run.steps + 1', 'it answers int', 'run.steps + 1'],
     ['asks has() for what is no fact', 'has(run.cost_usdd)', 'has() takes the name', 'run.cost_usdd'],
     ['looks a fact up by a computed name', 'run[run.agent] == 1', 'computed name', 'run[run.agent]'],
+    ['has a number beyond 64 bits', 'run.steps < 9223372036854775808', 'fit 64 bits', '9223372036854775808'],
     ['calls matches()', 'run.agent.matches("(a+)+$")', 'for ever', 'run.agent.matches("(a+)+$")'],
     ['calls what is not on the list', '"a,b".split(",") == []', '.split() can', '"a,b".split(",")'],
     ['escapes its types', 'dyn(run.steps) == "a"', 'dyn() can', 'dyn(run.steps)'],

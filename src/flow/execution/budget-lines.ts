@@ -68,21 +68,21 @@ export class BudgetLines {
    */
   renew(limits: readonly BudgetLimit[], now: Date, mayOwn: boolean): void {
     if (limits === this.#limits && now.getTime() < this.#validUntilMs) return
-    const before = new Map([...this.#past, ...this.#current].map((line) => [meterKey(line.meter), line]))
+    const before = new Map<string, BudgetLine>()
+    for (const line of this.#past) before.set(meterKey(line.meter), line)
+    for (const line of this.#current) before.set(meterKey(line.meter), line)
     this.#limits = limits
-    this.#current = metersOf(this.#run, limits, now).map((bound) => {
-      const key = meterKey(bound.meter)
-      const line = before.get(key) ?? emptyLine(bound.meter, mayOwn && this.#isOwn(bound.meter))
+    this.#validUntilMs = Number.POSITIVE_INFINITY
+    this.#current = metersOf(this.#run, limits, now).map(({ meter, key, limits: bounding }) => {
+      const line = before.get(key) ?? emptyLine(meter, mayOwn && this.#isOwn(meter))
       before.delete(key)
-      line.limits = bound.limits
-      line.least = leastOf(bound.limits.filter(({ effect }) => effect !== 'warn'))
-      line.lowest = leastOf(bound.limits) ?? 0n
+      setLimits(line, bounding)
+      const endMs = periodEnd(meter.period, meter.periodStart)?.getTime()
+      if (endMs !== undefined && endMs < this.#validUntilMs) this.#validUntilMs = endMs
       return line
     })
     this.#past = [...before.values()]
     for (const line of this.#past) line.own = false // steps may begin that it does not know of
-    const ends = this.#current.map(({ meter }) => periodEnd(meter.period, meter.periodStart)?.getTime())
-    this.#validUntilMs = Math.min(...ends.map((end) => end ?? Number.POSITIVE_INFINITY))
   }
 
   /** Others may use what the run's own limits leave: from here on all of it is in the ledger. */
@@ -105,13 +105,14 @@ export function staysOwn({ own, lowest, seen, ownReserved }: BudgetLine, more: b
   return own && 2n * (seen + ownReserved + more) < lowest
 }
 
-function leastOf(limits: readonly BudgetLimit[]): bigint | null {
-  let least: bigint | null = null
-  for (const limit of limits) {
+function setLimits(line: BudgetLine, limits: readonly BudgetLimit[]): void {
+  line.limits = limits
+  line.least = null
+  for (const [i, limit] of limits.entries()) {
     const amount = amountOf(limit)
-    if (least === null || amount < least) least = amount
+    if (i === 0 || amount < line.lowest) line.lowest = amount
+    if (limit.effect !== 'warn' && (line.least === null || amount < line.least)) line.least = amount
   }
-  return least
 }
 
 /** What there is for a step without asking the ledger: all that it needs, or what the run has reserved there already. */
