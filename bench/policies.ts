@@ -53,7 +53,7 @@ async function measure(postgresUrl: string, variant: string): Promise<Figures> {
   url.pathname = `/${database}`
   const [own, policies] = VARIANTS[variant] ?? [OFF, 'run']
   const env = { ...process.env, ...COMMON, ...own, DATABASE_URL: url.href, EVENT_TRANSPORT: 'memory' }
-  const args = [join(here, 'load.ts'), String(inFlight), String(runs), '100', 'false', policies]
+  const args = [join(here, 'load.ts'), String(inFlight), String(runs), '40', 'false', policies]
   const figures = await lastJson(spawn(process.execPath, args, { env, stdio: ['ignore', 'pipe', 'inherit'] }))
   await query(postgresUrl, `drop database if exists ${database} with (force)`)
   return figures
