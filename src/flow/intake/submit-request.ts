@@ -65,8 +65,8 @@ export interface ReadRequest {
   readonly input: EncodedPayload
   readonly metadata: string | null
   readonly apiKeyId: string | null
-  /** Tells one request from another under the same idempotency key. */
-  readonly requestDigest: string
+  /** Tells one request from another under the same idempotency key; null without one. */
+  readonly requestDigest: string | null
 }
 
 /** Checks and encodes a request. Fails with `INVALID_REQUEST`, `INPUT_TOO_LARGE` or `NOT_SERIALIZABLE`. */
@@ -89,7 +89,7 @@ export function readRequest(request: SubmitRequest, codec: PayloadCodec): ReadRe
           what: 'metadata',
           tooLargeCode: 'INPUT_TOO_LARGE',
         })
-  const identity = JSON.stringify([
+  const identity = () => [
     agent,
     version ?? null,
     input.digest,
@@ -97,7 +97,7 @@ export function readRequest(request: SubmitRequest, codec: PayloadCodec): ReadRe
     runAt?.getTime() ?? null,
     metadata?.digest ?? null,
     ...(apiKeyId === undefined ? [] : [apiKeyId]),
-  ])
+  ]
   return {
     tenant,
     agent,
@@ -108,6 +108,6 @@ export function readRequest(request: SubmitRequest, codec: PayloadCodec): ReadRe
     input,
     metadata: metadata?.text ?? null,
     apiKeyId: apiKeyId ?? null,
-    requestDigest: hash('sha256', identity),
+    requestDigest: idempotencyKey === undefined ? null : hash('sha256', JSON.stringify(identity())),
   }
 }

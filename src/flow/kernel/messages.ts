@@ -59,7 +59,7 @@ export interface NewRun extends RunKey {
   readonly dueAt: Date | null
   readonly timeoutMs: number
   readonly idempotencyKey: string | null
-  readonly requestDigest: string
+  readonly requestDigest: string | null
   readonly input: EncodedPayload
   readonly metadata: string | null
   readonly pending: PendingEnd | null

@@ -16,7 +16,7 @@ const COLUMNS = {
   due_at: ['timestamptz', (run) => run.dueAt],
   timeout_ms: ['bigint', (run) => run.timeoutMs],
   idempotency_key: ['text', (run) => run.idempotencyKey],
-  request_digest: ['text', (run) => (run.idempotencyKey === null ? null : run.requestDigest)],
+  request_digest: ['text', (run) => run.requestDigest],
   input: ['json', ({ input }) => input.text],
   input_size: ['int', ({ input }) => input.sizeBytes],
   input_digest: ['text', ({ input }) => input.digest],
