@@ -16,7 +16,7 @@ import * as stopOrders from './migrations/0010-stop-orders.ts'
 import * as outboxPositions from './migrations/0011-outbox-positions.ts'
 import * as sharedContracts from './migrations/0012-shared-contracts.ts'
 import * as narrowRows from './migrations/0013-narrow-rows.ts'
-import * as askedLooks from './migrations/0030-asked-looks.ts'
+import * as askedLooks from './migrations/0014-asked-looks.ts'
 
 const SCHEMA = 'concordat'
 
@@ -35,7 +35,7 @@ const MIGRATIONS: Record<string, Migration> = {
   '0011-outbox-positions': outboxPositions,
   '0012-shared-contracts': sharedContracts,
   '0013-narrow-rows': narrowRows,
-  '0030-asked-looks': askedLooks,
+  '0014-asked-looks': askedLooks,
 }
 
 export interface SchemaState {
