@@ -10,7 +10,8 @@ import { RedisLink } from './redis-link.ts'
 import { waitForLink } from './redis-listener.ts'
 import type { StreamFaults } from './stream-faults.ts'
 
-const READ_ENTRIES_MAX = 500
+/** Of each stream; an entry has up to ten events, and those of all partitions together should stay young. */
+const READ_ENTRIES_MAX = 50
 /** How late a partition that was just taken over is read at the most; the outbox is read meanwhile. */
 const BLOCK_MS = 250
 const RETRY_MS = 250
