@@ -20,6 +20,8 @@ export interface ChangePoliciesReport {
   readonly runs: number
   readonly resumed: number
   readonly workersLost: number
+  /** Runs that failed because too many of their workers were killed; they say nothing of policies. */
+  readonly givenUp: number
   /** Empty: each run has ended as its mode says, and is told of just what was changed. */
   readonly wrong: readonly string[]
 }
@@ -93,7 +95,7 @@ async function underChange(
   const [lost] = await runtime.database.query<{ n: number }>(
     'select count(*)::int as n from concordat.runs where worker_losses > 0',
   )
-  return { runs: all.length, resumed, workersLost: lost?.n ?? 0, wrong: await wrongEnds(runtime) }
+  return { runs: all.length, resumed, workersLost: lost?.n ?? 0, ...(await howTheyEnded(runtime)) }
 }
 
 async function killSome(pool: WorkerPool, random: () => number, kills: number): Promise<void> {
@@ -115,12 +117,17 @@ const EXPECTED: Readonly<Record<Mode, Readonly<Record<Change, readonly [string, 
   pinned: { changed: ['succeeded', []], disabled: ['succeeded', []], deleted: ['succeeded', []] },
 }
 
-async function wrongEnds({ runs, concordat }: TestRuntime): Promise<string[]> {
+async function howTheyEnded({ runs, concordat }: TestRuntime) {
   const wrong: string[] = []
+  let givenUp = 0
   for (const { tenant, mode, change } of CASES) {
     const [status, told] = EXPECTED[mode][change]
     for (const { run_id: runId } of await concordat.runs.list({ tenantId: tenant, limit: 1_000 })) {
       const run = await runs.get(tenant, runId)
+      if (run.reason === 'WORKER_LOST') {
+        givenUp++
+        continue
+      }
       const seen = run.violations.map(({ type, previousVersion, policyVersion }) => {
         return `${type} ${previousVersion} ${policyVersion}`
       })
@@ -132,7 +139,7 @@ async function wrongEnds({ runs, concordat }: TestRuntime): Promise<string[]> {
       if (status === 'succeeded' && run.steps.length !== STEPS) wrong.push(`${runId}: ${run.steps.length} steps`)
     }
   }
-  return wrong
+  return { givenUp, wrong }
 }
 
 async function untilNone({ database }: TestRuntime, sql: string): Promise<void> {
