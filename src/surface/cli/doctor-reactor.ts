@@ -41,7 +41,12 @@ function progress({ handlers, nowMs }: ReactorHealth): Finding[] {
   const total = handlers.filter((each) => !isGone(each)).reduce((sum, { lag }) => sum + lag, 0)
   return [
     ...(handlers.length > 0 && behind.length === 0
-      ? [ok('events', `${plural(handlers.length, 'handler')} up to date, ${plural(total, 'event')} to go`)]
+      ? [
+          ok(
+            'events',
+            `${plural(handlers.length, 'handler')}${total === 0 ? ' up to date' : ''}, ${plural(total, 'event')} to go`,
+          ),
+        ]
       : []),
     ...behind.slice(0, SHOWN_MAX).map((each) => {
       const text = `handler ${each.handler} is ${plural(each.lag, 'event')} behind`
