@@ -228,6 +228,22 @@ describeOnDatabases('the audit on its schedule', (open) => {
     expect(run.reconciliation?.result).toBe('COMPLETE')
   })
 
+  it.concurrent('looks at a run seconds after its end, also when a look that failed was put off for minutes', async () => {
+    const gate = crypto.randomUUID()
+    const handle = await submit('holds', gate)
+    await runtime.database.query(
+      `insert into concordat.audit_looks (tenant_id, run_id, due_at) values ('default', $1, clock_timestamp() + interval '5 min')`,
+      [handle.runId],
+    )
+    gates.at(gate).open()
+    const run = await runtime.ended(handle)
+    const [look] = await runtime.database.query<{ late: number }>(
+      `select extract(epoch from due_at - $2)::float8 as late from concordat.audit_looks where run_id = $1`,
+      [handle.runId, run.endedAt],
+    )
+    expect(look?.late ?? 0).toBeLessThan(10) // none any more: it has been looked at
+  })
+
   it.concurrent('finds an action overdue while its run goes on, and looks again when more can be', async () => {
     const gate = crypto.randomUUID()
     const handle = await submit('holds', gate)

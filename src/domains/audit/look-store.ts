@@ -17,12 +17,14 @@ const LOOKS = rowSet<Look>({
   due_at: ['timestamptz', (look) => look.dueAt],
 })
 
-// One that is asked for already is not later than one of a run that ends now.
+// One that failed while the run went on may be put off for longer.
 const ASK = statement(
   'audit_looks_ask',
-  `insert into concordat.audit_looks (${LOOKS.names}) select * from ${LOOKS.from(1)} as x on conflict do nothing`,
+  `insert into concordat.audit_looks as look (${LOOKS.names}) select * from ${LOOKS.from(1)} as x
+   on conflict (tenant_id, run_id) do update set due_at = excluded.due_at where look.due_at > excluded.due_at`,
 )
 
+/** Has runs looked at when they are due, or before if that was asked for. */
 export async function askForLooks(tx: Tx, looks: readonly Look[]): Promise<void> {
   await tx.query(ASK, LOOKS.values(looks))
 }

@@ -9,7 +9,7 @@ const UP = [
    * deleted takes its due time along. Asked for by the deletion itself, so that nothing has to search for what is not there.
    */
   `create table concordat.audit_looks (
-     tenant_id text not null,
+     tenant_id text collate "C" not null,
      run_id    uuid not null,
      asked_at  timestamptz not null default clock_timestamp(),
      due_at    timestamptz not null default clock_timestamp(),
