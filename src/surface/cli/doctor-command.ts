@@ -111,7 +111,11 @@ function notEnforced(config: Config, rows: readonly EffectiveRow[]): Finding[] {
       ),
     config.policyDecisionsMuted && warning(area, 'OBSERVE_ONLY: policy decisions are recorded, not acted upon'),
     !config.eventReactorEnabled &&
-      warning(area, 'alerts are stored; none is sent without a reactor', 'EVENT_REACTOR_ENABLED=true'),
+      warning(
+        area,
+        'workers so configured have no reactor: alerts are sent only while a `concordat reactor` runs',
+        'EVENT_REACTOR_ENABLED=true',
+      ),
     !config.auditAlertsEnabled &&
       warning(area, 'alerts are stored; none is sent while they are off', 'AUDIT_ALERTS_ENABLED=true'),
     config.storage === 'embedded' &&

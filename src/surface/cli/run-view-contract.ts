@@ -43,10 +43,17 @@ export function contractLines(canvas: Canvas, contract: Contract): string[] {
     const acked = status === 'SUCCESS' ? timeOfDay(ackedAt) : ''
     return [`${domain}/${action}`, '', '', acked, '', '', drift, status === 'SUCCESS' ? '' : `1 × ${status}`]
   })
+  const doubled = expectations.filter((each) => doubledText(acks.filter((ack) => isSame(ack, each))) !== '')
+  const drifted = doubled.length + beyond.filter(({ status }) => status === 'SUCCESS').length
+  const told = (reconciliation?.findings ?? []).some(({ kind }) => kind === 'drift')
   const result = reconciliation ? styledOutcome(canvas, reconciliation.result) : 'not reconciled yet'
-  // The reconciliation may be older than what is overdue now.
+  // The reconciliation may be older than what is overdue, or has drifted, now.
   const overdue = expectations.filter((expectation) => expectation.overdue).length
-  const summary = overdue === 0 ? result : `${result}  ${canvas.style('red', `${overdue} overdue`)}`
+  const since = [
+    overdue > 0 && `${overdue} overdue`,
+    reconciliation && !told && drifted > 0 && `${drifted} drifted since`,
+  ]
+  const summary = [result, ...since.flatMap((text) => (text ? [canvas.style('red', text)] : []))].join('  ')
   return [
     title(canvas, 'Contract', summary),
     ...(rows.length + unexpected.length > 0 ? tableLines(canvas, columns, [...rows, ...unexpected]) : []),

@@ -231,6 +231,8 @@ describe('the contract', () => {
     expect(lines).toMatch(/incidents\/create_incident .* 08:00:06\.000 {2}\+1\.00 s +1 × ROLLED_BACK/)
     expect(lines).toMatch(/policies\/evaluate_policy .* 08:00:00\.003 +2 times/)
     expect(lines).toMatch(/elsewhere\/finalize_run +08:00:00\.005 +unexpected/)
+    const reconciliation = { result: 'COMPLETE' as const, findings: [], reconciledAt: at(0) }
+    expect(shown({ acks, reconciliation }), 'what came after the last look').toContain('COMPLETE  2 drifted since')
   })
 
   test('shows what is overdue and what the reconciliation found', () => {
