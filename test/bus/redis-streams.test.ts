@@ -14,11 +14,10 @@ const newPrefix = () => `concordat-test-${randomBytes(6).toString('hex')}`
 const all = new Set(Array.from({ length: limits.partitions }, (_, partition) => partition))
 
 /** A reader that keeps what it gets. */
-function reader(group: string) {
+function reader() {
   const heard: EventEnvelope[] = []
   const malformed: string[] = []
   const options: FeedOptions = {
-    group,
     reader: newId(),
     hear: (events) => void heard.push(...events),
     malformed: (message) => void malformed.push(message),
@@ -59,13 +58,13 @@ describeOnRedis('on', ({ url }) => {
   }
   const feeding = async (bus: Bus, options: FeedOptions, partitions: ReadonlySet<number> = all): Promise<Feed> => {
     const feed = await bus.feed(options)
-    feed.want(partitions)
+    feed.want(partitions, 'g')
     return feed
   }
 
   it('keeps an entry pending until all its events are dealt with', async () => {
     const { bus, pending, close } = await arena()
-    const { heard, options } = reader('g')
+    const { heard, options } = reader()
     const feed = await feeding(bus, options)
     const runId = newId()
     const make = eventSource()
@@ -94,7 +93,7 @@ describeOnRedis('on', ({ url }) => {
 
   it('puts at most ten neighbours of a partition into an entry, and keeps the order', async () => {
     const { prefix, bus, admin, close } = await arena()
-    const { heard, options } = reader('g')
+    const { heard, options } = reader()
     await feeding(bus, options)
     const make = eventSource()
     const [one, other] = [newId(), newId()]
@@ -114,7 +113,7 @@ describeOnRedis('on', ({ url }) => {
 
   it('hands what a reader left behind to the next one of its group, and forgets no consumer that has entries', async () => {
     const { prefix, bus, admin, pending, close } = await arena()
-    const [dead, next] = [reader('g'), reader('g')]
+    const [dead, next] = [reader(), reader()]
     const first = await feeding(bus, dead.options)
     const runId = newId()
     const event = eventSource()(runId)
@@ -149,7 +148,7 @@ describeOnRedis('on', ({ url }) => {
 
   it('tells of poison once, and reads on', async () => {
     const { prefix, bus, admin, pending, close } = await arena()
-    const { heard, malformed, options } = reader('g')
+    const { heard, malformed, options } = reader()
     await feeding(bus, options)
     const event = eventSource()(newId())
     const stream = `${prefix}:events:${event.partition}`
@@ -172,7 +171,7 @@ describeOnRedis('on', ({ url }) => {
     let redis = await startRedis()
     const bus = open('concordat', redis.url)
     await bus.start()
-    const { heard, options } = reader('g')
+    const { heard, options } = reader()
     await feeding(bus, options)
     const make = eventSource()
     await bus.publish([make(newId())])

@@ -178,6 +178,54 @@ export function describeReactor(server: PostgresServer, transport: string, redis
       )
     })
 
+    promises(
+      'works on its handlers beside reactors with others, and on each that both have only one does',
+      async (world) => {
+        const heard: Record<string, string[]> = { x: [], y: [], both: [] }
+        const note = (name: string) => (event: EventEnvelope) => void heard[name]?.push(event.id)
+        const of = async (own: string) => {
+          const reactor = await world.reactor({ leaseMs: 1_000 })
+          reactor.on('*', note(own), { name: own })
+          reactor.on('*', note('both'), { name: 'both' })
+          await reactor.startBackground()
+          return reactor
+        }
+        const some = runs(50)
+        const ids: string[] = []
+        const commitAnd = async (hear: readonly string[]) => {
+          ids.push(...(await world.commit(some)))
+          await until(
+            () => hear.every((name) => heard[name]?.length === ids.length),
+            (all) => all,
+          )
+        }
+        await of('x')
+        await commitAnd(['x', 'both'])
+        const second = await of('y')
+        await commitAnd(['x', 'y', 'both'])
+        const working = async () => {
+          const rows = await world.database.query<{ handlers: string[] }>(
+            `select distinct array(select unnest(handlers) order by 1) as handlers
+             from concordat.reactor_partitions where owner is not null order by 1`,
+          )
+          return rows.map(({ handlers }) => handlers.join('+')).join(' ')
+        }
+        await until(working, (found) => found === 'both+y x')
+        await commitAnd(['x', 'y', 'both'])
+        await second.stop()
+        await until(working, (found) => found === 'both+x')
+        await commitAnd(['x', 'both'])
+        const position = new Map(ids.map((id, i) => [id, i]))
+        for (const seen of Object.values(heard)) {
+          expect(new Set(seen).size).toBe(seen.length)
+          for (let run = 0; run < some.length; run++) {
+            const own = seen.map((id) => position.get(id) ?? -1).filter((at) => at % some.length === run)
+            expect(own).toEqual(own.toSorted((a, b) => a - b))
+          }
+        }
+      },
+    )
+
     promises('may be started and stopped twice', async (world) => {
       const reactor = await world.reactor()
       const { heard, handle } = hearing()

@@ -42,9 +42,8 @@ export class EventIntake {
 
   /** Resolves when it hears what is published. */
   async open(): Promise<void> {
-    const { bus, ground, reader, nudge } = this.#options
+    const { bus, reader, nudge } = this.#options
     this.#feed = await bus.feed({
-      group: ground.group,
       reader,
       hear: (events) => this.#hear(events),
       malformed: (...message) => this.#malformed.put(...message, (partition) => this.#partitions.has(partition)),
@@ -57,7 +56,7 @@ export class EventIntake {
 
   /** Other partitions are wanted than before. */
   want(): void {
-    this.#feed?.want(this.#partitions.numbers)
+    this.#feed?.want(this.#partitions.numbers, this.#partitions.scope)
     this.#pollAtMs = 0
   }
 

@@ -1,8 +1,9 @@
 import { openCheckpoints } from './checkpoint-store.ts'
 import { flushProgress } from './flush-progress.ts'
+import { leaseScopeOf } from './handler-homes.ts'
 import type { Handlers } from './handlers.ts'
 import type { LaneGround } from './lane-ground.ts'
-import { balance, releasePartitions } from './member-store.ts'
+import { balance, releasePartitions, type WorkedPartition } from './member-store.ts'
 import { ReactorPartition } from './reactor-partition.ts'
 import { readRetries } from './retry-store.ts'
 
@@ -30,9 +31,10 @@ export class HeldPartitions {
   readonly #tokens = new Map<number, number>()
   readonly #open = new Map<number, ReactorPartition>()
   #handlersOpened: readonly unknown[] = []
+  #scopeOpened = ''
   #leasedUntilMs = 0
   #balanceAtMs = 0
-  #yields = false
+  #elsewhere = ''
 
   constructor(options: HeldPartitionsOptions) {
     this.#options = options
@@ -40,6 +42,12 @@ export class HeldPartitions {
 
   get all(): ReactorPartition[] {
     return [...this.#open.values()]
+  }
+
+  /** Reactors with the same handlers have the same one: they share what a transport brings. */
+  get scope(): string {
+    const { ground, handlers } = this.#options
+    return leaseScopeOf(ground.group, handlers.names)
   }
 
   get numbers(): ReadonlySet<number> {
@@ -72,7 +80,7 @@ export class HeldPartitions {
     const held = new Map([...this.#tokens].filter(([partition]) => partitions.includes(partition)))
     for (const partition of partitions) this.#forget(partition)
     onChange()
-    await releasePartitions(ground.database, { owner: memberId, group: ground.group, held })
+    await releasePartitions(ground.database, { owner: memberId, scope: this.#scopeOpened, held })
   }
 
   async #balance(): Promise<void> {
@@ -81,44 +89,60 @@ export class HeldPartitions {
     if (opened !== this.#handlersOpened) await this.giveUp()
     const nowMs = ground.clock.nowMs()
     const startedMs = performance.now()
-    const { taken, lost, surplus, yieldsTo, databaseNowMs } = await balance(ground.database, {
+    const { scope } = this
+    const working = new Map(
+      this.all.map(({ partition, lanes }) => [partition, lanes.map(({ handler }) => handler.name)]),
+    )
+    const { taken, lost, surplus, elsewhere, isBusy, databaseNowMs } = await balance(ground.database, {
       owner: memberId,
       group: ground.group,
+      scope,
       process,
       handlers: handlers.names,
       leaseMs,
       held: this.#tokens,
+      working,
     })
     onDatabaseTime(databaseNowMs, performance.now() - startedMs)
     this.#handlersOpened = opened
+    this.#scopeOpened = scope
     this.#leasedUntilMs = nowMs + leaseMs
-    this.#balanceAtMs = nowMs + leaseMs / BALANCES_PER_LEASE
+    this.#balanceAtMs = nowMs + (isBusy ? BALANCE_AGAIN_MS : leaseMs / BALANCES_PER_LEASE)
     for (const partition of lost) this.#drop(partition)
     for (const { partition, leaseToken } of taken) this.#tokens.set(partition, leaseToken)
-    if (surplus.size > 0) this.#giveUpByAndBy([...surplus.keys()])
-    await this.#openLanes(taken.map(({ partition }) => partition))
-    this.#tellYield(yieldsTo.map((member) => member.process))
-    if (taken.length === 0 && lost.length === 0 && surplus.size === 0) return
+    if (surplus.length > 0) this.#giveUpByAndBy(surplus)
+    await this.#openLanes(taken)
+    this.#tellElsewhere(elsewhere)
+    if (taken.length === 0 && lost.length === 0 && surplus.length === 0) return
     onChange()
     ground.log.debug({ taken: taken.length, holds: this.#open.size, group: ground.group }, 'Partitions changed hands')
   }
 
   #giveUpByAndBy(surplus: readonly number[]): void {
-    this.giveUp(surplus).catch((error) => this.#options.ground.log.warn({ error }, 'Partitions are not given up yet'))
+    this.giveUp(surplus).then(
+      () => {
+        this.#balanceAtMs = 0 // some may be taken again at once, for other handlers
+      },
+      (error) => this.#options.ground.log.warn({ error }, 'Partitions are not given up yet'),
+    )
   }
 
-  async #openLanes(taken: readonly number[]): Promise<void> {
+  async #openLanes(taken: readonly WorkedPartition[]): Promise<void> {
     if (taken.length === 0) return
     const { ground, handlers } = this.#options
     const { all, names } = handlers
+    const partitions = taken.map(({ partition }) => partition)
     const [checkpoints, retries] = await ground.database.transaction((tx) =>
-      Promise.all([openCheckpoints(tx, ground.group, all, taken), readRetries(tx, ground.group, names, taken)]),
+      Promise.all([
+        openCheckpoints(tx, ground.group, all, partitions),
+        readRetries(tx, ground.group, names, partitions),
+      ]),
     )
     const positions = new Map(checkpoints.map((row) => [`${row.partition} ${row.handler}`, row.position]))
-    for (const partition of taken) {
-      const lanes = all.map((handler) => {
-        return { handler, position: positions.get(`${partition} ${handler.name}`) ?? 0 }
-      })
+    for (const { partition, handlers: worked } of taken) {
+      const lanes = all
+        .filter(({ name }) => worked.includes(name))
+        .map((handler) => ({ handler, position: positions.get(`${partition} ${handler.name}`) ?? 0 }))
       const opened = new ReactorPartition({ ground, partition, lanes, onLost: () => this.#drop(partition) })
       for (const { delayMs, ...retry } of retries) {
         if (retry.event.partition !== partition) continue
@@ -141,15 +165,17 @@ export class HeldPartitions {
     this.#open.delete(partition)
   }
 
-  #tellYield(processes: readonly string[]): void {
-    const yields = processes.length > 0
-    if (yields && !this.#yields) {
-      const { ground, handlers } = this.#options
-      ground.log.warn(
-        { group: ground.group, handlers: handlers.names, others: processes },
-        'Other reactors have handlers that this one lacks, so it stands by: give all the same, or this one its own group',
-      )
+  #tellElsewhere(elsewhere: readonly string[]): void {
+    const told = elsewhere.join('\n')
+    if (told === this.#elsewhere) return
+    this.#elsewhere = told
+    const { ground, handlers } = this.#options
+    const here = handlers.names.filter((name) => !elsewhere.includes(name))
+    if (told === '') ground.log.info({ group: ground.group, here }, 'This reactor works on all of its handlers')
+    else {
+      const text =
+        'Reactors with other handlers work on some of this one’s, too: meant to be so, or another configuration?'
+      ground.log.warn({ group: ground.group, here, elsewhere }, text)
     }
-    this.#yields = yields
   }
 }

@@ -6,7 +6,7 @@ import { flushProgress } from './flush-progress.ts'
 import type { Handlers } from './handlers.ts'
 import { HeldPartitions } from './held-partitions.ts'
 import type { LaneGround } from './lane-ground.ts'
-import { createPartitions, leave, removeDeadMembers, storeHeartbeat } from './member-store.ts'
+import { leave, removeDeadMembers, storeHeartbeat } from './member-store.ts'
 
 /** As which system incidents know reactors. */
 export const COMPONENT = 'event reactor'
@@ -47,8 +47,7 @@ export class ReactorWork {
 
   /** Resolves when it has joined its group and hears what is published. */
   async open(): Promise<void> {
-    const { database, group, clock } = this.#options.ground
-    await createPartitions(database, group)
+    const { clock } = this.#options.ground
     await this.#intake.open()
     try {
       await this.#partitions.keep()

@@ -16,8 +16,6 @@ export interface Subscription {
 
 /** Who wants events as they come, in batches: a reactor. None of its functions may throw or take long. */
 export interface FeedOptions {
-  /** Reactors of one group share the events; each group gets them all. */
-  readonly group: string
   /** An id of this reader alone. */
   readonly reader: string
   /** Events in the order of their positions, as far as the transport can: some may be missing, early, or there twice. */
@@ -37,8 +35,8 @@ export interface Feed {
   readonly pollMs: number
   /** Nobody else can bring events: they need no confirmation. */
   readonly isTrusted: boolean
-  /** The partitions whose events the reader wants now. */
-  want(partitions: ReadonlySet<number>): void
+  /** The partitions whose events the reader wants now. Readers of one group share the events; each group gets them all. */
+  want(partitions: ReadonlySet<number>, group: string): void
   /** The reader has room again for events of these partitions, and has durably dealt with all up to the position. */
   handled(partition: number, position: number): void
   close(): Promise<void>

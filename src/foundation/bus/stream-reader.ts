@@ -64,6 +64,7 @@ export class StreamReader implements Feed {
   readonly #stop = new AbortController()
   #loop: Promise<void> = Promise.resolve()
   #claimAtMs = 0
+  #group = ''
   #wake = () => {}
 
   constructor(options: StreamReaderOptions) {
@@ -82,7 +83,12 @@ export class StreamReader implements Feed {
     this.#loop = this.#run(this.#stop.signal)
   }
 
-  want(partitions: ReadonlySet<number>): void {
+  want(partitions: ReadonlySet<number>, group: string): void {
+    if (group !== this.#group) {
+      this.#group = group
+      this.#ready.clear()
+      this.#pending.keep(new Set())
+    }
     for (const partition of this.#ready) if (!partitions.has(partition)) this.#ready.delete(partition)
     this.#pending.keep(partitions)
     this.#wanted = new Set(partitions)
@@ -98,7 +104,7 @@ export class StreamReader implements Feed {
     this.#stop.abort()
     await this.#loop
     const { feed, onClose } = this.#options
-    const limits = [feed.group, feed.reader, String(FORGET_MS)]
+    const limits = [this.#group, feed.reader, String(FORGET_MS)]
     for (const partition of this.#ready) {
       await this.#asking
         .call((client) => client.eval(FORGET_CONSUMERS, { keys: [this.#stream(partition)], arguments: limits }))
@@ -163,7 +169,7 @@ export class StreamReader implements Feed {
   }
 
   async #createGroup(partition: number): Promise<void> {
-    const create = ['XGROUP', 'CREATE', this.#stream(partition), this.#options.feed.group, '0', 'MKSTREAM']
+    const create = ['XGROUP', 'CREATE', this.#stream(partition), this.#group, '0', 'MKSTREAM']
     await this.#asking
       .call((client) => client.sendCommand(create))
       .catch((error: Error) => {
@@ -178,7 +184,7 @@ export class StreamReader implements Feed {
       const command = [
         'XAUTOCLAIM',
         stream,
-        feed.group,
+        this.#group,
         feed.reader,
         String(idleMs),
         from,
@@ -195,7 +201,7 @@ export class StreamReader implements Feed {
   async #read(): Promise<void> {
     const { feed, streamPrefix } = this.#options
     const partitions = [...this.#ready]
-    const command = ['XREADGROUP', 'GROUP', feed.group, feed.reader, 'COUNT', String(READ_ENTRIES_MAX)]
+    const command = ['XREADGROUP', 'GROUP', this.#group, feed.reader, 'COUNT', String(READ_ENTRIES_MAX)]
     command.push('BLOCK', String(BLOCK_MS), 'STREAMS')
     for (const partition of partitions) command.push(this.#stream(partition))
     for (const _ of partitions) command.push('>')
@@ -231,7 +237,7 @@ export class StreamReader implements Feed {
 
   /** An acknowledgement that is lost leaves an entry that is claimed and found to be known later. */
   async #acknowledge(partition: number, ids: readonly string[]): Promise<void> {
-    const command = ['XACK', this.#stream(partition), this.#options.feed.group, ...ids]
+    const command = ['XACK', this.#stream(partition), this.#group, ...ids]
     await this.#asking.call((client) => client.sendCommand(command)).catch(() => {})
   }
 

@@ -24,6 +24,8 @@ export interface BalanceOptions {
   readonly scope?: string
   /** All live holders, where they are known. */
   readonly members?: readonly string[]
+  /** False: only renews what is held. */
+  readonly mayTake?: boolean
 }
 
 /** A partition that was just taken over. Its token fences every write: another holder has another token. */
@@ -49,7 +51,7 @@ export function partitionLeases<Extras = unknown>(lease: LeaseTable): PartitionL
   const { renew, read, take, release } = leaseStatements(lease)
   const scoped = (scope: string | undefined, ...values: unknown[]) => (lease.scopeColumn ? [scope, ...values] : values)
   return {
-    async balance(tx, { owner, leaseMs, held, scope, members }) {
+    async balance(tx, { owner, leaseMs, held, scope, members, mayTake = true }) {
       const [renewed, rows] = await Promise.all([
         tx.query<{ partition: number }>(renew, scoped(scope, owner, [...held.keys()], [...held.values()], leaseMs)),
         tx.query<LeaseRow>(read, scoped(scope)),
@@ -59,7 +61,7 @@ export function partitionLeases<Extras = unknown>(lease: LeaseTable): PartitionL
       const partitions = plan.take.map((row) => row.partition)
       const tokens = plan.take.map((row) => row.leaseToken)
       const taken =
-        partitions.length === 0
+        partitions.length === 0 || !mayTake
           ? []
           : await tx.query<TakenLease<Extras>>(take, scoped(scope, owner, partitions, tokens, leaseMs))
       return {

@@ -17,6 +17,7 @@ import * as outboxPositions from './migrations/0011-outbox-positions.ts'
 import * as sharedContracts from './migrations/0012-shared-contracts.ts'
 import * as narrowRows from './migrations/0013-narrow-rows.ts'
 import * as askedLooks from './migrations/0014-asked-looks.ts'
+import * as reactorsByHandlers from './migrations/0030-reactors-by-handlers.ts'
 
 const SCHEMA = 'concordat'
 
@@ -36,6 +37,7 @@ const MIGRATIONS: Record<string, Migration> = {
   '0012-shared-contracts': sharedContracts,
   '0013-narrow-rows': narrowRows,
   '0014-asked-looks': askedLooks,
+  '0030-reactors-by-handlers': reactorsByHandlers,
 }
 
 export interface SchemaState {
