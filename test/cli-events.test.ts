@@ -20,6 +20,7 @@ export default defineConfig({
       type: 'run.*', name: 'history', transactional: true,
       handle: (event, { tx }) => tx.query('insert into history (run_id, type) values ($1, $2)', [event.runId, event.type]),
     },
+    { type: 'run.complted', name: 'slip', handle: () => {} },
     { type: 'trace.started', name: 'broken', attemptsMax: 1, handle: () => { throw new Error('no, thank you') } },
     {
       type: 'run.completed', name: 'slow',
@@ -93,7 +94,12 @@ describeOnPostgres('the commands on events', (server) => {
     afterFirst = new Date(row?.now ?? 0).toISOString()
   })
 
-  it('`doctor` tells who handles events, and of dead letters with the command that gives them back', async () => {
+  it('`doctor` tells who handles events, which handlers nobody has, and of dead letters with what gives them back', async () => {
+    await runtime.database.query(
+      `insert into concordat.reactor_checkpoints (reactor_group, handler, partition, position, seen_at)
+       values ('concordat', 'mailer', 3, 0, clock_timestamp() - interval '1 minute'),
+              ('concordat', 'renamed', 3, 0, clock_timestamp() - interval '73 hours')`,
+    )
     const { findings } = json(await runCli(['doctor', '--json'], place))
     const told = findings.filter(({ area }: { area: string }) => area === 'events')
     expect(told).toContainEqual(
@@ -109,6 +115,24 @@ describeOnPostgres('the commands on events', (server) => {
       hint: 'concordat events redrive --dead-letters --handler broken',
     })
     expect(told.map(({ text }: { text: string }) => text).join('\n')).toMatch(/\d+ handlers up to date, 0 events to go/)
+    await runtime.database.query(`delete from concordat.reactor_checkpoints where handler in ('mailer', 'renamed')`)
+    expect(findings).toContainEqual({
+      level: 'warning',
+      area: 'events',
+      text: expect.stringMatching(
+        /^no live reactor of group concordat has handler mailer, last seen \d+ \w ago; it is \d+ events? behind$/,
+      ),
+      hint: expect.stringContaining('Start a reactor that has it'),
+    })
+    expect(JSON.stringify(findings)).not.toContain('renamed')
+    expect(findings).toContainEqual(
+      expect.objectContaining({
+        level: 'warning',
+        area: 'configuration',
+        text: 'handler slip is never called: no event has the type "run.complted": did you mean run.completed?',
+      }),
+    )
+    await reactor.printed('A handler is never called: no event has the type')
   })
 
   it('`events redrive --from` gives a handler all of a partition again, `--since` what was published since', async () => {
@@ -153,6 +177,30 @@ describeOnPostgres('the commands on events', (server) => {
       ['--dead-letters', '--partition', '1'],
     ]
     for (const args of wrong) expect((await cli('events', 'redrive', ...args, '--json')).code).toBe(2)
+    for (const args of [['--from', '1'], ['--dead-letters']]) {
+      const { code, err } = await cli('events', 'redrive', ...args, '--handler', 'histery', '--json')
+      expect([code, JSON.parse(err).error]).toMatchObject([
+        2,
+        { code: 'UNKNOWN_HANDLER', message: expect.stringContaining('it has had broken, '), next: 'concordat doctor' },
+      ])
+    }
+  })
+
+  it('says that a tenant or a type of events is not there, instead of showing nothing for ever', async () => {
+    for (const args of [
+      ['events', 'tail'],
+      ['runs', 'tail'],
+      ['alerts', 'list'],
+      ['subscriptions', 'list'],
+    ]) {
+      const { code, err } = await cli(...args, '--tenant', 'nobody', '--json')
+      expect([code, JSON.parse(err).error]).toMatchObject([
+        2,
+        { code: 'UNKNOWN_TENANT', next: 'concordat tenants list' },
+      ])
+    }
+    const { code, err } = await cli('events', 'tail', '--type', 'run.complted')
+    expect([code, err]).toEqual([2, expect.stringContaining('did you mean')])
   })
 
   it('dead letters go when they are old, and never before', async () => {

@@ -53,6 +53,12 @@ export const errorCodes = Object.freeze({
     hint: 'Add the agent to concordat.config.ts, or start a worker that has it.',
     exitCode: 2,
   },
+  UNKNOWN_HANDLER: {
+    kind: 'terminal',
+    meaning: 'No reactor of the group has ever had a handler of that name.',
+    hint: 'Use one of the handlers that the message lists.',
+    exitCode: 2,
+  },
   UNKNOWN_SKILL: {
     kind: 'terminal',
     meaning: 'A plan names a skill that is not registered.',

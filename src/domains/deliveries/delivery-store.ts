@@ -36,10 +36,13 @@ export async function addDeliveries(tx: Tx, deliveries: readonly NewDelivery[]):
   if (deliveries.length > 0) await tx.query(INSERT, DELIVERIES.values(deliveries))
 }
 
+// `json`, not `jsonb`: the order of keys is kept, as people read it.
 const HELD_BACK = statement(
   'deliveries_held_back',
   `update concordat.deliveries
-      set payload = jsonb_set(payload::jsonb, '{heldBack}', $2::jsonb)::json, due_at = $3
+      set payload = json_build_object('type', payload->'type', 'at', payload->'at', 'alert', payload->'alert',
+                                      'heldBack', $2::json),
+          due_at = $3
     where source_id = $1 and state = 'pending' and attempts = 0 returning 1`,
 )
 

@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { AppError } from '../../foundation/app-error.ts'
-import { eventTypes } from '../../foundation/events/events.ts'
+import { meansNothing, typeMatcher } from '../../foundation/events/events.ts'
 import { limits } from '../../limits.ts'
 import { isSecret } from './signature.ts'
 
@@ -24,7 +24,11 @@ export interface Subscription {
 const input = z.strictObject({
   tenantId: z.string().min(1).max(200).default('default'),
   types: z
-    .array(z.string().refine(meansSomething, 'must be an event type, a prefix as in run.*, or *'))
+    .array(
+      z.string().refine((type) => meansNothing(type) === null, {
+        error: ({ input: type }) => meansNothing(String(type)) ?? '',
+      }),
+    )
     .min(1)
     .max(limits.subscriptionTypesMax),
   url: z
@@ -44,14 +48,7 @@ export function parseSubscription(request: SubscriptionInput): z.output<typeof i
 
 /** Whether an event of this type is subscribed to. */
 export function matchesType(types: readonly string[], type: string): boolean {
-  return types.some(
-    (each) => each === '*' || each === type || (each.endsWith('.*') && type.startsWith(each.slice(0, -1))),
-  )
-}
-
-/** A type that no event has would be waited for in vain. */
-function meansSomething(type: string): boolean {
-  return Object.keys(eventTypes).some((each) => matchesType([type], each))
+  return types.some((each) => typeMatcher(each)(type))
 }
 
 function isCallable(text: string): boolean {

@@ -1,6 +1,7 @@
 import { closeSystemIncident, openSystemIncident, type SystemIncident } from '../../domains/incidents/incidents.ts'
 import type { Bus } from '../../foundation/bus/bus.ts'
 import type { Clock } from '../../foundation/clock.ts'
+import { meansNothing } from '../../foundation/events/events.ts'
 import type { Logger } from '../../foundation/log.ts'
 import type { Metrics } from '../../foundation/metrics.ts'
 import { createTicker, defineService, type Service } from '../../foundation/service.ts'
@@ -8,6 +9,7 @@ import type { Database } from '../../foundation/storage/storage.ts'
 import { Deliveries, ReactorStopped } from './deliveries.ts'
 import {
   type EventHandler,
+  type Handler,
   type HandlerDecorator,
   type HandlerOptions,
   Handlers,
@@ -103,14 +105,15 @@ export class EventReactor {
   ): HandlerDecorator | undefined {
     const isDecorator = options === undefined && (handler === undefined || (handler && typeof handler === 'object'))
     if (!isDecorator) {
-      this.#handlers.add(type, handler as EventHandler, options)
+      this.#added(this.#handlers.add(type, handler as EventHandler, options))
       return undefined
     }
     const handlers = this.#handlers
+    const added = (one: Handler) => this.#added(one)
     return (method, context) => {
       context.addInitializer(function (this: unknown) {
         const { name } = (this as object).constructor
-        handlers.add(type, method.bind(this) as EventHandler, handler, `${name}.${String(context.name)}`)
+        added(handlers.add(type, method.bind(this) as EventHandler, handler, `${name}.${String(context.name)}`))
       })
     }
   }
@@ -133,8 +136,20 @@ export class EventReactor {
     this.#stopped = Promise.withResolvers<void>()
   }
 
+  /** Before it is started nobody waits for events: most programs that know handlers only look at something. */
+  #added(handler: Handler): void {
+    if (this.state !== ReactorState.STOPPED) this.#warnOfType(handler)
+  }
+
+  /** Not refused: a newer version may have the type. */
+  #warnOfType({ name, type }: Handler): void {
+    const nothing = meansNothing(type)
+    if (nothing !== null) this.#options.log.warn({ handler: name, type }, `A handler is never called: ${nothing}`)
+  }
+
   async #run(): Promise<() => Promise<void>> {
     const { group = DEFAULT_GROUP, metrics, drainTimeoutMs, onDatabaseTime = () => {}, ...options } = this.#options
+    for (const handler of this.#handlers.all) this.#warnOfType(handler)
     const deliveries = new Deliveries()
     const ticker = createTicker({
       name: 'event reactor',

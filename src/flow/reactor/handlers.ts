@@ -1,5 +1,5 @@
 import { AppError } from '../../foundation/app-error.ts'
-import type { EventEnvelope } from '../../foundation/events/events.ts'
+import { type EventEnvelope, typeMatcher } from '../../foundation/events/events.ts'
 import type { Tx } from '../../foundation/storage/storage.ts'
 import { limits } from '../../limits.ts'
 
@@ -50,6 +50,7 @@ export type HandlerDecorator = (
 /** A registered handler. */
 export interface Handler {
   readonly name: string
+  readonly type: string
   readonly priority: number
   readonly transactional: boolean
   readonly attemptsMax: number
@@ -98,6 +99,7 @@ export class Handlers {
     if (this.#has(name)) throw refused(`there is a handler ${name} already`)
     const handler: Handler = {
       name,
+      type,
       priority,
       transactional,
       attemptsMax,
@@ -119,14 +121,6 @@ export class Handlers {
     for (let n = 2; this.#has(free); n++) free = `${name}#${n}`
     return free
   }
-}
-
-/** Whether a type is meant by an exact one, a prefix as in `audit.*`, or `*`. */
-export function typeMatcher(pattern: string): (type: string) => boolean {
-  if (pattern === '*') return () => true
-  if (!pattern.endsWith('.*')) return (type) => type === pattern
-  const prefix = pattern.slice(0, -1)
-  return (type) => type.startsWith(prefix)
 }
 
 function refused(why: string): AppError {

@@ -15,6 +15,8 @@ export interface HandlerProgress {
   readonly handler: string
   /** Published events that it has not dealt with. */
   readonly lag: number
+  /** Whether a live reactor has it. */
+  readonly hasReactor: boolean
   /** When a reactor that has it was last alive. */
   readonly seenAt: Date
   /** Events that it has failed on and gets again, and the later ones of their runs. */
@@ -33,6 +35,8 @@ export interface ReactorHealth {
   readonly nowMs: number
   readonly reactors: readonly LiveReactor[]
   readonly handlers: readonly HandlerProgress[]
+  /** Events that wait to be published, and so for every handler. */
+  readonly unpublished: number
   readonly deadLetters: readonly DeadLetterCount[]
 }
 
@@ -45,10 +49,16 @@ const REACTORS = `
 const HANDLERS = `
   select c.reactor_group as "group", c.handler, max(c.seen_at) as "seenAt",
          sum(greatest(p.next_position - 1 - c.position, 0))::float8 as lag,
+         exists (select from concordat.reactor_members m
+                  where m.reactor_group = c.reactor_group and c.handler = any (m.handlers)
+                    and m.expires_at > clock_timestamp()) as "hasReactor",
          (select count(*)::int from concordat.reactor_retries r
            where r.reactor_group = c.reactor_group and r.handler = c.handler) as "setAside"
     from concordat.reactor_checkpoints c join concordat.relay_partitions p using (partition)
    group by c.reactor_group, c.handler order by 1, 2 limit 500`
+
+const UNPUBLISHED = `
+  select coalesce(sum(event_count), 0)::float8 as events from concordat.outbox where published_at is null`
 
 const DEAD_LETTERS = `
   select reactor_group as "group", handler, count(*)::int as count, max(created_at) as "latestAt"
@@ -59,10 +69,12 @@ export async function reactorHealth(tx: Tx): Promise<ReactorHealth> {
   const [now] = await tx.query<{ nowMs: number }>(
     'select extract(epoch from clock_timestamp())::float8 * 1000 as "nowMs"',
   )
+  const [waiting] = await tx.query<{ events: number }>(UNPUBLISHED)
   return {
     nowMs: now?.nowMs ?? 0,
     reactors: await tx.query<LiveReactor>(REACTORS),
     handlers: await tx.query<HandlerProgress>(HANDLERS),
+    unpublished: waiting?.events ?? 0,
     deadLetters: await tx.query<DeadLetterCount>(DEAD_LETTERS),
   }
 }

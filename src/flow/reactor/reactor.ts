@@ -9,7 +9,6 @@ export type {
   TransactionalContext,
   TransactionalHandler,
 } from './handlers.ts'
-export { typeMatcher } from './handlers.ts'
 export type { Unhealthy } from './heartbeat.ts'
 export { type HandlerProgress, type ReactorHealth, reactorHealth } from './reactor-health.ts'
 export { type Redriven, redriveDeadLetters, redriveEvents } from './redrive.ts'

@@ -1,5 +1,8 @@
+import { AppError } from '../../foundation/app-error.ts'
 import { type Database, statement, type Tx } from '../../foundation/storage/storage.ts'
 import { DEFAULT_GROUP } from './event-reactor.ts'
+
+const NAMED_MAX = 20
 
 export interface RedriveTarget {
   readonly group?: string
@@ -61,11 +64,12 @@ const TAKE_AWAY = statement(
     where reactor_group = $1 and partition = any ($2::smallint[])`,
 )
 
-/** Makes handlers get events again that they have had; running reactors begin within a few seconds. */
+/** Makes handlers get events again that they have had; running reactors begin within a few seconds. Fails with `UNKNOWN_HANDLER`. */
 export function redriveEvents(database: Database, request: RedriveEvents): Promise<Redriven[]> {
   const { group = DEFAULT_GROUP, handler = null, from } = request
   const where = 'since' in from ? [from.since, null, null] : [null, from.position, from.partition ?? null]
   return database.transaction(async (tx) => {
+    if (handler !== null) await requireHandler(tx, group, handler)
     const rows = await tx.query<Omit<Redriven, 'from' | 'to'> & { from: bigint; to: bigint }>(TURN_BACK, [
       group,
       handler,
@@ -92,12 +96,13 @@ const REVIVE = statement(
    returning handler, partition`,
 )
 
-/** Gives handlers the events back that they have failed on for good. Returns how many of each handler. */
+/** Gives handlers the events back that they have failed on for good. Returns how many of each handler. Fails with `UNKNOWN_HANDLER`. */
 export function redriveDeadLetters(
   database: Database,
   { group = DEFAULT_GROUP, handler }: RedriveTarget,
 ): Promise<{ handler: string; events: number }[]> {
   return database.transaction(async (tx) => {
+    if (handler !== undefined) await requireHandler(tx, group, handler)
     const rows = await tx.query<{ handler: string; partition: number }>(REVIVE, [group, handler ?? null])
     await takeAway(
       tx,
@@ -106,6 +111,30 @@ export function redriveDeadLetters(
     )
     return [...Map.groupBy(rows, (row) => row.handler)].map(([name, own]) => ({ handler: name, events: own.length }))
   })
+}
+
+const KNOWN = statement(
+  'reactor_handlers_known',
+  `select handler from concordat.reactor_checkpoints where reactor_group = $1
+    union select handler from concordat.dead_letters where reactor_group = $1 and handler is not null
+    order by 1`,
+)
+
+/** A name that no reactor has had would be given nothing, and nobody would be told. */
+async function requireHandler(tx: Tx, group: string, handler: string): Promise<void> {
+  const rows = await tx.query<{ handler: string }>(KNOWN, [group])
+  if (rows.some((row) => row.handler === handler)) return
+  const known =
+    rows.length === 0
+      ? 'it has had none'
+      : `it has had ${rows
+          .slice(0, NAMED_MAX)
+          .map((row) => row.handler)
+          .join(', ')}`
+  throw new AppError(
+    'UNKNOWN_HANDLER',
+    `no reactor of group ${JSON.stringify(group)} has had a handler ${JSON.stringify(handler)}; ${known}`,
+  )
 }
 
 async function takeAway(tx: Tx, group: string, partitions: readonly number[]): Promise<void> {

@@ -14,4 +14,5 @@ export {
 export { type OutgoingEvent, outgoingEvents } from './outgoing.ts'
 export { type Positions, positionsGiven, positionsNow, readPublished } from './published-events.ts'
 export { eventsOfRun, type StoredEvent } from './stored-events.ts'
+export { meansNothing, typeMatcher } from './type-patterns.ts'
 export { envelopesOf, type OutboxRow } from './unpack.ts'

@@ -1,5 +1,6 @@
 import { Option } from 'commander'
 import type { AlertFilter, StoredAlert } from '../../domains/alerts/alerts.ts'
+import { requireTenant } from '../../domains/tenants/tenants.ts'
 import { defineCommand, integer } from './command.ts'
 import { age } from './format.ts'
 import { toJson } from './json.ts'
@@ -19,7 +20,10 @@ export const alertsList = defineCommand<{ state: AlertFilter['state']; limit: nu
   run: async (context) => {
     const { terminal, options } = context
     const { state, limit, tenant = null, json } = options
-    const alerts = await withSession(context, (concordat) => concordat.alerts.list({ state, limit, tenantId: tenant }))
+    const alerts = await withSession(context, async (concordat) => {
+      if (tenant !== null) await requireTenant(concordat.database, tenant)
+      return concordat.alerts.list({ state, limit, tenantId: tenant })
+    })
     if (json) terminal.out(toJson({ alerts }))
     else show(terminal, alerts, state)
     return 0
@@ -29,11 +33,16 @@ export const alertsList = defineCommand<{ state: AlertFilter['state']; limit: nu
 const SEVERITY_STYLES: { readonly [severity: string]: Style } = { warning: 'yellow', error: 'red', critical: 'magenta' }
 const STATE_STYLES: { readonly [state: string]: Style } = { firing: 'red', acknowledged: 'yellow', resolved: 'green' }
 
+const MESSAGE_CHARS_MAX = 200
+/** Of a line that has room for a message beside the rest; else it has a line of its own. */
+const WIDE_CHARS = 180
+
 function show(terminal: Terminal, alerts: readonly StoredAlert[], state: AlertFilter['state']): void {
   if (alerts.length === 0) {
     terminal.out(state === 'open' ? 'No alert is open.' : 'There is no such alert.')
     return
   }
+  const isWide = terminal.columns >= WIDE_CHARS
   const columns = [
     { head: 'ALERT' },
     { head: 'SEVERITY' },
@@ -42,7 +51,7 @@ function show(terminal: Terminal, alerts: readonly StoredAlert[], state: AlertFi
     { head: 'TENANT', optional: true },
     { head: 'RUN' },
     { head: 'AGE', align: 'right' },
-    { head: 'MESSAGE', flexible: true, optional: true },
+    ...(isWide ? [{ head: 'MESSAGE', flexible: true } as const] : []),
   ] as const
   const now = Date.now()
   const rows = alerts.map((alert) => {
@@ -54,8 +63,13 @@ function show(terminal: Terminal, alerts: readonly StoredAlert[], state: AlertFi
       alert.tenantId,
       alert.runId,
       age(now - alert.raisedAt.getTime()),
-      printable(alert.message, 200),
+      ...(isWide ? [printable(alert.message, MESSAGE_CHARS_MAX)] : []),
     ]
   })
-  for (const line of tableLines(terminal, columns, rows)) terminal.out(line)
+  const [head = '', ...lines] = tableLines(terminal, columns, rows)
+  terminal.out(head)
+  for (const [i, line] of lines.entries()) {
+    terminal.out(line)
+    if (!isWide) terminal.out(`    ${terminal.style('dim', printable(alerts[i]?.message ?? '', MESSAGE_CHARS_MAX))}`)
+  }
 }

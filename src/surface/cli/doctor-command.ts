@@ -1,6 +1,8 @@
 import { type Config, type EffectiveRow, effectiveConfig, readConfig } from '../../config.ts'
+import type { HandlerDefinition } from '../../flow/reactor/reactor.ts'
 import { exitCodeOf, toAppError } from '../../foundation/app-error.ts'
 import { createBus, foreignKeys } from '../../foundation/bus/bus.ts'
+import { meansNothing } from '../../foundation/events/events.ts'
 import { silentLogger } from '../../foundation/log.ts'
 import { defineCommand } from './command.ts'
 import { loadConfigFile } from './config-file.ts'
@@ -24,7 +26,7 @@ export const doctorCommand = defineCommand({
   run: async ({ terminal, options }) => {
     const { config, problems } = readConfig()
     const rows = effectiveConfig(config)
-    const findings = [...problems.map(wrongConfiguration), await configurationFile(options.config)]
+    const findings = [...problems.map(wrongConfiguration), ...(await configurationFile(options.config))]
     if (problems.length === 0) {
       findings.push(
         ...(await examineDatabase(terminal, config, options.tenant ?? 'default')),
@@ -45,18 +47,25 @@ function wrongConfiguration(text: string): Finding {
   return { level: 'error', area: 'configuration', text, hint, exitCode: 3 }
 }
 
-async function configurationFile(asked: string | undefined): Promise<Finding> {
+async function configurationFile(asked: string | undefined): Promise<Finding[]> {
   try {
     const { path, definition } = await loadConfigFile(process.cwd(), asked)
-    if (path === null) return ok('configuration', 'no concordat.config.ts here: only the built-in agents are known')
-    return ok(
-      'configuration',
-      `${path}: ${plural(definition.agents?.length ?? 0, 'agent')}, ${plural(definition.skills?.length ?? 0, 'skill')}`,
-    )
+    if (path === null) return [ok('configuration', 'no concordat.config.ts here: only the built-in agents are known')]
+    const { agents = [], skills = [], handlers = [] } = definition
+    const what = [plural(agents.length, 'agent'), plural(skills.length, 'skill'), plural(handlers.length, 'handler')]
+    return [ok('configuration', `${path}: ${what.join(', ')}`), ...handlers.flatMap(neverCalled)]
   } catch (thrown) {
     const { message, hint } = toAppError(thrown)
-    return { level: 'error', area: 'configuration', text: message, hint, exitCode: exitCodeOf(thrown) }
+    return [{ level: 'error', area: 'configuration', text: message, hint, exitCode: exitCodeOf(thrown) }]
   }
+}
+
+function neverCalled({ name, type }: HandlerDefinition): Finding[] {
+  const nothing = meansNothing(type)
+  if (nothing === null) return []
+  return [
+    warning('configuration', `handler ${name} is never called: ${nothing}`, 'docs/reference/events.md lists them.'),
+  ]
 }
 
 async function transport({ eventTransport, redisUrl }: Config): Promise<Finding[]> {

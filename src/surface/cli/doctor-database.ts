@@ -43,7 +43,7 @@ async function examineOpen(database: Database, config: Config, tenant: string): 
     ...(await deliveries(database)),
     ...(await blocked(database)),
     ...(await outbox(database)),
-    ...(await reactors(database)),
+    ...(await reactors(database, config)),
     ...(await workers(database)),
   ]
 }

@@ -1,3 +1,4 @@
+import type { Config } from '../../config.ts'
 import { openSystemIncidents } from '../../domains/incidents/incidents.ts'
 import { type HandlerProgress, type ReactorHealth, reactorHealth } from '../../flow/reactor/reactor.ts'
 import type { Tx } from '../../foundation/storage/storage.ts'
@@ -5,18 +6,16 @@ import { type Finding, ok, warning } from './doctor-findings.ts'
 import { age, plural } from './format.ts'
 
 const SHOWN_MAX = 5
-/** A running reactor says every minute that its handlers live. */
-const SEEN_MS = 180_000
 /** What a busy reactor has before it at any moment; more is worth a look. */
 const LAG_EVENTS = 1_000
 
 /** Who handles events, how far behind the handlers are, what they gave up, and what is wrong with them. */
-export async function reactors(tx: Tx): Promise<Finding[]> {
+export async function reactors(tx: Tx, { outboxRetentionMs }: Pick<Config, 'outboxRetentionMs'>): Promise<Finding[]> {
   const health = await reactorHealth(tx)
   const incidents = await openSystemIncidents(tx, SHOWN_MAX)
   return [
     ...live(health),
-    ...progress(health),
+    ...progress(health, outboxRetentionMs),
     ...deadLetters(health),
     ...incidents.map(({ component, subject, message }) => warning('events', `${component} ${subject}: ${message}`)),
   ]
@@ -34,34 +33,42 @@ function live({ reactors, nowMs }: ReactorHealth): Finding[] {
   })
 }
 
-function progress({ handlers, nowMs }: ReactorHealth): Finding[] {
-  const isGone = ({ seenAt }: HandlerProgress) => nowMs - seenAt.getTime() > SEEN_MS
-  const behind = handlers.filter((each) => each.lag > LAG_EVENTS || (isGone(each) && each.lag > 0))
+function progress({ handlers, reactors, unpublished, nowMs }: ReactorHealth, retentionMs: number): Finding[] {
+  // One that nobody has had for the retention holds nothing up any more: it was renamed, or taken away for good.
+  const missed = handlers.filter(({ hasReactor, seenAt, lag }) => {
+    const isOf = nowMs - seenAt.getTime() < retentionMs
+    return !hasReactor && isOf && (lag > 0 || reactors.length > 0) // without any reactor that alone is told
+  })
+  const had = handlers.filter(({ hasReactor }) => hasReactor)
+  const behind = had.filter(({ lag }) => lag > LAG_EVENTS)
   const setAside = handlers.filter((each) => each.setAside > 0)
-  const total = handlers.filter((each) => !isGone(each)).reduce((sum, { lag }) => sum + lag, 0)
   return [
-    ...(handlers.length > 0 && behind.length === 0
-      ? [
-          ok(
-            'events',
-            `${plural(handlers.length, 'handler')}${total === 0 ? ' up to date' : ''}, ${plural(total, 'event')} to go`,
-          ),
-        ]
-      : []),
-    ...behind.slice(0, SHOWN_MAX).map((each) => {
-      const text = `handler ${each.handler} is ${plural(each.lag, 'event')} behind`
-      if (!isGone(each)) return warning('events', text, 'See concordat_reactor_lag_events: does it catch up?')
-      const seen = `; no reactor has had it for ${age(nowMs - each.seenAt.getTime())}`
-      return warning(
-        'events',
-        text + seen,
-        'Start a reactor that has it; OUTBOX_RETENTION_HOURS later its events may go.',
-      )
+    ...(had.length > 0 && behind.length === 0 ? [ok('events', upToDate(had, unpublished))] : []),
+    ...behind.slice(0, SHOWN_MAX).map(({ handler, lag }) => {
+      const text = `handler ${handler} is ${plural(lag, 'event')} behind`
+      return warning('events', text, 'See concordat_reactor_lag_events: does it catch up?')
     }),
+    ...missed.slice(0, SHOWN_MAX).map(({ handler, group, lag, seenAt }) => {
+      const seen = `last seen ${age(nowMs - seenAt.getTime())} ago`
+      const text = `no live reactor of group ${group} has handler ${handler}, ${seen}; it is ${plural(lag, 'event')} behind`
+      return warning('events', text, 'Start a reactor that has it; OUTBOX_RETENTION_HOURS later its events may go.')
+    }),
+    ...(missed.length > SHOWN_MAX
+      ? [warning('events', `no live reactor has ${plural(missed.length - SHOWN_MAX, 'more handler')}`)]
+      : []),
     ...setAside.slice(0, SHOWN_MAX).map(({ handler, setAside: events }) => {
       return warning('events', `handler ${handler} has ${plural(events, 'event')} set aside for another try`)
     }),
   ]
+}
+
+/** What is not published has no handler yet, and each will have it before it. */
+function upToDate(handlers: readonly HandlerProgress[], unpublished: number): string {
+  const toGo = handlers.reduce((sum, { lag }) => sum + lag, 0)
+  const text = `${plural(handlers.length, 'handler')}${toGo + unpublished === 0 ? ' up to date' : ''}, ${plural(toGo, 'event')} to go`
+  return unpublished === 0
+    ? text
+    : `${text}, and ${plural(unpublished, 'event')} that ${unpublished === 1 ? 'waits' : 'wait'} to be published`
 }
 
 function deadLetters({ deadLetters: all, nowMs }: ReactorHealth): Finding[] {

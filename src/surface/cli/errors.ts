@@ -15,7 +15,8 @@ const NEXT_COMMANDS: { readonly [Code in ErrorCode]?: string } = {
   RUN_NOT_FOUND: 'concordat runs list',
   POLICY_NOT_FOUND: 'concordat policies list',
   UNKNOWN_AGENT: 'concordat doctor',
-  UNKNOWN_TENANT: 'concordat runs list --tenant default',
+  UNKNOWN_HANDLER: 'concordat doctor',
+  UNKNOWN_TENANT: 'concordat tenants list',
 }
 /** The same where the command takes the run that the error's details name. */
 const NEXT_COMMANDS_ON_RUN: { readonly [Code in ErrorCode]?: string } = {

@@ -1,5 +1,7 @@
 import { Option } from 'commander'
-import { typeMatcher } from '../../flow/reactor/reactor.ts'
+import { requireTenant } from '../../domains/tenants/tenants.ts'
+import { AppError } from '../../foundation/app-error.ts'
+import { meansNothing, typeMatcher } from '../../foundation/events/events.ts'
 import { defineCommand } from './command.ts'
 import { eventLine } from './event-line.ts'
 import { onInterruption } from './interruption.ts'
@@ -16,17 +18,20 @@ export const eventsTail = defineCommand<{ type?: string; sinceStart?: true }>({
   run: async (context) => {
     const { terminal, options } = context
     const { type, tenant, sinceStart = false, json } = options
+    const nothing = meansNothing(type ?? '*')
+    if (nothing !== null) throw new AppError('INVALID_REQUEST', nothing)
     const matches = typeMatcher(type ?? '*')
     const interruption = onInterruption(terminal, 'Stopped.')
     try {
-      await withSession(context, (concordat) =>
-        tailEvents(concordat, terminal, {
+      await withSession(context, async (concordat) => {
+        if (tenant !== undefined) await requireTenant(concordat.database, tenant)
+        await tailEvents(concordat, terminal, {
           signal: interruption.signal,
           sinceStart,
           wants: (event) => matches(event.type) && (tenant === undefined || event.tenantId === tenant),
           show: (event) => terminal.out(json ? JSON.stringify(event) : eventLine(terminal, event, false)),
-        }),
-      )
+        })
+      })
     } finally {
       interruption.end()
     }

@@ -1,5 +1,6 @@
 import { Option } from 'commander'
 import { isTerminal, type RunKey } from '../../domains/runs/runs.ts'
+import { requireTenant } from '../../domains/tenants/tenants.ts'
 import { sleep } from '../../foundation/backoff.ts'
 import { EventEnvelope, eventsOfRun } from '../../foundation/events/events.ts'
 import type { Concordat } from '../../runtime.ts'
@@ -34,6 +35,7 @@ export const runsTail = defineCommand<{ sinceStart?: true }>({
 
 async function tailAll(context: TailContext, concordat: Concordat, signal: AbortSignal): Promise<ExitCode> {
   const { sinceStart = false, tenant } = context.options
+  if (tenant !== undefined) await requireTenant(concordat.database, tenant)
   await tailEvents(concordat, context.terminal, {
     signal,
     sinceStart,

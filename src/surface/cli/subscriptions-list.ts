@@ -1,4 +1,5 @@
 import type { Subscription } from '../../domains/deliveries/deliveries.ts'
+import { requireTenant } from '../../domains/tenants/tenants.ts'
 import { defineCommand } from './command.ts'
 import { age } from './format.ts'
 import { toJson } from './json.ts'
@@ -11,7 +12,10 @@ export const subscriptionsList = defineCommand({
   description: 'subscriptions, of every tenant unless one is named',
   run: async (context) => {
     const { terminal, options } = context
-    const subscriptions = await withSession(context, (concordat) => concordat.subscriptions.list(options.tenant))
+    const subscriptions = await withSession(context, async (concordat) => {
+      if (options.tenant !== undefined) await requireTenant(concordat.database, options.tenant)
+      return concordat.subscriptions.list(options.tenant)
+    })
     if (options.json) terminal.out(toJson({ subscriptions }))
     else show(terminal, subscriptions)
     return 0
