@@ -160,6 +160,8 @@ export const limits = Object.freeze({
   reconcileCompletedMs: 2_000, // after the end of a run, so that what comes late is there
   reconcileFailedMs: 5_000,
   reconcileSweepMs: 500,
+  lookAgainMsMin: 30_000, // at a run with an open alert: what was wrong may have been put right where no trigger saw it
+  lookAgainMsMax: 300_000,
   reconcileRetryMsMin: 5_000,
   reconcileRetryMsMax: 300_000,
   staleLookMs: 15_000, // how often an overdue run is looked at whose worker is alive: a lease and a half

@@ -277,6 +277,9 @@ describeOnDatabases('the commands on runs', (open) => {
     expect((await cli('audit', 'reconcile', runId)).code).toBe(1)
     const { out } = await cli('audit', 'get', runId)
     expect(out).toMatch(/gone[\s\S]*INCOMPLETE[\s\S]*missing {2}orchestrator\/finalize_run: its run is not there/)
+    expect(out).toMatch(/Acks that are left: .*incidents\/create_incident SUCCESS[\s\S]* MISSING_ACK +firing /)
+    const get = error(await cli('runs', 'get', runId, '--json'))
+    expect(get).toMatchObject({ code: 'RUN_NOT_FOUND', hint: expect.stringContaining(`concordat audit get ${runId}`) })
   })
 
   test('a run that a domain refuses says which, and is finalised by hand once the domain agrees', async () => {

@@ -39,6 +39,24 @@ const TAMPERINGS = [
   ['adds an ack that nobody expects', ack('incidents', 'delete_incident'), 'DRIFT', 'incidents/delete_incident'],
   ['doubles an ack', ack('logs', 'start_trace'), 'DRIFT', 'logs/start_trace'],
   ['takes a deadline away', editContract(`'{2,deadlineMs}', 'null'`), 'RECONCILIATION_FAILED', 'contract'],
+  [
+    'calls an ack failed',
+    `update concordat.audit_acks set status = 'FAILED' where run_id = $1 and action = 'evaluate_policy'`,
+    'MISSING_ACK',
+    'policies/evaluate_policy',
+  ],
+  [
+    'opens its trace again',
+    'update concordat.traces set ending = null where run_id = $1',
+    'MISSING_ACK',
+    'logs/complete_trace',
+  ],
+  [
+    'gives its incident to another run',
+    'update concordat.incidents set run_id = gen_random_uuid() where run_id = $1',
+    'MISSING_ACK',
+    'incidents/create_incident',
+  ],
 ] as const
 
 describeOnDatabases('the audit on its schedule', (open) => {
@@ -83,6 +101,12 @@ describeOnDatabases('the audit on its schedule', (open) => {
     events.map(({ type }) => type).filter((type) => /^(audit|alert)\./.test(type))
   const refuse = ({ runId }: { runId: string }, table: string) =>
     runtime.database.query('insert into refused values ($1, $2)', [runId, table])
+  /** In a session that is none of ours, as in psql. */
+  const bySomebody = (sql: string, values: readonly unknown[] = []) =>
+    runtime.database.transaction(async (tx) => {
+      await tx.query(`set local concordat.session = ''`)
+      await tx.query(sql, values)
+    })
   const makeDue = ({ runId }: { runId: string }) =>
     runtime.database.query(
       `insert into concordat.audit_looks (tenant_id, run_id) values ('default', $1)
@@ -118,10 +142,8 @@ describeOnDatabases('the audit on its schedule', (open) => {
 
   it.concurrent.each(TAMPERINGS)('finds that somebody %s: %#', async (_what, sql, type, subject) => {
     const run = await runtime.ended(await submit('works'))
-    const isDeleted = sql.startsWith('delete')
-    if (isDeleted) await looked(run) // nothing is due any more: the deletion itself asks for another look
-    await runtime.database.query(sql, [run.runId])
-    if (!isDeleted) await makeDue(run)
+    await looked(run) // nothing is due any more: the change itself asks for another look
+    await bySomebody(sql, [run.runId])
     const seen = await alerted(run)
     expect(alertsOf(seen)).toEqual([[type, subject, 'firing']])
     await runtime.concordat.audit.reconcile('default', run.runId)
@@ -151,7 +173,7 @@ describeOnDatabases('the audit on its schedule', (open) => {
         where run_id = any($1::uuid[])`,
       [runs.map(({ runId }) => runId)],
     )
-    expect(looks).toEqual([{ runId: bad?.runId, later: true }])
+    expect(looks).toContainEqual({ runId: bad?.runId, later: true })
   })
 
   it.concurrent('resolves what is put right, and fires again when it comes back: the same row', async () => {
@@ -160,9 +182,8 @@ describeOnDatabases('the audit on its schedule', (open) => {
     await runtime.database.query(remove, [run.runId])
     await makeDue(run)
     const first = await alerted(run)
-    await runtime.database.query(ack('policies', 'evaluate_policy'), [run.runId])
-    await runtime.concordat.audit.reconcile('default', run.runId)
-    const cleared = await get(run)
+    await bySomebody(ack('policies', 'evaluate_policy'), [run.runId])
+    const cleared = await alerted(run, 'resolved') // by itself
     expect(alertsOf(cleared)).toEqual([['MISSING_ACK', 'policies/evaluate_policy', 'resolved']])
     expect(cleared.alerts[0]?.resolvedAt).not.toBeNull()
     await runtime.database.query(remove, [run.runId])
@@ -178,6 +199,55 @@ describeOnDatabases('the audit on its schedule', (open) => {
       'audit.reconciliation.missing',
       'alert.raised',
     ])
+  })
+
+  it.concurrent('looks again at what is wrong half a minute later, though nobody is seen to change it', async () => {
+    const run = await runtime.ended(await submit('works'))
+    await looked(run)
+    await runtime.database.query(`delete from concordat.audit_acks where run_id = $1 and action = 'start_trace'`, [
+      run.runId,
+    ])
+    await alerted(run)
+    const [look] = await runtime.database.query<{ seconds: number }>(
+      `select extract(epoch from due_at - clock_timestamp())::float8 as seconds from concordat.audit_looks where run_id = $1`,
+      [run.runId],
+    )
+    expect(look?.seconds).toBeGreaterThan(20)
+    expect(look?.seconds).toBeLessThan(31)
+    await runtime.database.query(ack('logs', 'start_trace'), [run.runId])
+    await makeDue(run) // half a minute later
+    expect(alertsOf(await alerted(run, 'resolved'))).toEqual([['MISSING_ACK', 'logs/start_trace', 'resolved']])
+    const after = await runtime.database.query('select from concordat.audit_looks where run_id = $1', [run.runId])
+    expect(after).toEqual([])
+  })
+
+  it.concurrent('tells of a run of which nothing at all is left but that it was audited', async () => {
+    const { runId } = await runtime.ended(await submit('works'))
+    await looked({ runId })
+    await bySomebody(
+      `with a as (delete from concordat.incidents where run_id = $1), b as (delete from concordat.traces where run_id = $1),
+            c as (delete from concordat.policy_evaluations where run_id = $1), d as (delete from concordat.steps where run_id = $1),
+            e as (delete from concordat.audit_acks where run_id = $1)
+       delete from concordat.runs where run_id = $1`,
+      [runId],
+    )
+    const report = await until(
+      () => runtime.concordat.audit.get(null, runId),
+      ({ alerts }) => alerts.length > 0,
+    )
+    expect(report).toMatchObject({
+      tenantId: 'default',
+      status: 'gone',
+      expectations: [],
+      acks: [],
+      reconciliation: { result: 'INCOMPLETE' },
+      alerts: [{ type: 'MISSING_ACK', subject: 'orchestrator/finalize_run', state: 'firing' }],
+    })
+    expect(report.alerts[0]?.message).toContain('nor any other record of it')
+    expect(await runtime.concordat.audit.reconcile('default', runId)).toMatchObject({ result: 'INCOMPLETE' })
+    await expect(runtime.concordat.audit.get(null, crypto.randomUUID())).rejects.toMatchObject({
+      code: 'RUN_NOT_FOUND',
+    })
   })
 
   it.concurrent('tells of a run that it can’t hold against its contract, puts it off, and takes the others on', async () => {
@@ -299,5 +369,12 @@ describeOnDatabases('the audit on its schedule', (open) => {
     const open = await runtime.concordat.alerts.list()
     expect(open.map(({ alertId }) => alertId)).toContain(acknowledged.alertId)
     expect(await runtime.concordat.alerts.list({ tenantId: 'nobody' })).toEqual([])
+  })
+
+  it('finds by itself that a table is truncated, of every run that has ended', async () => {
+    const run = await runtime.ended(await submit('works'))
+    await looked(run)
+    await bySomebody('truncate concordat.policy_evaluations')
+    expect(alertsOf(await alerted(run))).toEqual([['MISSING_ACK', 'policies/evaluate_policy', 'firing']])
   })
 })

@@ -29,6 +29,26 @@ export async function askForLooks(tx: Tx, looks: readonly Look[]): Promise<void>
   await tx.query(ASK, LOOKS.values(looks))
 }
 
+const KEYS = rowSet<RunKeys>({ tenant_id: ['text', (run) => run.tenantId], run_id: ['uuid', (run) => run.runId] })
+
+/* As long again as it has been wrong: what is put right soon is seen soon, and what stays wrong costs little. */
+const ASK_AGAIN = statement(
+  'audit_looks_ask_again',
+  `insert into concordat.audit_looks as look (tenant_id, run_id, due_at)
+   select x.tenant_id, x.run_id, clock_timestamp() + least(interval '${limits.lookAgainMsMax} ms',
+            greatest(interval '${limits.lookAgainMsMin} ms', clock_timestamp() - r.reconciled_at))
+     from ${KEYS.from(1)} as x
+    cross join lateral (
+      select o.reconciled_at from concordat.reconciliations o
+       where o.tenant_id = x.tenant_id and o.run_id = x.run_id limit 1) r
+   on conflict (tenant_id, run_id) do update set due_at = excluded.due_at where look.due_at > excluded.due_at`,
+)
+
+/** Has runs with which something is wrong looked at again by and by: half a minute later at first, then up to 5 min. */
+export async function askForLooksAgain(tx: Tx, runs: readonly RunKeys[]): Promise<void> {
+  if (runs.length > 0) await tx.query(ASK_AGAIN, KEYS.values(runs))
+}
+
 const TAKE = statement(
   'audit_looks_take',
   `delete from concordat.audit_looks where ctid = any (array(
@@ -38,8 +58,8 @@ const TAKE = statement(
 )
 
 /**
- * Takes runs that are to be held against their contracts: they have ended, or somebody has deleted a record of them, or
- * their very row. Those that others have are skipped.
+ * Takes runs that are to be held against their contracts: they have ended, something is wrong with them, or somebody has added,
+ * changed or deleted a record of them, or their very row. Those that others have are skipped.
  */
 export async function takeLooks(tx: Tx, max: number): Promise<RunKeys[]> {
   return tx.query<RunKeys>(TAKE, [max])

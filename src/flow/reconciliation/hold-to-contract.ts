@@ -4,6 +4,7 @@ import {
   type Action,
   AuditReconciler,
   ackOutcomesOfRuns,
+  askForLooksAgain,
   expectationStates,
   type Finding,
   nextDueAt,
@@ -19,7 +20,7 @@ import type { Metrics } from '../../foundation/metrics.ts'
 import type { Database, Tx } from '../../foundation/storage/storage.ts'
 import { limits } from '../../limits.ts'
 import { endStale, staleEnd } from '../kernel/kernel.ts'
-import { lostRun } from './lost-runs.ts'
+import { lostRun, metByAudit } from './lost-runs.ts'
 import { type FoundOfRun, standingAlerts } from './standing-alerts.ts'
 import { unrecordedOf } from './unrecorded.ts'
 
@@ -57,12 +58,17 @@ export async function holdToContract(
   ])
   const contractByRun = new Map(contracts.map((contract) => [contract.runId, contract]))
   const acksByRun = Map.groupBy(acks, (ack) => ack.runId)
+  const met = await metByAudit(
+    tx,
+    runs.filter(({ runId }) => !contractByRun.has(runId)),
+  )
   const at = clock.now()
   const held = runs.flatMap((run) => {
-    const own = acksByRun.get(run.runId) ?? []
+    const acks = acksByRun.get(run.runId) ?? []
     const absent = unrecorded.get(run.runId) ?? []
     const contract = contractByRun.get(run.runId)
-    return contract ? heldRun(contract, own, absent, at) : lostRun(run, own, absent, at)
+    if (contract) return heldRun(contract, acks, absent, at)
+    return lostRun(run, { acks, unrecorded: absent, isKnown: met.has(run.runId) }, at)
   })
   const changed = await writeReconciliations(tx, held)
   await appendEvents(
@@ -73,6 +79,10 @@ export async function holdToContract(
     ),
   )
   await settleAlerts(tx, held, held.flatMap(standingAlerts), { at, newId })
+  await askForLooksAgain(
+    tx,
+    held.filter(({ findings }) => findings.length > 0),
+  )
   for (const run of held) if (run.result === 'STALE') await endStale(tx, run, staleEnd())
   return held
 }

@@ -1,8 +1,9 @@
 import { ACTIONS, type AckOutcome, type Action, type RunReconciliation } from '../../domains/audit/audit.ts'
 import type { RunKey } from '../../domains/runs/runs.ts'
-import { statement, type Tx } from '../../foundation/storage/storage.ts'
+import { rowSet, statement, type Tx } from '../../foundation/storage/storage.ts'
 
-const RECORDS = ['traces', 'audit_acks', 'incidents', 'policy_evaluations']
+/** The last two are what the audit itself has kept: they remain where somebody has deleted all that the run had left. */
+const RECORDS = ['traces', 'audit_acks', 'incidents', 'policy_evaluations', 'reconciliations', 'alerts']
 /** How many kinds of records a run's domains acknowledge at its end: all of them absent, and no acks, is no run at all. */
 const RECORDED_ACTIONS = 3
 
@@ -12,21 +13,39 @@ interface LostRun extends RunReconciliation {
   readonly nextLookAt: null
 }
 
-/** Pure. A run whose row is gone while other records of it are there; none: nothing is there, so there never was one. */
-export function lostRun(
-  { tenantId, runId }: RunKey,
-  acks: readonly AckOutcome[],
-  unrecorded: readonly Action[],
-  at: Date,
-): LostRun[] {
-  if (acks.length === 0 && unrecorded.length === RECORDED_ACTIONS) return []
-  const finding = {
-    kind: 'missing',
-    ...ACTIONS.finalizeRun,
-    detail: 'its run is not there, other records of it are',
-  } as const
+/** Of a run whose own row is not there. */
+export interface LeftOfRun {
+  readonly acks: readonly AckOutcome[]
+  readonly unrecorded: readonly Action[]
+  /** Whether the audit has met it before. */
+  readonly isKnown: boolean
+}
+
+/** Pure. A run whose row is gone; none: nothing is there, and nobody has met it, so there never was one. */
+export function lostRun({ tenantId, runId }: RunKey, { acks, unrecorded, isKnown }: LeftOfRun, at: Date): LostRun[] {
+  const isAllGone = acks.length === 0 && unrecorded.length === RECORDED_ACTIONS
+  if (isAllGone && !isKnown) return []
+  const detail = isAllGone
+    ? 'its run is not there, nor any other record of it'
+    : 'its run is not there, other records of it are'
+  const finding = { kind: 'missing', ...ACTIONS.finalizeRun, detail } as const
   const nothingElse = { blockedBy: null, blockedBecause: null, nextLookAt: null }
   return [{ tenantId, runId, at, result: 'INCOMPLETE', findings: [finding], ...nothingElse }]
+}
+
+const KEYS = rowSet<RunKey>({ tenant_id: ['text', (run) => run.tenantId], run_id: ['uuid', (run) => run.runId] })
+
+const MET = statement(
+  'runs_met_by_audit',
+  `select x.run_id as "runId" from ${KEYS.from(1)} as x
+    where exists (select from concordat.reconciliations r where r.tenant_id = x.tenant_id and r.run_id = x.run_id)
+       or exists (select from concordat.alerts a where a.tenant_id = x.tenant_id and a.run_id = x.run_id)`,
+)
+
+/** Of runs whose own rows are not there, those that the audit has met before. */
+export async function metByAudit(tx: Tx, runs: readonly RunKey[]): Promise<ReadonlySet<string>> {
+  if (runs.length === 0) return new Set()
+  return new Set((await tx.query<{ runId: string }>(MET, KEYS.values(runs))).map(({ runId }) => runId))
 }
 
 const leftOf = (table: string, condition: string) => `

@@ -18,6 +18,7 @@ import * as sharedContracts from './migrations/0012-shared-contracts.ts'
 import * as narrowRows from './migrations/0013-narrow-rows.ts'
 import * as askedLooks from './migrations/0014-asked-looks.ts'
 import * as reactorsByHandlers from './migrations/0030-reactors-by-handlers.ts'
+import * as looksOfChanges from './migrations/0031-looks-of-changes.ts'
 
 const SCHEMA = 'concordat'
 
@@ -38,6 +39,7 @@ const MIGRATIONS: Record<string, Migration> = {
   '0013-narrow-rows': narrowRows,
   '0014-asked-looks': askedLooks,
   '0030-reactors-by-handlers': reactorsByHandlers,
+  '0031-looks-of-changes': looksOfChanges,
 }
 
 export interface SchemaState {

@@ -8,4 +8,8 @@
  * the table was nearly empty reads all of it instead. `cross join lateral (… limit 1)` leaves no other plan, and where a
  * row is then changed, it is found by its address.
  */
-export const SESSION_SETTINGS = 'set plan_cache_mode = force_generic_plan; set enable_seqscan = off; set jit = off'
+export const SESSION_SETTINGS = `set plan_cache_mode = force_generic_plan; set enable_seqscan = off; set jit = off;
+  set concordat.session = 'own'`
+
+/** SQL: whether the session is one of ours. What others write by hand, the audit looks at. */
+export const OWN_SESSION_SQL = `(coalesce(current_setting('concordat.session', true), '') = 'own')`

@@ -1,4 +1,5 @@
 import { findRun, type RunRow } from '../../domains/runs/runs.ts'
+import { findLostRun } from '../../flow/reconciliation/reconciliation.ts'
 import { AppError } from '../../foundation/app-error.ts'
 import { isId } from '../../foundation/ids.ts'
 import type { Concordat } from '../../runtime.ts'
@@ -14,6 +15,10 @@ export async function runNamed({ database }: Concordat, name: string, tenant: st
   const id = name.toLowerCase()
   const run = isId(id) ? await findRun(database, tenant ?? null, id) : null
   if (run) return run
+  if (isId(id) && (await findLostRun(database, tenant ?? null, id))) {
+    const hint = `What is still known of it: concordat audit get ${id}`
+    throw new AppError('RUN_NOT_FOUND', `the run ${id} is gone: somebody has deleted its row`, { hint })
+  }
   const whose = tenant === undefined ? '' : ` of tenant ${JSON.stringify(tenant)}`
   throw new AppError('RUN_NOT_FOUND', `there is no run ${JSON.stringify(name)}${whose}`)
 }

@@ -1,3 +1,4 @@
+import { alertsOfRun, type StoredAlert } from '../../domains/alerts/alerts.ts'
 import {
   acksOfRuns,
   type ExpectationState,
@@ -19,16 +20,18 @@ import { knownRun } from './known-run.ts'
 export interface AuditReport {
   readonly tenantId: string
   readonly runId: string
-  /** That of the run; `gone`: its row is not there while other records of it are there. */
+  /** That of the run; `gone`: somebody has deleted its row, and with it what it had expected. */
   readonly status: string
   readonly expectations: readonly ExpectationState[]
   readonly acks: readonly StoredAck[]
   readonly reconciliation: StoredReconciliation | null
+  /** All that were raised for the run, resolved ones too. */
+  readonly alerts: readonly StoredAlert[]
 }
 
 /**
- * The audit contract, as programs use it. `get` and `reconcile` fail with `RUN_NOT_FOUND`, though not for a run whose row
- * somebody deleted while other records of it are there: that is a finding.
+ * The audit contract, as programs use it. `get` and `reconcile` fail with `RUN_NOT_FOUND`, though not for a run that
+ * somebody deleted, as long as anything is known of it: that is a finding.
  */
 export interface AuditApi {
   get(tenantId: string | null, runId: string): Promise<AuditReport>
@@ -50,11 +53,12 @@ export function createAuditApi(context: ReconciliationContext): AuditApi {
         const lost = isId(runId) ? await findLostRun(tx, tenantId, runId) : null
         const run = lost ? null : await knownRun(tx, tenantId, runId)
         const key = { tenantId: (lost ?? run)?.tenantId ?? '', runId }
-        const [acks, reconciliation] = await Promise.all([
+        const [acks, reconciliation, alerts] = await Promise.all([
           acksOfRuns(tx, [key]),
           reconciliationOf(tx, key.tenantId, runId),
+          alertsOfRun(tx, key),
         ])
-        const found = { ...key, acks, reconciliation }
+        const found = { ...key, acks, reconciliation, alerts }
         if (!run) return { ...found, status: 'gone', expectations: [] }
         const anchors = { ...run, ended: isTerminal(run.phase) }
         const expectations = expectationStates(run.expectations, acks, anchors, clock.now())
