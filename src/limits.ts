@@ -150,9 +150,10 @@ export const limits = Object.freeze({
   subscriptionsKnownMs: 1_000, // how old what a process knows of the subscriptions may be
   secretOverlapMs: 86_400_000,
   sinksMax: 20,
-  alertGroupMs: 1_000, // a notification waits for others that it can tell of, as long again for each that comes
+  alertGroupMs: 1_000, // a notification waits for others that it can tell of
+  alertGroupMoreMs: 3_000, // and so long for more after each that has come
   silencesEndedMax: 100, // that one transaction tells of, as it holds what fatigue control remembers
-  alertGroupMsMax: 30_000, // Alertmanager's group_wait: a flood is told of by then
+  alertGroupMsMax: 65_000, // a flood of a minute is one notification, also of what is found with some delay
 
   // Audit contract
   expectationDeadlineMs: 5_000,

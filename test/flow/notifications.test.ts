@@ -1,6 +1,9 @@
 import { Webhook } from 'standardwebhooks'
 import { afterAll, beforeAll, expect, it } from 'vitest'
-import { appendEvents } from '../../src/foundation/events/events.ts'
+import { raiseAlerts } from '../../src/domains/alerts/alerts.ts'
+import { deliveryHandlers } from '../../src/flow/delivery/delivery.ts'
+import { appendEvents, EventEnvelope } from '../../src/foundation/events/events.ts'
+import { createMetrics } from '../../src/foundation/metrics.ts'
 import { defineAgent } from '../../src/index.ts'
 import { createTestRuntime, type TestRuntime } from '../../src/testing/testing.ts'
 import { createDatabase, describeOnPostgres } from '../support/servers.ts'
@@ -10,6 +13,12 @@ import { until } from './support/until.ts'
 
 const SECRET = `whsec_${Buffer.alloc(32, 7).toString('base64')}`
 const works = defineAgent({ name: 'works', version: '1', run: ({ step }) => step.do('answer', () => 42) })
+
+/** Of an alert as sinks get it, as people read them. */
+const KEYS = 'alertId tenantId runId type subject domain severity message times raisedAt resolvedAt'.split(' ')
+
+const envelope = (fields: Pick<EventEnvelope, 'id' | 'time' | 'runId' | 'tenantId' | 'data'>) =>
+  new EventEnvelope({ ...fields, type: 'alert.raised', partition: 0, position: 1 })
 
 interface Told {
   readonly type: string
@@ -89,9 +98,9 @@ describeOnPostgres('an alert’s notification', (server) => {
     until(
       async () => {
         const [row] = await runtime.database.query<{
-          state: { sent: unknown[]; held: object; open: { held: object } | null }
+          state: { sent: unknown[]; held: object; open: { held: object }[] }
         }>('select state from concordat.alert_fatigue where tenant_id = $1', [tenantId])
-        const held = [row?.state.held ?? {}, row?.state.open?.held ?? {}].flatMap(
+        const held = [row?.state.held ?? {}, ...(row?.state.open ?? []).map((open) => open.held)].flatMap(
           (each) => Object.values(each) as number[],
         )
         return (row?.state.sent.length ?? 0) + held.reduce((sum, n) => sum + n, 0)
@@ -146,6 +155,49 @@ describeOnPostgres('an alert’s notification', (server) => {
     const [, second] = await toldOf('many', 2)
     expect(second).toMatchObject({ type: 'alert.raised', alert: { runId: late }, heldBack: {} })
     expect(ops.received.filter(of('many'))).toHaveLength(2)
+  })
+
+  it.concurrent('of a thousand identical failures, spread over a minute, is one; a restart in between changes nothing', async () => {
+    const { database } = runtime
+    await runtime.concordat.tenants.put({ tenantId: 'minute' })
+    const startMs = Date.now() + 3_600_000 // nobody sends it meanwhile
+    let nowMs = startMs
+    const clock = { now: () => new Date(nowMs), nowMs: () => nowMs }
+    const sinks = [{ type: 'webhook', name: 'webhook', url: ops.url, secret: SECRET }] as const
+    const noted = { database, sinks, clock, newId: crypto.randomUUID.bind(crypto), metrics: createMetrics() }
+    const started = () => deliveryHandlers({ ...noted, alertsEnabled: true }).find(({ type }) => type === 'alert.*')
+    const alerts = Array.from({ length: 1_000 }, () => ({
+      tenantId: 'minute',
+      runId: crypto.randomUUID(),
+      type: 'MISSING_ACK' as const,
+      subject: 'logs/complete_trace',
+      domain: 'logs',
+      message: 'never acknowledged',
+    }))
+    const raised = await database.transaction(async (tx) => {
+      const stored = await raiseAlerts(tx, alerts, { at: new Date(nowMs), newId: noted.newId })
+      await tx.query(`delete from concordat.outbox where tenant_id = 'minute'`) // handled here, by another clock
+      return stored
+    })
+    let notify = started()
+    await database.transaction(async (tx) => {
+      for (const [i, { alertId, runId, tenantId }] of raised.entries()) {
+        nowMs = startMs + i * 60
+        if (i === 500) notify = started()
+        const time = new Date(nowMs).toISOString()
+        await notify?.handle(envelope({ id: noted.newId(), time, runId, tenantId, data: { alertId } }), { tx })
+      }
+    })
+    const rows = await database.query<{ payload: string; in_ms: number }>(
+      `select payload::text, extract(epoch from due_at)::float8 * 1000 - $1 as in_ms from concordat.deliveries
+        where tenant_id = 'minute'`,
+      [startMs],
+    )
+    expect(rows).toHaveLength(1)
+    const { heldBack, ...notification } = JSON.parse(rows[0]?.payload ?? '')
+    expect(heldBack).toEqual({ DUPLICATE: 999 })
+    expect(Object.keys(notification.alert)).toEqual(KEYS)
+    expect(rows[0]?.in_ms).toBeLessThan(65_001)
   })
 
   it.concurrent('is not sent while a silence lasts, nor for what a stale run brings with it', async () => {

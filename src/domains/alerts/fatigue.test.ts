@@ -1,6 +1,14 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { type Candidate, type FatigueState, holdBack, NO_FATIGUE, notified, sumHeld, suppressionOf } from './fatigue.ts'
+import {
+  type Candidate,
+  type FatigueState,
+  type HeldBack,
+  holdBack,
+  NO_FATIGUE,
+  notified,
+  suppressionOf,
+} from './fatigue.ts'
 
 const alert = (subject: string, domain = 'incidents', type = 'MISSING_ACK'): Candidate => ({
   id: subject,
@@ -15,11 +23,13 @@ function play(alerts: readonly (readonly [Candidate, number])[], from: FatigueSt
   let state = from
   const outcomes = alerts.map(([candidate, nowMs]) => {
     const why = suppressionOf(state, candidate, nowMs)
-    state = why ? holdBack(state, why, nowMs) : notified(state, candidate, nowMs, nowMs + waitMs)
+    state = why ? holdBack(state, why, candidate, nowMs) : notified(state, candidate, nowMs, nowMs + waitMs)
     return why ?? 'SENT'
   })
   return { outcomes, state }
 }
+
+const sum = (held: HeldBack) => Object.values(held).reduce((total, n) => total + n, 0)
 
 describe('fatigue control', () => {
   it.each([
@@ -67,22 +77,53 @@ describe('fatigue control', () => {
     const burst = Array.from({ length: 1_000 }, (_, i) => [missing, i] as const)
     const { outcomes, state } = play(burst, NO_FATIGUE, 500)
     expect(outcomes.filter((outcome) => outcome === 'SENT')).toHaveLength(1)
-    expect(state.open?.held).toEqual({ DUPLICATE: 499 })
+    expect(state.open[0]?.held).toEqual({ DUPLICATE: 499 })
     expect(state.held).toEqual({ DUPLICATE: 500 })
     const next = play([[missing, 400_000]], state)
-    expect([next.outcomes, next.state.open?.held, next.state.held]).toEqual([['SENT'], { DUPLICATE: 500 }, {}])
+    expect([next.outcomes, next.state.open[0]?.held, next.state.held]).toEqual([['SENT'], { DUPLICATE: 500 }, {}])
   })
 
-  it('a notification waits while others come that it can tell of, and goes out in the end', () => {
-    const during = (everyMs: number, count: number) => {
-      let state = notified(NO_FATIGUE, missing, 0, 1_000, 30_000)
-      for (let i = 1; i < count; i++) state = holdBack(state, 'DUPLICATE', i * everyMs)
-      return [state.open?.until, state.open?.held.DUPLICATE, state.held.DUPLICATE]
+  it('a notification waits while others of its domain come that it can tell of, and goes out in the end', () => {
+    const during = (everyMs: number, count: number, other = missing) => {
+      let state = notified(NO_FATIGUE, missing, 0, 1_000, 65_000)
+      for (let i = 1; i < count; i++) state = holdBack(state, 'DUPLICATE', other, i * everyMs)
+      const [open] = state.open
+      return [open?.until, open?.held.DUPLICATE, state.held.DUPLICATE]
     }
-    expect(during(10, 1_000)).toEqual([10_990, 999, undefined])
-    expect(during(60, 1_000)).toEqual([30_000, 499, 500])
+    expect(during(10, 1_000)).toEqual([12_990, 999, undefined])
+    expect(during(60, 1_000)).toEqual([62_940, 999, undefined])
+    expect(during(100, 1_000)).toEqual([65_000, 649, 350])
     expect(during(1_000, 3)).toEqual([1_000, undefined, 2])
+    expect(during(10, 50, alert('logs/start_trace', 'logs'))).toEqual([1_000, undefined, 49])
   })
+
+  it.each(['incidents', 'logs', 'policies', 'orchestrator', 'audit'])(
+    'a thousand identical failures of %s within a minute are one notification, however they are spread',
+    (domain) => {
+      const failure = alert(`${domain}/x`, domain)
+      const bursts = fc.array(fc.nat(60_000), { minLength: 1, maxLength: 40 })
+      const times = bursts.chain((centres) =>
+        fc.array(fc.tuple(fc.constantFrom(...centres), fc.nat(2_000)), { minLength: 999, maxLength: 999 }),
+      )
+      fc.assert(
+        fc.property(times, (spread) => {
+          const later = spread.map(([centre, offset]) => Math.min(60_000, centre + offset)).toSorted((x, y) => x - y)
+          let state = notified(NO_FATIGUE, failure, 0, 1_000, 65_000)
+          for (const nowMs of later) {
+            const why = suppressionOf(state, failure, nowMs)
+            expect(why).toBe('DUPLICATE')
+            if (why) state = holdBack(state, why, failure, nowMs)
+          }
+          const [open] = state.open
+          const told = open?.held.DUPLICATE ?? 0
+          expect(told + (state.held.DUPLICATE ?? 0)).toBe(999)
+          const gaps = later.map((at, i) => at - (later[i - 1] ?? 0))
+          if (Math.max(...gaps.slice(1)) < 3_000 && (gaps[0] ?? 0) < 1_000) expect(told).toBe(999)
+        }),
+        { numRuns: 30 },
+      )
+    },
+  )
 
   it('counts each alert once: those told, those still to be told, and those sent; and stays small', () => {
     const some = fc.array(
@@ -100,19 +141,18 @@ describe('fatigue control', () => {
       fc.property(some, (steps) => {
         let nowMs = 0
         let state = NO_FATIGUE
-        const seen = { sent: 0, told: {} as Record<string, number> }
-        for (const [each, waitMs] of steps) {
+        let sent = 0
+        const told = new Map<string, number>()
+        for (const [i, [each, waitMs]] of steps.entries()) {
           nowMs += waitMs
-          const candidate = { ...each, id: `${nowMs}` }
+          const candidate = { ...each, id: `${i} ${nowMs}` }
           const why = suppressionOf(state, candidate, nowMs)
-          if (!why) {
-            seen.sent++
-            seen.told = sumHeld(seen.told, state.open?.held ?? {})
-          }
-          state = why ? holdBack(state, why, nowMs) : notified(state, candidate, nowMs, nowMs + 1_000)
+          if (!why) sent++
+          state = why ? holdBack(state, why, candidate, nowMs) : notified(state, candidate, nowMs, nowMs + 1_000)
+          for (const { id, held } of state.open) told.set(id, sum(held))
         }
-        const told = sumHeld(seen.told, sumHeld(state.open?.held ?? {}, state.held))
-        expect(seen.sent + Object.values(told).reduce((sum, n) => sum + n, 0)).toBe(steps.length)
+        const all = [...told.values()].reduce((total, n) => total + n, 0)
+        expect(sent + all + sum(state.held)).toBe(steps.length)
         expect(Object.keys(state.keys).length).toBeLessThanOrEqual(6)
         expect(JSON.parse(JSON.stringify(state))).toEqual(state)
       }),

@@ -11,7 +11,7 @@ export type Suppression = keyof typeof Suppression
 /** How many notifications were held back, by why. */
 export type HeldBack = { readonly [Why in Suppression]?: number }
 
-/** What fatigue control remembers of a tenant; stored, so that a restart forgets nothing. Times in ms since the epoch. */
+/** What fatigue control remembers of a tenant; stored, so that a restart forgets nothing. Times in ms since the epoch, also of what is still to be sent. */
 export interface FatigueState {
   /** When a key was last notified of. A key is what makes failures identical: type and subject, not the run. */
   readonly keys: Readonly<Record<string, number>>
@@ -20,19 +20,21 @@ export interface FatigueState {
   readonly sent: readonly number[]
   /** Held back since the last notification that told how many. */
   readonly held: HeldBack
-  /** The notification that is still to be sent, and can take more into its count. */
-  readonly open: OpenNotification | null
+  /** Notifications that are still to be sent, and can take more of their domain into their count: one a domain. */
+  readonly open: readonly OpenNotification[]
 }
 
 export interface OpenNotification {
   readonly id: string
+  readonly key: string
+  readonly domain: string
   /** When it goes out, and until when that may be put off. */
   readonly until: number
   readonly latest: number
   readonly held: HeldBack
 }
 
-export const NO_FATIGUE: FatigueState = Object.freeze({ keys: {}, domains: {}, sent: [], held: {}, open: null })
+export const NO_FATIGUE: FatigueState = Object.freeze({ keys: {}, domains: {}, sent: [], held: {}, open: [] })
 
 export const DUPLICATE_MS = 60_000
 const RATE_WINDOW_MS = 3_600_000
@@ -65,12 +67,23 @@ export function suppressionOf(state: FatigueState, candidate: Candidate, nowMs: 
   return state.sent.filter((at) => within(at, RATE_WINDOW_MS)).length >= RATE_MAX ? 'TENANT_RATE_LIMIT' : null
 }
 
-/** Pure. The state after a notification was held back. One that is still to be sent waits for more of them. */
-export function holdBack(state: FatigueState, why: Suppression, nowMs: number): FatigueState {
-  const { open } = state
-  if (!open || nowMs >= open.until) return { ...state, held: plusOne(state.held, why) }
-  const until = Math.max(open.until, Math.min(nowMs + limits.alertGroupMs, open.latest))
-  return { ...state, open: { ...open, until, held: plusOne(open.held, why) } }
+/** Pure. The state after a notification was held back. One of its domain that is still to be sent waits for more of them. */
+export function holdBack(
+  state: FatigueState,
+  why: Suppression,
+  candidate: Pick<Candidate, 'domain'>,
+  nowMs: number,
+): FatigueState {
+  const open = state.open.find(({ domain, until }) => domain === candidate.domain && nowMs < until)
+  if (!open) return { ...state, held: plusOne(state.held, why) }
+  const until = Math.max(open.until, Math.min(nowMs + limits.alertGroupMoreMs, open.latest))
+  return {
+    ...state,
+    // Windows begin when people are told: what comes right after a flood was told of is no news.
+    keys: { ...state.keys, [open.key]: until },
+    domains: { ...state.domains, [open.domain]: until },
+    open: [...state.open.filter((other) => other !== open), { ...open, until, held: plusOne(open.held, why) }],
+  }
 }
 
 /**
@@ -86,12 +99,17 @@ export function notified(
 ): FatigueState {
   const recent = (times: Readonly<Record<string, number>>) =>
     Object.fromEntries(Object.entries(times).filter(([, at]) => nowMs - at < REMEMBERED_MS))
+  const { id, domain } = candidate
+  const key = keyOf(candidate)
   return {
-    keys: { ...recent(state.keys), [keyOf(candidate)]: nowMs },
-    domains: { ...recent(state.domains), [candidate.domain]: nowMs },
+    keys: { ...recent(state.keys), [key]: untilMs },
+    domains: { ...recent(state.domains), [domain]: untilMs },
     sent: [...state.sent.filter((at) => nowMs - at < RATE_WINDOW_MS), nowMs],
     held: {},
-    open: { id: candidate.id, until: untilMs, latest: latestMs, held: state.held },
+    open: [
+      ...state.open.filter((other) => other.domain !== domain && nowMs < other.until),
+      { id, key, domain, until: untilMs, latest: latestMs, held: state.held },
+    ],
   }
 }
 

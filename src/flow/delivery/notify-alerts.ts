@@ -77,8 +77,10 @@ async function tellResolved(
   if (alert.told !== 'firing') return 'UNTOLD'
   if (alert.silencedUntil) return 'SILENCED'
   const { clock } = context
-  const open = state.open && { ...state.open, latest: state.open.until } // put off no more: it may be that of this alert
-  const toldMs = Math.max(alert.toldAt?.getTime() ?? 0, open?.until ?? 0)
+  // Put off no more: it may be that of this alert.
+  const open = state.open.map((each) => (each.domain === alert.domain ? { ...each, latest: each.until } : each))
+  const untilMs = open.find(({ domain }) => domain === alert.domain)?.until ?? 0
+  const toldMs = Math.max(alert.toldAt?.getTime() ?? 0, untilMs)
   const dueAt = new Date(Math.max(clock.nowMs(), toldMs + AFTER_MS))
   await send(tx, event, { ...alert, resolvedAt: alert.resolvedAt ?? new Date(event.time) }, state.held, dueAt, context)
   await setTold(tx, [{ alertId: alert.alertId, told: 'resolved', at: dueAt }])
@@ -106,7 +108,7 @@ async function tellRaised(
   // People believe that it is over: they are told that it is not, if only once the duplicate's minute has passed.
   const believedOver = told === 'resolved' && toldAt !== null && why !== 'TENANT_RATE_LIMIT'
   if (why && !believedOver) {
-    await saveFatigue(tx, tenantId, await keepHeld(tx, holdBack(state, why, nowMs), state))
+    await saveFatigue(tx, tenantId, await keepHeld(tx, holdBack(state, why, candidate, nowMs), state))
     return why
   }
   const dueMs = Math.max(nowMs + limits.alertGroupMs, why && toldAt ? toldAt.getTime() + DUPLICATE_MS : 0)
@@ -120,10 +122,11 @@ async function tellRaised(
 
 /** Puts count and time into the notification that is not sent yet; if it has been sent after all, the next one tells. */
 async function keepHeld(tx: Tx, after: FatigueState, before: FatigueState): Promise<FatigueState> {
-  const { open } = after
-  if (!open || open === before.open) return after
-  if (await setHeldBack(tx, open.id, open.held, new Date(open.until))) return after
-  return { ...after, open: null, held: sumHeld(after.held, subtract(open.held, before.open?.held ?? {})) }
+  const changed = after.open.find((open) => !before.open.includes(open))
+  if (!changed || (await setHeldBack(tx, changed.id, changed.held, new Date(changed.until)))) return after
+  const counted = before.open.find(({ id }) => id === changed.id)?.held ?? {}
+  const open = after.open.filter((each) => each !== changed)
+  return { ...after, open, held: sumHeld(after.held, subtract(changed.held, counted)) }
 }
 
 function subtract(a: FatigueState['held'], b: FatigueState['held']): FatigueState['held'] {
