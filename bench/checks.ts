@@ -58,7 +58,7 @@ async function run(checks: { enabled: boolean; intervalMs: number; minSteps: num
   const totals = () => ({ ...nothingUsed, ...used, steps })
   const read = async () => {
     const facts = { ...totals(), tenantId: 'default', agent: 'bench', wallClockMs: 5 }
-    return { facts: { run: facts, stop: null, tenantSuspended: false }, policies: null }
+    return { facts: { run: facts, stop: null, tenantSuspended: false }, policies: null, counting: [] }
   }
   const keep = async () => undefined
   const gate = new StepGate({ ...shared, ...checks, control, totals, read, keep, budget, limitsOf })

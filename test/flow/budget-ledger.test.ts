@@ -25,7 +25,9 @@ const nothing = {
   carried: 0n,
   release: 0n,
   releaseApproved: 0n,
-  earlier: 0n,
+  begun: 0n,
+  joins: false,
+  recounts: false,
   ahead: 0n,
   settled: 0n,
   overrun: 0n,
@@ -40,8 +42,8 @@ function reserving(need: bigint, opens = false): Charge {
 }
 
 async function charge(tx: Tx, charges: Charge[]): Promise<void> {
-  const made = await openLedger(tx, charges)
-  await writeLedger(tx, decideCharges(charges, { ...(await lockLedger(tx, charges)), made }))
+  const used = await openLedger(tx, charges)
+  await writeLedger(tx, decideCharges(charges, { ...(await lockLedger(tx, charges)), used }))
 }
 
 describeOnPostgres('two steps of one run that reserve at the same time', (server) => {

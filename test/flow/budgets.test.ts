@@ -280,7 +280,7 @@ describeOnDatabases('a budget', (open) => {
 
     it('gives that back, and the overrun, when the worker is lost', async () => {
       const { tenant, run } = await approved()
-      await runtime.database.transaction((tx) => releaseReservations(tx, [run]))
+      await runtime.database.transaction((tx) => releaseReservations(tx, [run], 'not executed'))
       expect(await ledger(tenant)).toMatchObject([{ settled: 300, reserved: 0, overrun: 0 }])
       gates.at(tenant).open()
       await until(
@@ -446,7 +446,6 @@ describeOnDatabases('a budget', (open) => {
       [`run/${run.runId}`, 0.9e9, 0],
       ['tenant', 0.9e9, 0],
     ])
-    expect(rows[1]?.overrun).toBe(0.3e9)
   })
 
   it('settles what was spent though the step’s trace could not be written', async () => {

@@ -8,7 +8,6 @@ export {
   type BudgetLimit,
   isMeterMetric,
   isMeterOfRun,
-  METER_METRICS,
   type Meter,
   type MeterMetric,
   meterKey,

@@ -12,8 +12,12 @@ export interface ChargeLine {
   readonly releaseApproved: bigint
   /** Reserved for a step that is about to run: on all lines of the charge, or on none. */
   readonly need: bigint
-  /** Used by steps that were held against nothing, because nobody could read the policies: settled, and an overrun. */
-  readonly earlier: bigint
+  /** Reserved for steps that had begun when the limits came into force: also where there is no room, as an overrun. */
+  readonly begun: bigint
+  /** The first charge of this execution on the row: from here on the run counts in it, until the run ends. */
+  readonly joins: boolean
+  /** What the run's recorded steps of the period have used is settled with that, if the run has not counted here before. */
+  readonly recounts: boolean
   /** Reserved for what may come next, where there is ample room. */
   readonly ahead: bigint
   /** Used. Negative where a known use corrects an estimated one. */
@@ -67,7 +71,7 @@ export interface ChargeReply {
   readonly lines: readonly {
     readonly ahead: bigint
     readonly settled: bigint
-    /** Of the need: reserved beyond a limit, by an approval, and recorded as an overrun. */
+    /** Of what was asked for steps: reserved beyond a limit, and recorded as an overrun. */
     readonly approved: bigint
   }[]
   /** The tenant's version of its policies at the time. */

@@ -29,7 +29,9 @@ const line = (of: Meter, limits: BudgetLimit[], changes: Partial<ChargeLine>): C
   release: 0n,
   releaseApproved: 0n,
   need: 0n,
-  earlier: 0n,
+  begun: 0n,
+  joins: false,
+  recounts: false,
   ahead: 0n,
   settled: 0n,
   overrun: 0n,
@@ -44,7 +46,7 @@ const charge = (runId: string, ...lines: ChargeLine[]): Charge => {
 }
 const NOTHING: LedgerState = {
   rows: new Map(),
-  made: new Set(),
+  used: new Map(),
   held: new Map(),
   policiesVersions: new Map([['acme', 7]]),
 }

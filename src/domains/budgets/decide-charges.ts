@@ -19,7 +19,8 @@ export interface HeldAmount {
   readonly tenantId: string
   readonly runId: string
   readonly meter: Meter
-  holder: string
+  /** Null: nobody executes the run. */
+  holder: string | null
   amount: bigint
   /** Of the amount: beyond a limit, by an approval, and in the row's overrun until it is given back. */
   approved: bigint
@@ -28,8 +29,8 @@ export interface HeldAmount {
 /** What is locked and read before charges are decided, by `meterKey` and `heldKey`. */
 export interface LedgerState {
   readonly rows: ReadonlyMap<string, LedgerRow>
-  /** Of the rows: those that were made just now; a run's has what its recorded steps have used. */
-  readonly made: ReadonlySet<string>
+  /** What recorded steps of runs have used that join a row now, by `heldKey`. */
+  readonly used: ReadonlyMap<string, bigint>
   readonly held: ReadonlyMap<string, HeldAmount>
   readonly policiesVersions: ReadonlyMap<string, number>
 }
@@ -71,6 +72,7 @@ export function heldKey(runId: string, meter: Meter): string {
 export function decideCharges(charges: readonly Charge[], state: LedgerState): DecidedCharges {
   const books = new Books(state)
   for (const charge of charges) for (const line of charge.lines) books.settle(charge, line)
+  for (const charge of charges) for (const line of charge.lines) books.admit(charge, line)
   const crossings = charges.flatMap((charge) => books.crossings(charge))
   const answers = charges.map((charge) => books.reserve(charge))
   const replies = charges.map((charge, i): ChargeReply => {
@@ -95,18 +97,42 @@ class Books {
   }
 
   settle(charge: Charge, line: ChargeLine): void {
+    if (line.joins) this.#join(charge, line)
     this.#hold(charge, line, line.carried)
     const released = this.#hold(charge, line, -line.release, -line.releaseApproved)
-    const { meter, settled, overrun, estimated, unrecorded, uncosted } = line
-    const earlier = meter.period === 'run' && this.#state.made.has(meterKey(meter)) ? 0n : line.earlier
-    const nothing = settled === 0n && overrun === 0n && estimated === 0n && unrecorded === 0n && earlier === 0n
+    const { settled, overrun, estimated, unrecorded, uncosted } = line
+    const nothing = settled === 0n && overrun === 0n && estimated === 0n && unrecorded === 0n
     if (nothing && uncosted === 0 && released === 0n) return
-    const row = this.#row(line)
-    row.settled = bounded(row.settled + line.settled + earlier)
-    row.overrun = bounded(row.overrun + line.overrun + earlier)
+    const row = this.#row(line.meter)
+    row.settled = bounded(row.settled + line.settled)
+    row.overrun = bounded(row.overrun + line.overrun)
     row.estimated = bounded(row.estimated + line.estimated)
     row.unrecorded = bounded(row.unrecorded + line.unrecorded)
     row.uncosted += line.uncosted
+  }
+
+  /** Two charges of one run that both believe to be its first: the row that the one makes tells the other. */
+  #join({ tenantId, runId, holder }: Charge, { meter }: ChargeLine): void {
+    const key = heldKey(runId, meter)
+    if (this.#state.held.has(key) || this.#changedHeld.has(key)) return
+    this.#changedHeld.set(key, { tenantId, runId, meter, holder, amount: 0n, approved: 0n })
+    const used = this.#state.used.get(key) ?? 0n
+    if (used === 0n) return
+    const row = this.#row(meter)
+    row.settled = bounded(row.settled + used)
+  }
+
+  /** Takes in steps that had begun before. What is used or begun already is no reason to refuse, but recorded as beyond. */
+  admit(charge: Charge, line: ChargeLine): void {
+    const hard = line.limits.filter(isRefusing)
+    const { settled, overrun } = this.#read(line.meter)
+    const beyond = hard.reduce((most, limit) => larger(most, settled - overrun - amountOf(limit)), 0n)
+    if (beyond > 0n) this.#row(line.meter).overrun = overrun + beyond
+    if (line.begun === 0n) return
+    const room = larger(this.#room(charge, line, 100n, hard), 0n)
+    const excess = larger(line.begun - room, 0n)
+    this.#approved.set(line, excess)
+    this.#hold(charge, line, line.begun, excess)
   }
 
   crossings({ tenantId, runId, lines }: Charge): Crossing[] {
@@ -117,7 +143,7 @@ class Books {
   }
 
   #crossed(line: ChargeLine, limit: BudgetLimit): Omit<Crossing, 'tenantId' | 'runId'>[] {
-    const row = this.#row(line)
+    const row = this.#row(line.meter)
     const max = amountOf(limit)
     const told = row.told[limit.name] ?? 0
     const passed = THRESHOLDS.filter((threshold) => {
@@ -163,7 +189,7 @@ class Books {
   #room(charge: Charge, line: ChargeLine, sharePerCent = 100n, hard = refusing(charge, line)): bigint {
     const { meter } = line
     const held = this.#held(charge, meter)
-    if (held && held.holder !== charge.holder) return -1n
+    if (isOthers(held, charge.holder)) return -1n
     const { settled, reserved } = this.#read(meter)
     return hard.reduce(
       (least, limit) => {
@@ -177,7 +203,8 @@ class Books {
   #brokenBy(charge: Charge, line: ChargeLine): BrokenLimit[] {
     const { meter, need, overDeclared } = line
     const used = this.#read(meter).settled
-    return line.limits.filter(standsAgainst(charge)).flatMap((limit) => {
+    const judged = line.limits.filter(({ pending }) => !pending)
+    return judged.filter(standsAgainst(charge)).flatMap((limit) => {
       const over = used + need > amountOf(limit)
       if (!over && !overDeclared) return []
       const message = over ? overText(limit, used, need) + whereText(limit, meter, charge.runId) : declaredText(limit)
@@ -197,7 +224,7 @@ class Books {
     if (change === 0n) return 0n
     const { tenantId, runId, holder } = charge
     const before = this.#held(charge, line.meter)
-    if (before && before.holder !== holder) return 0n
+    if (isOthers(before, holder)) return 0n
     const amount = before?.amount ?? 0n
     const changed = amount + change < 0n ? -amount : change
     const approved = before?.approved ?? 0n
@@ -210,7 +237,7 @@ class Books {
       amount: amount + changed,
       approved: approved + changedApproved,
     })
-    const row = this.#row(line)
+    const row = this.#row(line.meter)
     row.reserved += changed
     row.overrun += changedApproved
     return changed
@@ -220,7 +247,7 @@ class Books {
   heldNow(): HeldAmount[] {
     return [...this.#changedHeld].flatMap(([key, held]) => {
       const before = this.#state.held.get(key)
-      return held.amount === (before?.amount ?? 0n) && held.approved === (before?.approved ?? 0n) ? [] : [held]
+      return before && held.amount === before.amount && held.approved === before.approved ? [] : [held]
     })
   }
 
@@ -234,12 +261,20 @@ class Books {
     return this.changed.get(key) ?? this.#state.rows.get(key) ?? emptyRow(meter)
   }
 
-  #row({ meter }: ChargeLine): LedgerRow {
+  #row(meter: Meter): LedgerRow {
     const key = meterKey(meter)
     const row = this.changed.get(key) ?? { ...this.#read(meter) }
     this.changed.set(key, row)
     return row
   }
+}
+
+function isOthers(held: HeldAmount | undefined, holder: string): boolean {
+  return (held?.holder ?? holder) !== holder
+}
+
+function larger(a: bigint, b: bigint): bigint {
+  return a > b ? a : b
 }
 
 function isRefusing({ effect }: BudgetLimit): boolean {

@@ -17,11 +17,21 @@ const SAME_METER = (a: string, b: string) =>
     .map((column) => `${a}.${column} = ${b}.${column}`)
     .join(' and ')
 
+/** What steps `s` have used of the metric of `x`, and which count: what is nothing but a wait does once it has begun. */
+const USED = `coalesce(case x.metric
+                     when 'cost_usd' then sum(s.cost_nano_usd)
+                     when 'tokens' then sum(coalesce(s.tokens_in, 0) + coalesce(s.tokens_out, 0))
+                     when 'steps' then count(*)
+                     when 'tool_calls' then count(*) filter (where s.kind = 'tool')
+                     when 'requests_per_minute' then count(*) filter (where s.kind in ('llm', 'tool')) end, 0)::bigint`
+const COUNTS = `(s.status in ('succeeded', 'failed')
+                or s.status = 'waiting' and s.attempt > 0 and s.kind in ('sleep', 'signal', 'run') and x.metric = 'steps')`
+
 /*
  * A run's meter begins with what the run and those that it has started have used already: a limit may have come into
- * force while they ran. The others begin with the first step that is held against a limit: what was used in the period
- * before is not added up. What is nothing but a wait counts as a step once it has begun. `offset 0` keeps the look-ups by
- * index: joined, they became hashes of all runs and steps, and opening a run's meters took as long as there were runs.
+ * force while they ran. The others begin with nothing; each run that counts in them brings what it has used in the period.
+ * `offset 0` keeps the look-ups by index: joined, they became hashes of all runs and steps, and opening a run's meters
+ * took as long as there were runs.
  */
 const OPEN = statement(
   'budgets_open',
@@ -33,28 +43,28 @@ const OPEN = statement(
               select c.run_id from family f cross join lateral (
                 select run_id from concordat.runs r where r.tenant_id = x.tenant_id and r.parent_run_id = f.run_id offset 0) c
             )
-            select coalesce(case x.metric
-                     when 'cost_usd' then sum(s.cost_nano_usd)
-                     when 'tokens' then sum(coalesce(s.tokens_in, 0) + coalesce(s.tokens_out, 0))
-                     when 'steps' then count(*)
-                     when 'tool_calls' then count(*) filter (where s.kind = 'tool') end, 0)::bigint
+            select ${USED}
               from family f cross join lateral (
                 select * from concordat.steps t where t.tenant_id = x.tenant_id and t.run_id = f.run_id offset 0) s
-             where s.status in ('succeeded', 'failed')
-                or s.status = 'waiting' and s.attempt > 0 and s.kind in ('sleep', 'signal', 'run') and x.metric = 'steps') end
+             where ${COUNTS}) end
      from ${METERS.from(1)} as x
-   on conflict do nothing
-   returning tenant_id, subject, metric, period, period_start`,
+   on conflict do nothing`,
 )
 
 /**
- * Makes the rows of the ledger that are not there yet, and returns which these are, by `meterKey`. Goes before the writes
- * of steps that it would count too.
+ * Makes the rows of the ledger that are not there yet, and returns what runs have used that join them, by `heldKey`. Goes
+ * before the writes of steps that it would count too.
  */
-export async function openLedger(tx: Tx, charges: readonly Charge[]): Promise<ReadonlySet<string>> {
+export async function openLedger(tx: Tx, charges: readonly Charge[]): Promise<ReadonlyMap<string, bigint>> {
   const meters = metersInLockOrder(charges.filter(({ opens }) => opens))
-  const made = meters.length > 0 ? await tx.query<MeterRow>(OPEN, METERS.values(meters)) : []
-  return new Set(made.map((row) => meterKey(meterOf(row))))
+  const joining = charges.flatMap(({ runId, lines }) =>
+    lines.flatMap(({ meter, recounts }) => (recounts && meter.period !== 'run' ? [{ runId, meter }] : [])),
+  )
+  const [, used] = await Promise.all([
+    meters.length > 0 ? tx.query(OPEN, METERS.values(meters)) : [],
+    joining.length > 0 ? tx.query<UsedRow>(USED_BEFORE, HELD.values(joining)) : [],
+  ])
+  return new Map(used.map((row) => [heldKey(row.run_id, meterOf(row)), row.used]))
 }
 
 const LOCK_ROWS = statement(
@@ -73,6 +83,20 @@ const HELD = rowSet<{ readonly runId: string; readonly meter: Meter }>({
   period: ['text', ({ meter }) => meter.period],
   period_start: ['timestamptz', ({ meter }) => meter.periodStart],
 })
+
+/** Of runs that don't count in the row yet. A step counts in the period in which it has begun. */
+const USED_BEFORE = statement(
+  'budgets_used_before',
+  `select x.*, u.used
+     from ${HELD.from(1)} as x
+    cross join lateral (
+      select ${USED} as used
+        from (select * from concordat.steps t where t.tenant_id = x.tenant_id and t.run_id = x.run_id offset 0) s
+       where s.started_at >= x.period_start and ${COUNTS}) u
+     left join lateral (
+       select true as counts from concordat.reservations h where h.run_id = x.run_id and ${SAME_METER('h', 'x')} limit 1) h on true
+    where h.counts is null`,
+)
 
 const OF_RUNS = `from ${HELD.from(1)} as x
     cross join lateral (
@@ -107,12 +131,17 @@ interface BudgetRow extends MeterRow, Omit<LedgerRow, 'meter'> {
 
 interface HeldRow extends MeterRow {
   readonly run_id: string
-  readonly holder: string
+  readonly holder: string | null
   readonly amount: bigint
   readonly approved: bigint
 }
 
-export interface LockedLedger extends Omit<LedgerState, 'made'> {
+interface UsedRow extends MeterRow {
+  readonly run_id: string
+  readonly used: bigint
+}
+
+export interface LockedLedger extends Omit<LedgerState, 'used'> {
   /** Of this transaction: whether it was committed can be asked by it. */
   readonly xid: string | null
 }
@@ -243,33 +272,46 @@ const LOCK_RELEASED = statement(
       select from concordat.budgets b where ${SAME_METER('b', 'h')} limit 1 for no key update) b`,
 )
 
-const RELEASE = statement(
-  'reservations_release',
-  `with given_back as (
-     delete from concordat.reservations h using ${RUNS.from(1)} as x
+const release = (name: string, giveBack: string) =>
+  statement(
+    name,
+    `with held as (
+     select a.* from ${RUNS.from(1)} as x
       cross join lateral (
-        select a.ctid as address from concordat.reservations a
+        select a.ctid as address, a.* from concordat.reservations a
          where a.tenant_id = x.tenant_id and a.run_id = x.run_id offset 0) a
-      where h.ctid = a.address
-     returning h.*
    ),
+   given_back as (${giveBack}),
    amounts as (
      select tenant_id, subject, metric, period, period_start, sum(amount)::bigint as amount, sum(approved)::bigint as approved
-       from given_back where amount > 0
+       from held where amount > 0
       group by tenant_id, subject, metric, period, period_start
    )
    update concordat.budgets b set reserved = b.reserved - g.amount, overrun = b.overrun - g.approved
      from amounts g
     cross join lateral (select a.ctid as address from concordat.budgets a where ${SAME_METER('a', 'g')} limit 1) a
     where b.ctid = a.address`,
-)
+  )
+
+const RELEASE = {
+  ended: release('reservations_release', 'delete from concordat.reservations h using held where h.ctid = held.address'),
+  'not executed': release(
+    'reservations_give_back',
+    `update concordat.reservations h set amount = 0, approved = 0, holder = null
+       from held where h.ctid = held.address`,
+  ),
+}
 
 /**
- * Gives back all that these runs have reserved: nobody executes them any more. Two statements of one flight, because the
- * second must see the rows as they are once they are locked.
+ * Gives back all that these runs have reserved: they have ended, or nobody executes them any more. Two statements of one
+ * flight, because the second must see the rows as they are once they are locked.
  */
-export async function releaseReservations(tx: Tx, runs: readonly RunOfLedger[]): Promise<void> {
+export async function releaseReservations(
+  tx: Tx,
+  runs: readonly RunOfLedger[],
+  because: keyof typeof RELEASE,
+): Promise<void> {
   if (runs.length === 0) return
   const values = RUNS.values(runs.toSorted((a, b) => (a.runId < b.runId ? -1 : 1)))
-  await Promise.all([tx.query(LOCK_RELEASED, values), tx.query(RELEASE, values)])
+  await Promise.all([tx.query(LOCK_RELEASED, values), tx.query(RELEASE[because], values)])
 }

@@ -29,6 +29,8 @@ export interface BudgetLimit {
   readonly policyVersion: number | null
   /** In force when the run started; null when it was not there. */
   readonly previousVersion: number | null
+  /** The run is to pause before it holds for it: what is under way counts, and breaks nothing. */
+  readonly pending?: boolean
 }
 
 /** The limits that bound one meter. */

@@ -3,7 +3,8 @@ import type { BudgetLimit, ChargeReply } from '../../domains/budgets/budgets.ts'
 import { systemClock } from '../../foundation/clock.ts'
 import { silentLogger } from '../../foundation/log.ts'
 import type { Lease, StepRow } from '../kernel/kernel.ts'
-import { BudgetGate, type Recording } from './budget-gate.ts'
+import { BudgetGate } from './budget-gate.ts'
+import type { Recording } from './budget-port.ts'
 
 const run = { tenantId: 'default', runId: 'run', agent: 'works', apiKey: null, ancestors: [] }
 const limits: BudgetLimit[] = [

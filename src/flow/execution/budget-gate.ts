@@ -1,75 +1,43 @@
 import {
+  amountOf,
   type BrokenLimit,
-  type BudgetedRun,
   type BudgetLimit,
   type Charge,
   type ChargeLine,
   type ChargeReply,
   isMeterOfRun,
-  METER_METRICS,
   type Meter,
-  type MeterMetric,
   shownAmount,
 } from '../../domains/budgets/budgets.ts'
 import type { WindowUses } from '../../domains/policies/policies.ts'
 import { AppError } from '../../foundation/app-error.ts'
-import type { Clock } from '../../foundation/clock.ts'
-import type { JsonObject } from '../../foundation/json.ts'
-import type { Logger } from '../../foundation/log.ts'
 import { limits as bounds } from '../../limits.ts'
-import type { ChargeRequest, Lease, StepRow } from '../kernel/kernel.ts'
-import { type BudgetLine, BudgetLines, chargeLine, giveBackHere, staysOwn, takeHere } from './budget-lines.ts'
-import { closing, type HeldStep, isSpent, isToldByStep, most, overrunOf, settlement } from './budget-settlement.ts'
+import type { Lease, StepRow } from '../kernel/kernel.ts'
+import {
+  type BudgetLine,
+  BudgetLines,
+  chargeLine,
+  giveBackHere,
+  isHolding,
+  staysOwn,
+  takeHere,
+} from './budget-lines.ts'
+import type { BudgetAnswer, BudgetedStep, BudgetGateOptions, Recording } from './budget-port.ts'
+import {
+  closing,
+  type HeldStep,
+  holding,
+  isSpent,
+  isToldByStep,
+  most,
+  overrunOf,
+  settlement,
+  shareOut,
+} from './budget-settlement.ts'
 import { LateUsage } from './late-usage.ts'
-import { boundOf, type StepBound } from './step-bound.ts'
 import type { StepResult } from './step-spec.ts'
-import { needOf, useOf } from './step-usage.ts'
+import { useOf } from './step-usage.ts'
 import { UnderWay } from './under-way.ts'
-
-/** A step that is about to run, as budgets see it. */
-export interface BudgetedStep {
-  readonly key: string
-  readonly kind: string
-  /** What its code declares as the most it may use. */
-  readonly declared?: StepBound | undefined
-  /** What it is estimated to use at the most. */
-  readonly estimate?: (() => StepBound) | undefined
-  /** Who has approved it, so that limits which ask for an approval don't refuse it. */
-  readonly approvedBy?: string | undefined
-}
-
-/** What recording a step's attempt changes in the ledger, and what its row says of that. */
-export interface Recording {
-  readonly charge: Charge
-  /** Its overrun; null when it used no more than was reserved. */
-  readonly attributes: JsonObject | null
-}
-
-/** `later`: there is no room only because of what others have reserved and may not use. Null: the step may run. */
-export type BudgetAnswer =
-  | { readonly kind: 'later'; readonly at: Date }
-  | { readonly kind: 'broken'; readonly broken: readonly BrokenLimit[] }
-  | null
-
-export interface BudgetGateOptions {
-  readonly run: BudgetedRun
-  readonly lease: Lease
-  /** True when no worker has executed the run before. */
-  readonly fresh: boolean
-  /** Names this execution of the run as the holder of what it reserves. */
-  readonly holder: string
-  readonly charge: (request: ChargeRequest) => Promise<ChargeReply | null>
-  /** Nothing is refused. */
-  readonly muted: boolean
-  readonly clock: Clock
-  readonly random: () => number
-  readonly log: Logger
-  /** Told which version of the tenant's policies the ledger has seen. */
-  readonly onPolicies: (version: number) => void
-  /** Called before its first charge, and when it has made its last one under this lease. */
-  readonly onReserving: () => void
-  readonly onClosed: () => void
-}
 
 /**
  * Keeps one run's steps within its budgets: reserves before a step, settles with its record, and reserves the next in
@@ -97,8 +65,6 @@ export class BudgetGate {
    * make rows, with what is reserved here: who gives that back before it is there gives back nothing.
    */
   readonly #underWay = new UnderWay()
-  /** What steps have used since nobody could read the policies; null: they are known, or nobody has tried. */
-  #unheld: Map<MeterMetric, bigint> | null = null
 
   constructor(options: BudgetGateOptions) {
     this.#options = options
@@ -128,18 +94,29 @@ export class BudgetGate {
     })
     return new Map(
       periods.flatMap(({ meter, limits, seen }) =>
-        limits.map(({ name, policyVersion }) => {
+        limits.map((limit) => {
+          const { name, policyVersion, pending } = limit
           const value = shownAmount(meter.metric, seen)
-          return [name, { version: policyVersion ?? 0, value, met: !this.#brokenNames.has(name) }] as const
+          const met = pending ? seen <= amountOf(limit) : !this.#brokenNames.has(name)
+          return [name, { version: policyVersion ?? 0, value, met }] as const
         }),
       ),
     )
   }
 
-  /** The policies could not be read and the run goes on: what its steps use is held against the limits once they are known. */
-  policiesUnknown(): void {
-    this.#unheld ??= new Map()
-    this.#mayOwn = false
+  /** True while a step is under way. */
+  get isBusy(): boolean {
+    return this.#held.size > 0
+  }
+
+  /** What the run counts in already, as another execution of it has left that. */
+  goesOn(meters: readonly Meter[]): void {
+    this.#lines.goOn(meters)
+  }
+
+  /** Other limits have come into force: steps under way count in them at once. Fails with `LEASE_LOST`. */
+  async follow(limits: readonly BudgetLimit[]): Promise<void> {
+    if (this.#lines.renew(limits, this.#options.clock.now(), this.#mayOwn)) await this.#admit()
   }
 
   /** The run starts others, which may use what its own limits leave. */
@@ -150,22 +127,19 @@ export class BudgetGate {
 
   /** Reserves for the step. Without a promise when that takes no flight. Fails with `LEASE_LOST`. */
   before(step: BudgetedStep, limits: readonly BudgetLimit[]): Promise<BudgetAnswer> | undefined {
-    this.#lines.renew(limits, this.#options.clock.now(), this.#mayOwn)
+    const isOther = this.#lines.renew(limits, this.#options.clock.now(), this.#mayOwn)
+    if (isOther && this.isBusy) return this.#admit().then(() => this.#reserve(step) ?? null)
+    return this.#reserve(step)
+  }
+
+  #reserve(step: BudgetedStep): Promise<BudgetAnswer> | undefined {
+    const held = holding(step)
     const lines = this.#lines.current
-    if (lines.length === 0) return undefined
-    const { kind, declared, estimate, approvedBy = null } = step
-    const bound = boundOf(declared, estimate)
-    const needs = new Map<BudgetLine, bigint>()
     const taken = new Map<BudgetLine, bigint>()
-    for (const line of lines) {
-      const need = needOf(line.meter.metric, kind, bound)
-      needs.set(line, need)
-      taken.set(line, takeHere(line, need))
-    }
-    const held = { kind, declared, approvedBy, amounts: needs, approved: new Map(), running: null, result: null }
+    for (const line of lines) taken.set(line, takeHere(line, held.need(line)))
     const isOver = ({ least: limit, seen }: BudgetLine) => limit !== null && seen > limit
-    const isEnough = (line: BudgetLine) => line.opened && taken.get(line) === needs.get(line) && !isOver(line)
-    if (!this.#unheld && lines.every((line) => line.own || isEnough(line))) {
+    const isEnough = (line: BudgetLine) => line.opened && taken.get(line) === held.amounts.get(line) && !isOver(line)
+    if (lines.every((line) => line.own || isEnough(line))) {
       this.#held.set(step.key, held)
       return undefined
     }
@@ -177,11 +151,8 @@ export class BudgetGate {
     while (this.#mustWait([...held.amounts.keys()])) await this.#underWay.answered()
     const lines = [...held.amounts.keys()].filter(({ own }) => !own)
     const past = this.#lines.takePast()
-    const earlier = this.#unheld
-    this.#unheld = null
     const asked = lines.map((line) => {
-      const need = (held.amounts.get(line) ?? 0n) - (taken.get(line) ?? 0n)
-      return chargeLine(line, { need, earlier: earlier?.get(line.meter.metric) ?? 0n })
+      return chargeLine(line, { need: (held.amounts.get(line) ?? 0n) - (taken.get(line) ?? 0n) })
     })
     const charge = this.#charge(
       [...lines, ...past],
@@ -190,14 +161,36 @@ export class BudgetGate {
     )
     const reply = await this.#send(charge, this.#options.lease)
     if (reply === null || reply.kind === 'granted') {
-      held.approved = new Map(lines.map((line, i) => [line, reply?.lines[i]?.approved ?? 0n]))
+      lines.forEach((line, i) => void held.approved.set(line, reply?.lines[i]?.approved ?? 0n))
       this.#held.set(key, held)
+      await this.#admit()
       return reply === null || reply.broken.length === 0 ? null : { kind: 'broken', broken: reply.broken }
     }
     for (const [line, amount] of taken) giveBackHere(line, amount)
     if (reply.kind === 'broken') return { kind: 'broken', broken: reply.broken }
     const pauseMs = bounds.budgetRetryMs * (0.5 + random())
     return { kind: 'later', at: new Date(clock.nowMs() + pauseMs) }
+  }
+
+  /** Steps that are under way, and of which lines don't know that have come since they began, count there too. */
+  async #admit(): Promise<void> {
+    while (this.#mustWait(this.#lines.current)) await this.#underWay.answered()
+    const admitted = new Map<BudgetLine, { amount: bigint; steps: HeldStep[] }>()
+    for (const held of this.#held.values()) {
+      for (const line of this.#lines.current) {
+        if (line.follows || held.amounts.has(line)) continue
+        const need = held.need(line)
+        const missing = need - takeHere(line, need)
+        if (line.own) continue
+        const before = admitted.get(line) ?? { amount: 0n, steps: [] }
+        admitted.set(line, { amount: before.amount + missing, steps: [...before.steps, held] })
+      }
+    }
+    if (admitted.size === 0) return
+    const lines = [...admitted.keys()]
+    const changes = [...admitted].map(([line, { amount }]) => chargeLine(line, { begun: amount }))
+    const reply = await this.#send(this.#charge(lines, changes), this.#options.lease)
+    ;[...admitted].forEach(([line, { steps }], i) => void shareOut(line, reply?.lines[i]?.approved ?? 0n, steps))
   }
 
   /** The step's code is about to run. */
@@ -211,27 +204,30 @@ export class BudgetGate {
     if (row.status === 'started') return write(null)
     this.#mayOwn = false
     const held = this.#held.get(row.key)
-    const lines = held ? [...held.amounts.keys()] : this.#lines.current
-    if (lines.length === 0) {
-      this.#addUnheld(row)
-      return write(null)
+    let uses = this.#settlements(row, held)
+    while (this.#mustWait([...uses.keys()])) {
+      await this.#underWay.answered()
+      uses = this.#settlements(row, held) // more limits may have come into force meanwhile
     }
     this.#held.delete(row.key)
-    const uses = new Map<BudgetLine, Partial<ChargeLine>>()
-    for (const line of lines) uses.set(line, settlement(line, held, row))
-    for (const [line, use] of uses)
-      line.own &&= isToldByStep(use) && staysOwn(line, (use.settled ?? 0n) - (use.release ?? 0n))
-    while (this.#mustWait(lines)) await this.#underWay.answered()
-    const isOwn = lines.every((line) => line.own)
-    const own = isOwn ? lines : lines.filter((line) => line.own)
+    const lines = [...uses.keys()]
+    const own = lines.filter((line) => line.own)
     for (const line of own) {
       line.ownReserved -= uses.get(line)?.release ?? 0n
       line.seen += uses.get(line)?.settled ?? 0n
     }
-    const recording = isOwn ? null : this.#recording(row, held, uses)
+    const recording = own.length === lines.length ? null : this.#recording(row, held, uses)
     const writing = write(recording)
-    if (own.length > 0 || recording?.charge.opens) this.#underWay.follow(writing)
+    this.#underWay.follow(writing)
     return own.length > 0 ? this.#noteOwn(row, own, uses, writing) : writing
+  }
+
+  #settlements(row: StepRow, held: HeldStep | undefined): ReadonlyMap<BudgetLine, Partial<ChargeLine>> {
+    const lines = held ? [...held.amounts.keys()] : this.#lines.current
+    const uses = new Map(lines.map((line) => [line, settlement(line, held, row)] as const))
+    for (const [line, use] of uses)
+      line.own &&= isToldByStep(use) && staysOwn(line, (use.settled ?? 0n) - (use.release ?? 0n))
+    return uses
   }
 
   #recording(row: StepRow, held: HeldStep | undefined, uses: ReadonlyMap<BudgetLine, Partial<ChargeLine>>): Recording {
@@ -274,26 +270,17 @@ export class BudgetGate {
     return this.#underWay.isAny && lines.some(({ own, opened }) => !own && !opened)
   }
 
-  /** Of a minute's requests nothing is made up for: it is over. */
-  #addUnheld(row: StepRow): void {
-    if (!this.#unheld) return
-    for (const metric of METER_METRICS) {
-      const { amount } = useOf(metric, row)
-      if (amount && metric !== 'requests_per_minute') {
-        this.#unheld.set(metric, (this.#unheld.get(metric) ?? 0n) + amount)
-      }
-    }
-  }
-
   /** What became of a charge that travelled with a step's record. */
   heard(charge: Charge, reply: ChargeReply): void {
     const { onPolicies } = this.#options
-    charge.lines.forEach(({ meter, ahead }, i) => {
+    charge.lines.forEach(({ meter, ahead, limits }, i) => {
       const line = this.#lineOf.get(meter)
       if (!line) return
       line.opened = true
       line.asking -= ahead
-      line.free += reply.lines[i]?.ahead ?? 0n
+      const reserved = reply.lines[i]?.ahead ?? 0n
+      if (line.limits === limits) line.free += reserved
+      else line.revoked += reserved // what has room by other limits
       line.seen = reply.lines[i]?.settled ?? line.seen
     })
     const settled = new Set(charge.lines.filter((line) => line.settled > 0n).map(({ meter }) => meter))
@@ -328,15 +315,15 @@ export class BudgetGate {
       }
       this.#expectLateOf(changes)
       for (const line of lines) line.free = 0n
-      this.#held.clear()
     }
+    this.#held.clear()
     onClosed()
   }
 
   /** What is to be settled and given back, by line; of what is kept here, only what no recorded step tells. */
   #closings(): ReadonlyMap<BudgetLine, Partial<ChargeLine>> {
     const held = [...this.#held.values()]
-    const holding = this.#lines.all.filter(({ free }) => free > 0n)
+    const holding = this.#lines.all.filter(isHolding)
     const all = new Set([...holding, ...held.flatMap(({ amounts }) => [...amounts.keys()])])
     const closings = [...all].map((line) => [line, closing(line, held)] as const)
     for (const [line, use] of closings) line.own &&= isToldByStep(use) && use.settled === 0n

@@ -9,13 +9,19 @@ import { type ActivePolicy, heldWhileRunning, isLimit, versionsOf } from '../../
 import type { PoliciesSeen } from './check-facts-store.ts'
 import { askedBy, type JudgedViolation } from './policy-check.ts'
 
-/** Pure. The limits that the ledger keeps, of each policy the version that holds for the run. */
+/**
+ * Pure. The limits that the ledger keeps, of each policy the version that holds for the run. One that pauses the run
+ * before its next step is among them too, so that others see what the run's steps under way may use.
+ */
 function budgetLimits({ atStart, now }: PoliciesSeen): BudgetLimit[] {
   return [...versionsOf(atStart, now).values()].flatMap((versions) => {
-    const { holds } = heldWhileRunning(versions)
-    if (!holds || !isLimit(holds) || !isMeterMetric(holds.metric)) return []
+    const { holds, changed } = heldWhileRunning(versions)
     const [policyVersion, previousVersion] = [versions.now?.version ?? null, versions.before?.version ?? null]
-    return [{ ...holds, policyVersion, previousVersion }]
+    const limitsOf = (policy: ActivePolicy | null, pending: boolean) => {
+      if (!policy || !isLimit(policy) || !isMeterMetric(policy.metric)) return []
+      return [{ ...policy, policyVersion, previousVersion, pending }]
+    }
+    return [...limitsOf(holds, false), ...limitsOf(changed ? versions.now : null, true)]
   })
 }
 

@@ -20,6 +20,8 @@ export interface BudgetLine {
   lowest: bigint
   /** Reserved, and not yet for any step. */
   free: bigint
+  /** Reserved ahead when the limits left more: to be given back with the next charge. */
+  revoked: bigint
   /** Asked for ahead, in a flush that has not returned. */
   asking: bigint
   /** The most that a step has needed so far. */
@@ -32,6 +34,10 @@ export interface BudgetLine {
   own: boolean
   /** Reserved for steps under way while it was kept so, and not yet in the ledger. */
   ownReserved: bigint
+  /** True when its period has followed another one: steps that are under way since then count in that one. */
+  readonly follows: boolean
+  /** What the run has used already may have to be counted when it joins the row. */
+  readonly recounts: boolean
 }
 
 /** The lines of one run as limits come and go and periods pass. */
@@ -57,32 +63,47 @@ export class BudgetLines {
 
   /** Those of the past that still hold something; they are the caller's now to give back. */
   takePast(): readonly BudgetLine[] {
-    const past = this.#past.filter(({ free }) => free > 0n)
+    const past = this.#past.filter(isHolding)
     this.#past = []
     return past
   }
 
   /**
-   * Follows the limits that hold for the run now. Costs nothing while they and their periods are the same. `mayOwn`: the
-   * run has recorded nothing yet.
+   * Follows the limits that hold for the run now; true when they are others. Costs nothing while they and their periods
+   * are the same. What a run has begun to count it counts until it ends or the period is over, also while no limit bounds
+   * it: one may come back. `mayOwn`: the run has recorded nothing yet.
    */
-  renew(limits: readonly BudgetLimit[], now: Date, mayOwn: boolean): void {
-    if (limits === this.#limits && now.getTime() < this.#validUntilMs) return
+  renew(limits: readonly BudgetLimit[], now: Date, mayOwn: boolean): boolean {
+    if (limits === this.#limits && now.getTime() < this.#validUntilMs) return false
     const before = new Map<string, BudgetLine>()
     for (const line of this.#past) before.set(meterKey(line.meter), line)
     for (const line of this.#current) before.set(meterKey(line.meter), line)
+    const isOther = limits !== this.#limits
     this.#limits = limits
-    this.#validUntilMs = Number.POSITIVE_INFINITY
-    this.#current = metersOf(this.#run, limits, now).map(({ meter, key, limits: bounding }) => {
-      const line = before.get(key) ?? emptyLine(meter, mayOwn && this.#isOwn(meter))
+    const counted = new Set([...before.values()].map(({ meter }) => seriesOf(meter)))
+    const bound = metersOf(this.#run, limits, now).map(({ meter, key, limits: bounding }) => {
+      const own = mayOwn && this.#isOwn(meter)
+      const follows = counted.has(seriesOf(meter))
+      const line = before.get(key) ?? emptyLine(meter, { own, follows, recounts: !mayOwn && !follows })
       before.delete(key)
       setLimits(line, bounding)
-      const endMs = periodEnd(meter.period, meter.periodStart)?.getTime()
-      if (endMs !== undefined && endMs < this.#validUntilMs) this.#validUntilMs = endMs
       return line
     })
-    this.#past = [...before.values()]
-    for (const line of this.#past) line.own = false // steps may begin that it does not know of
+    const isNow = ({ meter }: BudgetLine) => endMsOf(meter) > now.getTime()
+    const unbound = [...before.values()].filter(isNow)
+    for (const line of unbound) setLimits(line, [])
+    this.#current = [...bound, ...unbound]
+    this.#past = [...before.values()].filter((line) => !isNow(line))
+    this.#validUntilMs = Math.min(...this.#current.map(({ meter }) => endMsOf(meter)))
+    return isOther
+  }
+
+  /** Another execution of the run has counted in these. */
+  goOn(meters: readonly Meter[]): void {
+    const known = new Set(this.all.map(({ meter }) => meterKey(meter)))
+    const left = meters.filter((meter) => !known.has(meterKey(meter)))
+    this.#current.push(...left.map((meter) => emptyLine(meter, { own: false, follows: false, recounts: false })))
+    this.#validUntilMs = Number.NEGATIVE_INFINITY
   }
 
   /** Others may use what the run's own limits leave: from here on all of it is in the ledger. */
@@ -95,9 +116,23 @@ export class BudgetLines {
   }
 }
 
-function emptyLine(meter: Meter, own: boolean): BudgetLine {
-  const nothing = { free: 0n, asking: 0n, most: 0n, seen: 0n, ownReserved: 0n }
-  return { meter, limits: [], least: null, lowest: 0n, ...nothing, opened: false, own }
+type LineKind = Pick<BudgetLine, 'own' | 'follows' | 'recounts'>
+
+function emptyLine(meter: Meter, kind: LineKind): BudgetLine {
+  const nothing = { free: 0n, revoked: 0n, asking: 0n, most: 0n, seen: 0n, ownReserved: 0n }
+  return { meter, limits: [], least: null, lowest: UNBOUND, ...nothing, opened: false, ...kind }
+}
+
+/** More than any amount. */
+const UNBOUND = 2n ** 64n
+
+function endMsOf({ period, periodStart }: Meter): number {
+  return periodEnd(period, periodStart)?.getTime() ?? Number.POSITIVE_INFINITY
+}
+
+/** Meters of the same text count the same in one period after the other. */
+function seriesOf({ subject, metric, period }: Meter): string {
+  return `${subject}\n${metric}\n${period}`
 }
 
 /** Pure. Whether a line that is kept here can still be, with so much more: no limit is half used, so none is told of. */
@@ -106,13 +141,23 @@ export function staysOwn({ own, lowest, seen, ownReserved }: BudgetLine, more: b
 }
 
 function setLimits(line: BudgetLine, limits: readonly BudgetLimit[]): void {
+  const before = line.least
   line.limits = limits
   line.least = null
-  for (const [i, limit] of limits.entries()) {
+  line.lowest = UNBOUND
+  for (const limit of limits) {
     const amount = amountOf(limit)
-    if (i === 0 || amount < line.lowest) line.lowest = amount
+    if (amount < line.lowest) line.lowest = amount
     if (limit.effect !== 'warn' && (line.least === null || amount < line.least)) line.least = amount
   }
+  if (line.least === null || (before !== null && before <= line.least)) return
+  line.revoked += line.free
+  line.free = 0n
+}
+
+/** Whether something is reserved that no step needs. */
+export function isHolding({ free, revoked }: BudgetLine): boolean {
+  return free > 0n || revoked > 0n
 }
 
 /** What there is for a step without asking the ledger: all that it needs, or what the run has reserved there already. */
@@ -133,16 +178,18 @@ export function giveBackHere(line: BudgetLine, taken: bigint): void {
 
 /** A line of a charge that changes nothing yet, but brings along what was reserved without the ledger. */
 export function chargeLine(line: BudgetLine, changes: Partial<ChargeLine>): ChargeLine {
-  const { meter, limits, ownReserved: carried } = line
+  const { meter, limits, ownReserved: carried, opened, recounts, revoked } = line
   line.ownReserved = 0n
-  return { meter, limits, carried, ...NO_CHANGE, ...changes }
+  line.revoked = 0n
+  const release = (changes.release ?? 0n) + revoked
+  return { meter, limits, carried, ...NO_CHANGE, joins: !opened, recounts: !opened && recounts, ...changes, release }
 }
 
 const NO_CHANGE = {
   release: 0n,
   releaseApproved: 0n,
   need: 0n,
-  earlier: 0n,
+  begun: 0n,
   ahead: 0n,
   settled: 0n,
   overrun: 0n,

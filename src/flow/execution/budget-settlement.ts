@@ -2,23 +2,51 @@ import { type ChargeLine, type MeterMetric, shownAmount } from '../../domains/bu
 import type { JsonObject } from '../../foundation/json.ts'
 import type { StepRow } from '../kernel/kernel.ts'
 import type { BudgetLine } from './budget-lines.ts'
-import type { StepBound } from './step-bound.ts'
+import type { BudgetedStep } from './budget-port.ts'
+import { boundOf, type StepBound } from './step-bound.ts'
 import type { StepResult } from './step-spec.ts'
-import { useOf, useOfAborted } from './step-usage.ts'
+import { needOf, useOf, useOfAborted } from './step-usage.ts'
 
 /** A step in flight, and what is reserved for it. */
 export interface HeldStep {
   readonly kind: string
   readonly declared: StepBound | undefined
-  readonly amounts: ReadonlyMap<BudgetLine, bigint>
-  /** Of that: beyond a limit, by an approval. */
-  approved: ReadonlyMap<BudgetLine, bigint>
+  readonly amounts: Map<BudgetLine, bigint>
+  /** Of that: beyond a limit, by an approval, or because the step had begun before the limit. */
+  readonly approved: Map<BudgetLine, bigint>
+  /** What it must find room for on the line, which is one of its lines from then on. */
+  readonly need: (line: BudgetLine) => bigint
   /** Who approved the step, where that made room for it; null: nobody had to. */
   readonly approvedBy: string | null
   /** The attempt whose code runs: from then on it may bill. Null: none does. */
   running: number | null
   /** What an aborted step has told of its use. */
   result: StepResult | null
+}
+
+/** A step that is about to run, with nothing reserved yet. */
+export function holding(step: BudgetedStep): HeldStep {
+  const { kind, declared, estimate, approvedBy = null } = step
+  const amounts = new Map<BudgetLine, bigint>()
+  let bound: StepBound | undefined
+  const need = (line: BudgetLine) => {
+    bound ??= boundOf(declared, estimate)
+    const amount = needOf(line.meter.metric, kind, bound)
+    amounts.set(line, amount)
+    return amount
+  }
+  return { kind, declared, approvedBy, amounts, approved: new Map(), need, running: null, result: null }
+}
+
+/** What these steps hold of a line beyond its limits, the first ones as much as they can. */
+export function shareOut(line: BudgetLine, beyond: bigint, steps: readonly HeldStep[]): void {
+  let left = beyond
+  for (const { amounts, approved } of steps) {
+    const amount = amounts.get(line) ?? 0n
+    const share = amount < left ? amount : left
+    approved.set(line, share)
+    left -= share
+  }
 }
 
 /** Pure. What recording an attempt settles on one line, and gives back of what was reserved for it. */

@@ -1,3 +1,4 @@
+import type { Meter } from '../../domains/budgets/budgets.ts'
 import type { ActivePolicy, PolicyBook, PolicyDefinition } from '../../domains/policies/policies.ts'
 import { COUNTED_STEPS, type RunKey, type RunTotals } from '../../domains/runs/runs.ts'
 import { AppError } from '../../foundation/app-error.ts'
@@ -22,12 +23,13 @@ const ASKED = rowSet<FactsAsked>({
 /*
  * One statement, however many runs and policies. Policies are read when they are others than the asker's, steps are
  * added up when the asker has not done so. What was in force when the run started, or was resumed last, is told by the
- * versions' own times, so that a worker which takes the run over judges a change as the one before it would have.
+ * versions' own times, so that a worker which takes the run over judges a change as the one before it would have. In
+ * which rows of the ledger the run counts is told to who asks for the first time.
  */
 const READ = statement(
   'policy_check_facts',
   `select r.run_id as "runId", r.agent, r.stop, t.status = 'suspended' as "tenantSuspended",
-          t.policies_version as "policiesVersion", s.*, p.policies,
+          t.policies_version as "policiesVersion", s.*, p.policies, b.counting,
           extract(epoch from clock_timestamp() - r.execution_started_at)::float8 * 1000 as "wallClockMs"
      from ${ASKED.from(1)} as x
      cross join lateral (
@@ -42,6 +44,12 @@ const READ = statement(
          from concordat.policies p
         where x.policies_version is distinct from t.policies_version
           and p.tenant_id = x.tenant_id and p.enabled and (p.active or p.retired_at > r.since)) p
+     cross join lateral (
+       select jsonb_agg(jsonb_build_object('subject', h.subject, 'metric', h.metric, 'period', h.period,
+                'periodStart', extract(epoch from h.period_start) * 1000)) as counting
+         from concordat.reservations h
+        where x.policies_version is null and h.tenant_id = x.tenant_id and h.run_id = x.run_id
+          and (h.period in ('run', 'month') or h.period_start > clock_timestamp() - interval '1 day')) b
      cross join lateral (
        select count(*)::int as steps, (count(*) filter (where status = 'failed'))::int as "failedSteps",
               sum(tokens_in)::float8 as "tokensIn", sum(tokens_out)::float8 as "tokensOut",
@@ -65,6 +73,7 @@ interface FactsRow {
   readonly costNanoUsd: bigint | null
   readonly tool_calls: number
   readonly uncosted_steps: number
+  readonly counting: readonly (Omit<Meter, 'tenantId' | 'periodStart'> & { readonly periodStart: number })[] | null
   /** Null: there are none, or the asker has them. */
   readonly policies:
     | readonly {
@@ -87,6 +96,8 @@ export interface FactsRead {
   readonly facts: Omit<CheckFacts, 'policies' | 'atStart' | 'windowUse'>
   /** Null: those that the asker has are in force. */
   readonly policies: PoliciesSeen | null
+  /** In which rows of the ledger the run counts already; none for who has the policies. */
+  readonly counting: readonly Meter[]
 }
 
 /** What the checks of several runs look at, in their order. Fails with `RUN_NOT_FOUND` when one of them is gone. */
@@ -96,7 +107,10 @@ export async function readCheckFacts(tx: Tx, runs: readonly FactsAsked[], book: 
   return runs.map((asked) => {
     const row = byRun.get(asked.runId)
     if (!row) throw new AppError('RUN_NOT_FOUND', `run ${asked.runId} is gone`)
-    return { facts: factsOf(asked, row), policies: policiesOf(asked, row, book) }
+    const counting = (row.counting ?? []).map(({ periodStart, ...meter }) => {
+      return { ...meter, tenantId: asked.tenantId, periodStart: new Date(periodStart) }
+    })
+    return { facts: factsOf(asked, row), policies: policiesOf(asked, row, book), counting }
   })
 }
 

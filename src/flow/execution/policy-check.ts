@@ -35,8 +35,11 @@ export interface CheckFacts {
   readonly policies: readonly ActivePolicy[]
   /** In force when the run started to execute, or was resumed last. */
   readonly atStart: readonly ActivePolicy[]
-  /** What was used in the scope and window of limits that add up more than the run, by the policy's name. */
-  readonly windowUse: ReadonlyMap<string, number>
+  /**
+   * What was used in the scope and window of limits that add up more than the run, by the policy's name; null: the ledger
+   * holds steps against these, and only their changes are looked at.
+   */
+  readonly windowUse: ReadonlyMap<string, number> | null
 }
 
 /** Pure. Everything that stands against the next step, in no particular order. */
@@ -89,7 +92,8 @@ function breaches(
   { windowUse }: CheckFacts,
   at: Date,
 ): JudgedViolation[] {
-  const broken = brokenBy(policy, next, windowUse.get(policy.name) ?? null)
+  if (windowUse === null && isLimit(policy) && policy.window !== 'run') return []
+  const broken = brokenBy(policy, next, windowUse?.get(policy.name) ?? null)
   if (!broken) return []
   const isRate = isLimit(policy) && policy.metric === 'requests_per_minute'
   const violation: PolicyViolation = {

@@ -35,6 +35,7 @@ export class RunControl {
   #lost = false
   #pauseRequested = false
   #policiesVersion: number
+  #policiesChanged: () => void = () => {}
   #interrupt: (interruption: Interruption) => void = () => {}
 
   constructor(claim: Claim) {
@@ -63,7 +64,14 @@ export class RunControl {
   }
 
   heardOfPolicies(version = 0): void {
-    this.#policiesVersion = Math.max(version, this.#policiesVersion)
+    if (version <= this.#policiesVersion) return
+    this.#policiesVersion = version
+    this.#policiesChanged()
+  }
+
+  /** Called for each version that comes after the run was claimed. */
+  whenPoliciesChange(changed: () => void): void {
+    this.#policiesChanged = changed
   }
 
   get interruption(): Interruption | undefined {

@@ -1,8 +1,6 @@
 import type { BrokenLimit, BudgetLimit } from '../../domains/budgets/budgets.ts'
 import type { PauseReason } from '../../domains/pauses/pauses.ts'
 import {
-  type ActivePolicy,
-  isLimit,
   keepViolations,
   type MetViolation,
   type PolicyBook,
@@ -18,8 +16,9 @@ import { GroupCommit } from '../../foundation/group-commit.ts'
 import type { Logger } from '../../foundation/log.ts'
 import { type Database, isRetryable } from '../../foundation/storage/storage.ts'
 import { limits } from '../../limits.ts'
-import type { BudgetAnswer, BudgetedStep, BudgetGate } from './budget-gate.ts'
+import type { BudgetGate } from './budget-gate.ts'
 import { judgedLimit, rememberedLimits, roomAgainAt } from './budget-limits.ts'
+import type { BudgetAnswer, BudgetedStep } from './budget-port.ts'
 import type { Budgets } from './budgets.ts'
 import { type FactsAsked, type FactsRead, type PoliciesSeen, readCheckFacts } from './check-facts-store.ts'
 import { MidExecutionPolicyChecker, type PolicyCheckResult } from './mid-execution-policy-checker.ts'
@@ -67,6 +66,7 @@ export class StepGate {
   constructor(options: StepGateOptions) {
     this.#options = options
     this.#checker = new MidExecutionPolicyChecker({ ...options, readFacts: () => this.#readFacts() })
+    options.control.whenPoliciesChange(() => void this.#follow())
   }
 
   /** What this worker has seen stand against the run's steps. */
@@ -108,7 +108,6 @@ export class StepGate {
   #reserve({ key, kind }: ComingStep, bound: StepBounds): Promise<Interruption | null> | undefined {
     const { budget } = this.#options
     const limits = this.#limits()
-    if (limits.length === 0 && !budget.reserves) return undefined
     const { declared, estimate } = bound
     const broken = budget.takeBroken()
     const reserving = () => budget.before({ key, kind, declared, estimate }, limits)
@@ -146,7 +145,7 @@ export class StepGate {
     // What comes while a check is under way waits for what that one says.
     if (!(checked instanceof Promise)) return this.#checking
     const checking = checked.then((result) => {
-      if (this.#seen === null) this.#policiesUnknown()
+      if (this.#seen === null) this.#checker.policyChanged() // not even the first check could read them: the next step tries again
       return this.#answerTo(result)
     })
     const done = () => {
@@ -157,10 +156,18 @@ export class StepGate {
     return checking
   }
 
-  /** Not even the first check could read them: the next step tries again, whatever the throttle says. */
-  #policiesUnknown(): void {
-    this.#checker.policyChanged()
-    this.#options.budget.policiesUnknown()
+  /** Steps under way count in limits that come into force meanwhile; whether the run may go on, the next check says. */
+  async #follow(): Promise<void> {
+    const { control, budget, log } = this.#options
+    const { tenantId, runId } = control.claim
+    if (this.#seen === null || !budget.isBusy) return
+    try {
+      await this.#readFacts()
+      this.#checker.policyChanged()
+      await budget.follow(this.#limits())
+    } catch (error) {
+      log.warn({ error, tenantId, runId }, 'steps under way could not be counted in limits that have changed')
+    }
   }
 
   async #readFacts(): Promise<CheckFacts> {
@@ -169,7 +176,7 @@ export class StepGate {
     const used = totals()
     const known = this.#seen === null && used !== null ? this.#factsOfClaim(used) : null
     if (known) return known
-    const { facts, policies } = await read({
+    const { facts, policies, counting } = await read({
       tenantId,
       runId,
       policiesVersion: this.#seen?.version ?? null,
@@ -177,6 +184,7 @@ export class StepGate {
     })
     const seen = policies ?? this.#seen
     this.#seen = seen
+    this.#options.budget.goesOn(counting)
     return this.#withPolicies(facts, seen)
   }
 
@@ -194,13 +202,7 @@ export class StepGate {
 
   #withPolicies(facts: FactsRead['facts'], seen: PoliciesSeen | null): CheckFacts {
     const { now = [], atStart = [] } = seen ?? {}
-    const policies = now.filter(isOfRun)
-    return {
-      ...facts,
-      policies,
-      atStart: atStart === now ? policies : atStart.filter(isOfRun),
-      windowUse: new Map(),
-    }
+    return { ...facts, policies: now, atStart, windowUse: null }
   }
 
   async #answerTo({ decision, reason, judged, worst, pauseReason }: PolicyCheckResult): Promise<Interruption | null> {
@@ -252,11 +254,6 @@ function pauseFor(
   const violations = judged.map(({ violation: { at, ...rest } }) => ({ ...rest, at: at.toISOString() }))
   const room = reason === 'RATE_LIMIT_SOFT' && resumeAt !== null && { resumeAt }
   return { kind: 'pause', pause: { reason, message, detail: { violations }, ...room } }
-}
-
-/** What adds up several runs is not read for a check. */
-function isOfRun(policy: ActivePolicy): boolean {
-  return !isLimit(policy) || policy.window === 'run'
 }
 
 export interface StepGatesOptions

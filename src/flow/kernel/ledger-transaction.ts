@@ -104,9 +104,9 @@ export class LedgerTransactions {
     const charges = records.flatMap(({ charge }) => charge ?? [])
     const opening = openLedger(tx, charges)
     const recording = recordSteps(tx, records, 'transaction')
-    const [made, recorded, ledger] = await Promise.all([opening, recording, lockLedger(tx, charges)])
+    const [used, recorded, ledger] = await Promise.all([opening, recording, lockLedger(tx, charges)])
     const applied = records.map(({ charge }, i) => (recorded[i] ? (charge ?? null) : null))
-    const { replies, writing } = this.#write(tx, applied, { ...ledger, made })
+    const { replies, writing } = this.#write(tx, applied, { ...ledger, used })
     const results = records.map((_, i): Recorded => {
       return recorded[i] ? { kind: 'recorded', reply: replies[i] ?? null } : LOST
     })
@@ -121,6 +121,7 @@ export class LedgerTransactions {
         releaseReservations(
           tx,
           leases.filter(({ runId }) => held.has(runId)),
+          'not executed',
         ),
       )
     })
@@ -130,12 +131,12 @@ export class LedgerTransactions {
     const charges = requests.map(({ charge }) => charge)
     const leases = requests.flatMap(({ lease }) => lease ?? [])
     const opening = openLedger(tx, charges)
-    const [made, held, ledger] = await Promise.all([opening, holdLeases(tx, leases), lockLedger(tx, charges)])
+    const [used, held, ledger] = await Promise.all([opening, holdLeases(tx, leases), lockLedger(tx, charges)])
     const holds = ({ lease }: ChargeRequest) => lease === null || held.has(lease.runId)
     const { replies, writing } = this.#write(
       tx,
       requests.map((request) => (holds(request) ? request.charge : null)),
-      { ...ledger, made },
+      { ...ledger, used },
     )
     const results = requests.map((request, i): Recorded => {
       return holds(request) ? { kind: 'recorded', reply: replies[i] ?? null } : LOST

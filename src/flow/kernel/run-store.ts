@@ -231,6 +231,7 @@ export async function finishRuns(tx: Tx, runs: readonly FinishedRun[]): Promise<
     releaseReservations(
       tx,
       runs.filter(({ reserves }) => reserves),
+      'ended',
     ),
   ])
 }

@@ -121,6 +121,6 @@ export async function reapWorkers(
     ends.stopped,
   ])
   const released = runs.map((row) => ({ tenantId: row.tenant_id, runId: row.run_id, lost: row.lost }))
-  await releaseReservations(tx, released)
+  await releaseReservations(tx, released, 'not executed')
   return { workers: workers.map((row) => row.worker_id), runs: released }
 }
