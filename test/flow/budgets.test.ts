@@ -329,6 +329,28 @@ describeOnDatabases('a budget', (open) => {
     expect(await ledger(tenant)).toMatchObject([{ settled: 0.3e9, reserved: 0 }])
   })
 
+  it.each(['minute', 'hour', 'day', 'month'] as const)(
+    'of a %s has room again when the next one begins',
+    async (window) => {
+      const tenant = await tenantWith([{ name: 'tokens', metric: 'tokens', max: 20, scope: 'tenant', window }])
+      if (window === 'minute') await untilMidMinute()
+      expect(await spent(tenant, 0.1, 0.1)).toMatchObject({ status: 'succeeded' })
+      expect(await spent(tenant, 0.1)).toMatchObject({ reason: 'BUDGET_EXCEEDED' })
+      const moved = await runtime.database.query(
+        `update concordat.budgets set period_start = period_start - $2::interval
+        where tenant_id = $1 and period_start = date_trunc($3, clock_timestamp() at time zone 'UTC') at time zone 'UTC'
+       returning 1`,
+        [tenant, `1 ${window}`, window],
+      )
+      expect(moved).toHaveLength(1) // by the calendar in UTC, by the database's clock
+      expect(await spent(tenant, 0.1, 0.1)).toMatchObject({ status: 'succeeded' })
+      expect((await ledger(tenant)).map(({ settled, reserved }) => [settled, reserved])).toEqual([
+        [20, 0],
+        [20, 0],
+      ])
+    },
+  )
+
   it('of requests pauses its run until the minute has room, and nobody needs to resume it', async () => {
     const rate = { name: 'rate', metric: 'requests_per_minute', max: 2, scope: 'tenant' } as const
     const tenant = await tenantWith([rate])
