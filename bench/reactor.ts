@@ -4,13 +4,14 @@ import { fileURLToPath } from 'node:url'
 import Table from 'cli-table3'
 import { createClient } from 'redis'
 import { EventReactor } from '../src/flow/reactor/reactor.ts'
+import { createRelay } from '../src/flow/relay/relay.ts'
 import { type Bus, createBus } from '../src/foundation/bus/bus.ts'
 import { systemClock } from '../src/foundation/clock.ts'
-import { EventEnvelope } from '../src/foundation/events/events.ts'
+import { appendEvents, EventEnvelope, type EventType } from '../src/foundation/events/events.ts'
 import { createIdSource, partitionOf } from '../src/foundation/ids.ts'
 import { silentLogger } from '../src/foundation/log.ts'
 import { createMetrics } from '../src/foundation/metrics.ts'
-import { migrate, openDatabase } from '../src/foundation/storage/storage.ts'
+import { type Database, migrate, openDatabase } from '../src/foundation/storage/storage.ts'
 import { query, startServers } from '../test/support/start-servers.ts'
 
 /*
@@ -21,9 +22,11 @@ import { query, startServers } from '../test/support/start-servers.ts'
  *     node bench/reactor.ts [--rounds 5] [--events 40000] [--transport redis-pubsub]
  *
  * There is no outbox behind it, where a reactor finds what it has no room for when it comes: so many events at the most.
+ * The last line of each transport is the whole path instead: the events wait in the outbox, a relay and a reactor with a
+ * handler that does nothing share one process, and what is counted is events a second from the relay's start on.
  */
 type Transport = 'redis-streams' | 'redis-pubsub'
-type Who = 'bare' | 'no-op' | 'writes'
+type Who = 'bare' | 'no-op' | 'writes' | 'whole path'
 
 const EVENTS_MAX = { 'redis-streams': 40_000, 'redis-pubsub': 15_000 } as const
 const PREFIX = `concordat-bench-${process.pid}`
@@ -71,6 +74,18 @@ function* eventsOf(count: number): Generator<EventEnvelope> {
       position,
       data,
     })
+  }
+}
+
+/** The events as runs commit them: those of a run in one row. */
+async function fillOutbox(database: Database, count: number): Promise<void> {
+  const byRun = Map.groupBy(eventsOf(count), ({ runId }) => runId)
+  const entries = [...byRun].map(([runId, own]) => {
+    const events = own.map(({ id, type, time, data }) => ({ id, type: type as EventType, time, data }))
+    return { tenantId: 'default', runId, events }
+  })
+  for (let i = 0; i < entries.length; i += 500) {
+    await database.transaction((tx) => appendEvents(tx, entries.slice(i, i + 500)))
   }
 }
 
@@ -172,7 +187,7 @@ async function runReactor(
     heartbeatMissThreshold: 3,
   })
   const insert = { name: 'bench_insert', text: 'insert into effects (event_id) values ($1)' }
-  if (who === 'no-op') reactor.on('*', see, { name: 'no-op' })
+  if (who !== 'writes') reactor.on('*', see, { name: 'no-op' })
   else {
     reactor.on(
       '*',
@@ -184,9 +199,13 @@ async function runReactor(
     )
   }
   await reactor.startBackground()
-  if (transport === 'redis-streams') begin() // as the bare client, when it is connected
+  if (transport === 'redis-streams' || who === 'whole path') begin() // as the bare client, when it is connected
+  const common = { database, bus, clock: systemClock, log: silentLogger, metrics: createMetrics(), random: Math.random }
+  const relay = createRelay({ ...common, ownerId: createIdSource()(), leaseMs: 10_000 })
+  if (who === 'whole path') await relay.start()
   ready()
   const figures = await done
+  await relay.stop()
   await reactor.stop()
   await bus.stop()
   await database.close()
@@ -209,19 +228,21 @@ async function measure(who: Who, transport: Transport, urls: Urls, round: number
   const database = await openDatabase({ url: url.href, dataDir: '', log: silentLogger })
   await migrate(database)
   await database.query('create table effects (event_id uuid)')
+  const isWhole = who === 'whole path'
+  if (isWhole) await fillOutbox(database, count)
   // Redis has what the relay is about to mark: reactors take no event whose place it has not given away.
-  await database.query(`update concordat.relay_partitions set in_flight = array(select generate_series(1, 10000))`)
+  else await database.query(`update concordat.relay_partitions set in_flight = array(select generate_series(1, 10000))`)
   await database.close()
   const bus = openBus(transport, urls.redis, prefix)
   await bus.start()
-  if (transport === 'redis-streams') await publish(bus, count)
+  if (transport === 'redis-streams' && !isWhole) await publish(bus, count)
   const args = [fileURLToPath(import.meta.url), 'measure', who, transport, prefix, String(count), urls.redis, url.href]
   const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] })
   let output = ''
   let published: Promise<void> | undefined
   child.stdout.on('data', (chunk: Buffer) => {
     output += chunk
-    if (transport === 'redis-pubsub' && output.includes('ready')) published ??= publish(bus, count)
+    if (transport === 'redis-pubsub' && !isWhole && output.includes('ready')) published ??= publish(bus, count)
   })
   await once(child, 'exit')
   await published
@@ -274,7 +295,7 @@ if (process.argv[2] === 'measure') {
       for (let round = 1; round <= rounds; round++) {
         process.stderr.write(`${transport}, ${count} events, round ${round} of ${rounds}\n`)
         const bare = await measure('bare', transport, urls, round, count)
-        for (const who of ['bare', 'no-op', 'writes'] as const) {
+        for (const who of ['bare', 'no-op', 'writes', 'whole path'] as const) {
           const figures = who === 'bare' ? bare : await measure(who, transport, urls, round, count)
           const share = figures.perSecond / bare.perSecond
           rows.set(who, [...(rows.get(who) ?? []), { ...figures, share, cpuShare: figures.cpuUs / bare.cpuUs }])
