@@ -38,8 +38,9 @@ const KEYS = rowSet<RunKey>({ tenant_id: ['text', (run) => run.tenantId], run_id
 const MET = statement(
   'runs_met_by_audit',
   `select x.run_id as "runId" from ${KEYS.from(1)} as x
-    where exists (select from concordat.reconciliations r where r.tenant_id = x.tenant_id and r.run_id = x.run_id)
-       or exists (select from concordat.alerts a where a.tenant_id = x.tenant_id and a.run_id = x.run_id)`,
+    where coalesce(
+            (select true from concordat.reconciliations r where r.tenant_id = x.tenant_id and r.run_id = x.run_id limit 1),
+            (select true from concordat.alerts a where a.tenant_id = x.tenant_id and a.run_id = x.run_id limit 1))`,
 )
 
 /** Of runs whose own rows are not there, those that the audit has met before. */
