@@ -52,14 +52,12 @@ export function parseJson(text: string, what = 'text'): Json {
   }
 }
 
-/** Reads JSON texts of which many are the same: each once. What it returns is shared, so nobody may change it. */
-export function parseEachOnce<T>(): (text: string) => T {
-  const parsed = new Map<string, T>()
+/** Reads texts of which many are the same: each once. What it returns is shared, so nobody may change it. */
+export function eachOnce<T>(read: (text: string) => T): (text: string) => T {
+  const known = new Map<string, T>()
   return (text) => {
-    const known = parsed.get(text)
-    if (known !== undefined) return known
-    const value = JSON.parse(text) as T
-    parsed.set(text, value)
+    const value = known.get(text) ?? read(text)
+    known.set(text, value)
     return value
   }
 }

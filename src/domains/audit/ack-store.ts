@@ -1,5 +1,6 @@
+import { eachOnce } from '../../foundation/json.ts'
 import { rowSet, statement, type Tx } from '../../foundation/storage/storage.ts'
-import type { AckOutcome, Action, DomainAck } from './contract.ts'
+import type { AckOutcome, AckStatus, Action, DomainAck } from './contract.ts'
 
 export interface RunAcks {
   readonly tenantId: string
@@ -58,18 +59,34 @@ const SELECT_ACKS = statement(
         from concordat.audit_acks a where a.tenant_id = x.tenant_id and a.run_id = x.run_id order by a.ack_id) acks`,
 )
 
+/*
+ * A line an ack, one text a run: a row an ack took twice the time. An error is JSON, so that it can't end a line, and
+ * NULL, which most are, is left out; what its domain and action are called comes before it.
+ */
 const SELECT_OUTCOMES = statement(
   'audit_ack_outcomes_of_runs',
-  `select acks.*
-     from ${KEYS.from(1)} as x
-    cross join lateral (
-      select run_id as "runId", domain, action, status, error
-        from concordat.audit_acks a where a.tenant_id = x.tenant_id and a.run_id = x.run_id order by a.ack_id) acks`,
+  `select x.run_id as "runId",
+          (select string_agg(concat_ws(e'\\t', status, domain, action, to_json(error)), e'\\n')
+             from (select status, domain, action, error from concordat.audit_acks a
+                    where a.tenant_id = x.tenant_id and a.run_id = x.run_id order by a.ack_id) acks) as outcomes
+     from ${KEYS.from(1)} as x`,
 )
 
-/** What the acks of runs say, of each the oldest first. */
-export async function ackOutcomesOfRuns(tx: Tx, runs: readonly RunKeys[]): Promise<(AckOutcome & { runId: string })[]> {
-  return tx.query<AckOutcome & { runId: string }>(SELECT_OUTCOMES, KEYS.values(runs))
+/** What the acks of runs say, of each the oldest first. A run without acks has none. */
+export async function ackOutcomesOfRuns(
+  tx: Tx,
+  runs: readonly RunKeys[],
+): Promise<ReadonlyMap<string, readonly AckOutcome[]>> {
+  const rows = await tx.query<{ runId: string; outcomes: string | null }>(SELECT_OUTCOMES, KEYS.values(runs))
+  const outcomesIn = eachOnce(readOutcomes)
+  return new Map(rows.map(({ runId, outcomes }) => [runId, outcomes === null ? [] : outcomesIn(outcomes)]))
+}
+
+function readOutcomes(lines: string): AckOutcome[] {
+  return lines.split('\n').map((line) => {
+    const [status, domain = '', action = '', error] = line.split('\t')
+    return { domain, action, status: status as AckStatus, error: error ? JSON.parse(error) : null }
+  })
 }
 
 /** The acks of runs, of each the oldest first. */

@@ -1,5 +1,5 @@
 import { sql } from 'kysely'
-import { parseEachOnce } from '../../foundation/json.ts'
+import { eachOnce } from '../../foundation/json.ts'
 import { type Database, rowSet, statement, type Tx } from '../../foundation/storage/storage.ts'
 import {
   type RunOutcome,
@@ -219,7 +219,7 @@ export async function contractsOf(tx: Tx, runs: readonly RunKey[]): Promise<Cont
     readonly pending: string | null
     readonly expectations: string
   }
-  const expectationsIn = parseEachOnce<StoredExpectation[]>()
+  const expectationsIn = eachOnce<StoredExpectation[]>(JSON.parse)
   const rows = await tx.query<Row>(CONTRACTS, KEYS.values(runs))
   // Parsed here: PostgreSQL refuses to read any member of a JSON text that holds a NUL somewhere.
   return rows.map(({ pending, ...row }) => {

@@ -1,6 +1,6 @@
 import { type AuditExpectation, expectationsSql } from '../../domains/audit/audit.ts'
 import { RunPhase, type RunStop, transition, transitionLines } from '../../domains/runs/runs.ts'
-import { parseEachOnce } from '../../foundation/json.ts'
+import { eachOnce } from '../../foundation/json.ts'
 import { rowSet, type Statement, statement, type Tx } from '../../foundation/storage/storage.ts'
 import { limits } from '../../limits.ts'
 import type { Ancestor, Claim, ClaimRequest, Lane } from './messages.ts'
@@ -213,7 +213,7 @@ export async function claimsUnknownTo(tx: Tx, workerId: string, known: readonly 
 }
 
 function toClaims(rows: readonly ClaimRow[], workerId: string): Claim[] {
-  const read = parseEachOnce<AuditExpectation[]>()
+  const read = eachOnce<AuditExpectation[]>(JSON.parse)
   return rows.map((row) => toClaim(row, workerId, read(row.expectations)))
 }
 

@@ -9,7 +9,7 @@ import {
   type Transition,
   transitionLines,
 } from '../../domains/runs/runs.ts'
-import { parseEachOnce } from '../../foundation/json.ts'
+import { eachOnce } from '../../foundation/json.ts'
 import { rowSet, statement, type Tx } from '../../foundation/storage/storage.ts'
 import { limits } from '../../limits.ts'
 import { endFamilies } from './child-store.ts'
@@ -95,7 +95,7 @@ export async function holdRuns(tx: Tx, leases: readonly Lease[]): Promise<Map<st
     [...new Set(leases.map((lease) => lease.workerId))],
     ...LEASES.values(inLockOrder(leases)),
   ])
-  const read = parseEachOnce<AuditExpectation[]>()
+  const read = eachOnce<AuditExpectation[]>(JSON.parse)
   return new Map(rows.map((row) => [row.run_id, toHeld(row, read(row.expectations))]))
 }
 

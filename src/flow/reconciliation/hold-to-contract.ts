@@ -51,20 +51,19 @@ export async function holdToContract(
 ): Promise<HeldToContract[]> {
   const runs = keys.toSorted((a, b) => (a.runId < b.runId ? -1 : 1))
   // The runs first, with a lock: of two looks at the same time, the one that has seen less must not have the last word.
-  const [contracts, acks, unrecorded] = await Promise.all([
+  const [contracts, outcomes, unrecorded] = await Promise.all([
     contractsOf(tx, runs),
     ackOutcomesOfRuns(tx, runs),
     unrecordedOf(tx, runs),
   ])
   const contractByRun = new Map(contracts.map((contract) => [contract.runId, contract]))
-  const acksByRun = Map.groupBy(acks, (ack) => ack.runId)
   const met = await metByAudit(
     tx,
     runs.filter(({ runId }) => !contractByRun.has(runId)),
   )
   const at = clock.now()
   const held = runs.flatMap((run) => {
-    const acks = acksByRun.get(run.runId) ?? []
+    const acks = outcomes.get(run.runId) ?? []
     const absent = unrecorded.get(run.runId) ?? []
     const contract = contractByRun.get(run.runId)
     if (contract) return heldRun(contract, acks, absent, at)
