@@ -4,6 +4,7 @@ import {
   type ChargeLine,
   decideCharges,
   lockLedger,
+  meterKey,
   openLedger,
   writeLedger,
 } from '../../src/domains/budgets/budgets.ts'
@@ -33,7 +34,7 @@ const nothing = {
   overrun: 0n,
   estimated: 0n,
 }
-const line = { ...nothing, meter, limits: [], unrecorded: 0n, uncosted: 0, overDeclared: false }
+const line = { ...nothing, meter, key: meterKey(meter), limits: [], unrecorded: 0n, uncosted: 0, overDeclared: false }
 
 function reserving(need: bigint, opens = false): Charge {
   const runId = '019f0000-0000-7000-8000-000000000001'

@@ -3,6 +3,8 @@ import type { BudgetLimit, Meter } from './meter.ts'
 /** What one step, or a gate on behalf of several, changes in one row of the ledger. */
 export interface ChargeLine {
   readonly meter: Meter
+  /** Its `meterKey`. */
+  readonly key: string
   readonly limits: readonly BudgetLimit[]
   /** Reserved by the run's worker alone until now: it had the room, and comes before all else. */
   readonly carried: bigint

@@ -24,6 +24,7 @@ const limit = (max: number, more: Partial<BudgetLimit> = {}): BudgetLimit => ({
 })
 const line = (of: Meter, limits: BudgetLimit[], changes: Partial<ChargeLine>): ChargeLine => ({
   meter: of,
+  key: meterKey(of),
   limits,
   carried: 0n,
   release: 0n,
@@ -56,7 +57,7 @@ function ledgerAfter({ rows, held }: DecidedCharges, before: LedgerState = NOTHI
   return {
     ...before,
     rows: new Map([...before.rows, ...rows.map((row) => [meterKey(row.meter), row] as const)]),
-    held: new Map([...before.held, ...held.map((each) => [heldKey(each.runId, each.meter), each] as const)]),
+    held: new Map([...before.held, ...held.map((each) => [heldKey(each.runId, meterKey(each.meter)), each] as const)]),
   }
 }
 const rowOf = (state: LedgerState, of: Meter): Partial<LedgerRow> | undefined => state.rows.get(meterKey(of))

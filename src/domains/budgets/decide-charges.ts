@@ -1,5 +1,5 @@
 import type { BrokenLimit, Charge, ChargeLine, ChargeReply } from './charge.ts'
-import { amountOf, type BudgetLimit, isMeterOfRun, type Meter, meterKey, shownAmount } from './meter.ts'
+import { amountOf, type BudgetLimit, isMeterOfRun, type Meter, shownAmount } from './meter.ts'
 
 /** A row of the ledger. */
 export interface LedgerRow {
@@ -61,8 +61,9 @@ const THRESHOLDS = [50, 80, 95] as const
 const AHEAD_PER_CENT = 80n
 const AMOUNT_MAX = 2n ** 63n - 1n // of a bigint column
 
-export function heldKey(runId: string, meter: Meter): string {
-  return `${runId}\n${meterKey(meter)}`
+/** `key`: a `meterKey`. */
+export function heldKey(runId: string, key: string): string {
+  return `${runId}\n${key}`
 }
 
 /**
@@ -70,202 +71,211 @@ export function heldKey(runId: string, meter: Meter): string {
  * what steps need, in order, each on all of its lines or on none; then what is reserved ahead.
  */
 export function decideCharges(charges: readonly Charge[], state: LedgerState): DecidedCharges {
-  const books = new Books(state)
-  for (const charge of charges) for (const line of charge.lines) books.settle(charge, line)
-  for (const charge of charges) for (const line of charge.lines) books.admit(charge, line)
-  const crossings = charges.flatMap((charge) => books.crossings(charge))
-  const answers = charges.map((charge) => books.reserve(charge))
+  const books = new Books(charges, state)
+  const lines = books.lines.flat()
+  for (const line of lines) books.settle(line)
+  for (const line of lines) books.admit(line)
+  const crossings = lines.flatMap((line) => books.crossings(line))
+  const answers = charges.map((charge, i) => books.reserve(charge, books.lines[i] ?? []))
   const replies = charges.map((charge, i): ChargeReply => {
-    const lines = charge.lines.map((line) => ({
-      ahead: books.reserveAhead(charge, line),
-      settled: books.settledOf(line),
-      approved: books.approvedFor(line),
+    const ofCharge = (books.lines[i] ?? []).map((line) => ({
+      ahead: books.reserveAhead(line),
+      settled: line.row.now.settled,
+      approved: line.approved,
     }))
-    return { ...answers[i]!, lines, policiesVersion: state.policiesVersions.get(charge.tenantId) ?? 0 }
+    return { ...answers[i]!, lines: ofCharge, policiesVersion: state.policiesVersions.get(charge.tenantId) ?? 0 }
   })
-  return { rows: [...books.changed.values()], held: books.heldNow(), replies, crossings }
+  return { ...books.changed(), replies, crossings }
+}
+
+/** A row of the ledger, or what a run holds of it, as it was read and as it is to be written. */
+interface RowPlace {
+  changes: boolean
+  readonly now: LedgerRow
+}
+interface HeldPlace {
+  readonly before: HeldAmount | undefined
+  now: HeldAmount | undefined
+}
+/** A line of a charge with what it changes: texts that name these are made once, which was half of the work. */
+interface PlacedLine {
+  readonly charge: Charge
+  readonly line: ChargeLine
+  readonly row: RowPlace
+  readonly held: HeldPlace
+  readonly heldKey: string
+  approved: bigint
 }
 
 class Books {
-  readonly changed = new Map<string, LedgerRow>()
-  readonly #changedHeld = new Map<string, HeldAmount>()
-  readonly #approved = new Map<ChargeLine, bigint>()
+  /** Of each charge. */
+  readonly lines: readonly (readonly PlacedLine[])[]
+  readonly #rows = new Map<string, RowPlace>()
+  readonly #held = new Map<string, HeldPlace>()
+  readonly #amounts = new Map<BudgetLimit, bigint>()
   readonly #state: LedgerState
 
-  constructor(state: LedgerState) {
+  constructor(charges: readonly Charge[], state: LedgerState) {
     this.#state = state
+    this.lines = charges.map((charge) => charge.lines.map((line) => this.#place(charge, line)))
   }
 
-  settle(charge: Charge, line: ChargeLine): void {
-    if (line.joins) this.#join(charge, line)
-    this.#hold(charge, line, line.carried)
-    const released = this.#hold(charge, line, -line.release, -line.releaseApproved)
+  #place(charge: Charge, line: ChargeLine): PlacedLine {
+    const { key, meter } = line
+    const ofRun = heldKey(charge.runId, key)
+    const row = this.#rows.get(key) ?? { changes: false, now: { ...(this.#state.rows.get(key) ?? emptyRow(meter)) } }
+    this.#rows.set(key, row)
+    const before = this.#state.held.get(ofRun)
+    const held = this.#held.get(ofRun) ?? { before, now: before }
+    this.#held.set(ofRun, held)
+    return { charge, line, row, held, heldKey: ofRun, approved: 0n }
+  }
+
+  /** As they are to be written. Of what runs hold, most settle one step and hold as much for the next. */
+  changed(): Pick<DecidedCharges, 'rows' | 'held'> {
+    const rows = [...this.#rows.values()].flatMap(({ changes, now }) => (changes ? [now] : []))
+    const held = [...this.#held.values()].flatMap(({ before, now }) => {
+      const isSame = before?.amount === now?.amount && before?.approved === now?.approved
+      return now === undefined || isSame ? [] : [now]
+    })
+    return { rows, held }
+  }
+
+  settle(placed: PlacedLine): void {
+    const { line, row } = placed
+    if (line.joins) this.#join(placed)
+    this.#hold(placed, line.carried)
+    const released = this.#hold(placed, -line.release, -line.releaseApproved)
     const { settled, overrun, estimated, unrecorded, uncosted } = line
     const nothing = settled === 0n && overrun === 0n && estimated === 0n && unrecorded === 0n
     if (nothing && uncosted === 0 && released === 0n) return
-    const row = this.#row(line.meter)
-    row.settled = bounded(row.settled + line.settled)
-    row.overrun = bounded(row.overrun + line.overrun)
-    row.estimated = bounded(row.estimated + line.estimated)
-    row.unrecorded = bounded(row.unrecorded + line.unrecorded)
-    row.uncosted += line.uncosted
+    row.changes = true
+    row.now.settled = bounded(row.now.settled + settled)
+    row.now.overrun = bounded(row.now.overrun + overrun)
+    row.now.estimated = bounded(row.now.estimated + estimated)
+    row.now.unrecorded = bounded(row.now.unrecorded + unrecorded)
+    row.now.uncosted += uncosted
   }
 
   /** Two charges of one run that both believe to be its first: the row that the one makes tells the other. */
-  #join({ tenantId, runId, holder }: Charge, { meter }: ChargeLine): void {
-    const key = heldKey(runId, meter)
-    if (this.#state.held.has(key) || this.#changedHeld.has(key)) return
-    this.#changedHeld.set(key, { tenantId, runId, meter, holder, amount: 0n, approved: 0n })
-    const used = this.#state.used.get(key) ?? 0n
+  #join({ charge: { tenantId, runId, holder }, line: { meter }, row, held, heldKey: ofRun }: PlacedLine): void {
+    if (held.now) return
+    held.now = { tenantId, runId, meter, holder, amount: 0n, approved: 0n }
+    const used = this.#state.used.get(ofRun) ?? 0n
     if (used === 0n) return
-    const row = this.#row(meter)
-    row.settled = bounded(row.settled + used)
+    row.changes = true
+    row.now.settled = bounded(row.now.settled + used)
   }
 
   /** Takes in steps that had begun before. What is used or begun already is no reason to refuse, but recorded as beyond. */
-  admit(charge: Charge, line: ChargeLine): void {
+  admit(placed: PlacedLine): void {
+    const { line, row } = placed
     const hard = line.limits.filter(isRefusing)
-    const { settled, overrun } = this.#read(line.meter)
-    const beyond = hard.reduce((most, limit) => larger(most, settled - overrun - amountOf(limit)), 0n)
-    if (beyond > 0n) this.#row(line.meter).overrun = overrun + beyond
+    const { settled, overrun } = row.now
+    const beyond = hard.reduce((most, limit) => larger(most, settled - overrun - this.#amountOf(limit)), 0n)
+    if (beyond > 0n) {
+      row.changes = true
+      row.now.overrun = overrun + beyond
+    }
     if (line.begun === 0n) return
-    const room = larger(this.#room(charge, line, 100n, hard), 0n)
-    const excess = larger(line.begun - room, 0n)
-    this.#approved.set(line, excess)
-    this.#hold(charge, line, line.begun, excess)
+    const room = larger(this.#room(placed, 100n, hard), 0n)
+    placed.approved = larger(line.begun - room, 0n)
+    this.#hold(placed, line.begun, placed.approved)
   }
 
-  crossings({ tenantId, runId, lines }: Charge): Crossing[] {
-    return lines
-      .filter(({ settled, meter }) => settled > 0n && meter.metric !== 'requests_per_minute')
-      .flatMap((line) => line.limits.flatMap((limit) => this.#crossed(line, limit)))
-      .map((crossed) => ({ tenantId, runId, ...crossed }))
+  crossings({ charge: { tenantId, runId }, line, row }: PlacedLine): Crossing[] {
+    const { meter, limits, settled } = line
+    if (settled <= 0n || meter.metric === 'requests_per_minute') return []
+    return limits.flatMap((limit) => this.#crossed(row.now, limit)).map((crossed) => ({ tenantId, runId, ...crossed }))
   }
 
-  #crossed(line: ChargeLine, limit: BudgetLimit): Omit<Crossing, 'tenantId' | 'runId'>[] {
-    const row = this.#row(line.meter)
-    const max = amountOf(limit)
+  #crossed(row: LedgerRow, limit: BudgetLimit): Omit<Crossing, 'tenantId' | 'runId'>[] {
+    const max = this.#amountOf(limit)
     const told = row.told[limit.name] ?? 0
     const passed = THRESHOLDS.filter((threshold) => {
       return threshold > told && max > 0n && row.settled * 100n >= max * BigInt(threshold)
     })
     const highest = passed.at(-1)
     if (highest !== undefined) row.told = { ...row.told, [limit.name]: highest }
-    return passed.map((threshold) => ({ limit, meter: line.meter, threshold, used: row.settled }))
+    return passed.map((threshold) => ({ limit, meter: row.meter, threshold, used: row.settled }))
   }
 
-  reserve(charge: Charge): Pick<ChargeReply, 'kind' | 'broken'> {
-    const broken = charge.lines.flatMap((line) => this.#brokenBy(charge, line))
+  reserve(charge: Charge, lines: readonly PlacedLine[]): Pick<ChargeReply, 'kind' | 'broken'> {
+    const broken = lines.flatMap((line) => this.#brokenBy(line))
     const refuses = broken.some(({ limit }) => limit.effect !== 'warn')
-    const asks = charge.lines.some(({ need }) => need > 0n)
-    if (charge.force || !asks) {
-      for (const line of charge.lines) this.#take(charge, line, line.need)
+    const asking = lines.filter(({ line }) => line.need > 0n)
+    if (charge.force || asking.length === 0) {
+      for (const placed of asking) this.#take(placed, placed.line.need)
       return { kind: charge.force || !refuses ? 'granted' : 'broken', broken }
     }
     if (refuses) return { kind: 'broken', broken }
-    const fits = charge.lines.every((line) => line.need === 0n || this.#room(charge, line) >= line.need)
-    if (!fits) return { kind: 'contended', broken }
-    for (const line of charge.lines) this.#take(charge, line, line.need)
+    if (!asking.every((placed) => this.#room(placed) >= placed.line.need)) return { kind: 'contended', broken }
+    for (const placed of asking) this.#take(placed, placed.line.need)
     return { kind: 'granted', broken }
   }
 
-  approvedFor(line: ChargeLine): bigint {
-    return this.#approved.get(line) ?? 0n
-  }
-
-  reserveAhead(charge: Charge, line: ChargeLine): bigint {
+  reserveAhead(placed: PlacedLine): bigint {
+    const { charge, line } = placed
     if (line.ahead === 0n) return 0n
     const share = isMeterOfRun(line.meter, charge.runId) ? 100n : AHEAD_PER_CENT
-    if (!charge.force && this.#room(charge, line, share) < line.ahead) return 0n
-    this.#take(charge, line, line.ahead)
+    if (!charge.force && this.#room(placed, share) < line.ahead) return 0n
+    this.#take(placed, line.ahead)
     return line.ahead
   }
 
-  settledOf({ meter }: ChargeLine): bigint {
-    return this.#read(meter).settled
-  }
-
   /** The least that the limits leave which refuse anything. Of a run that has changed hands, its old holder gets nothing. */
-  #room(charge: Charge, line: ChargeLine, sharePerCent = 100n, hard = refusing(charge, line)): bigint {
-    const { meter } = line
-    const held = this.#held(charge, meter)
-    if (isOthers(held, charge.holder)) return -1n
-    const { settled, reserved } = this.#read(meter)
-    return hard.reduce(
-      (least, limit) => {
-        const room = (amountOf(limit) * sharePerCent) / 100n - settled - reserved
-        return room < least ? room : least
-      },
-      AMOUNT_MAX - settled - reserved,
-    )
+  #room({ charge, line, row, held }: PlacedLine, sharePerCent = 100n, hard = refusing(charge, line)): bigint {
+    if (isOthers(held.now, charge.holder)) return -1n
+    const { settled, reserved } = row.now
+    let least = AMOUNT_MAX - settled - reserved
+    for (const limit of hard) {
+      const amount = this.#amountOf(limit)
+      const room = (sharePerCent === 100n ? amount : (amount * sharePerCent) / 100n) - settled - reserved
+      if (room < least) least = room
+    }
+    return least
   }
 
-  #brokenBy(charge: Charge, line: ChargeLine): BrokenLimit[] {
-    const { meter, need, overDeclared } = line
-    const used = this.#read(meter).settled
-    const judged = line.limits.filter(({ pending }) => !pending)
-    return judged.filter(standsAgainst(charge)).flatMap((limit) => {
-      const over = used + need > amountOf(limit)
-      if (!over && !overDeclared) return []
+  #brokenBy({ charge, line, row }: PlacedLine): BrokenLimit[] {
+    const { meter, need, overDeclared, limits } = line
+    const used = row.now.settled
+    return limits.flatMap((limit) => {
+      const over = used + need > this.#amountOf(limit)
+      if ((!over && !overDeclared) || limit.pending || !standsAgainst(charge)(limit)) return []
       const message = over ? overText(limit, used, need) + whereText(limit, meter, charge.runId) : declaredText(limit)
       return [{ limit, meter, used, need, message }]
     })
   }
 
-  #take(charge: Charge, line: ChargeLine, amount: bigint): void {
-    if (amount === 0n) return
-    const isBeyond = charge.approved && this.#room(charge, line, 100n, line.limits.filter(isRefusing)) < amount
-    if (isBeyond) this.#approved.set(line, amount)
-    this.#hold(charge, line, amount, isBeyond ? amount : 0n)
+  #take(placed: PlacedLine, amount: bigint): void {
+    const { charge, line } = placed
+    const isBeyond = charge.approved && this.#room(placed, 100n, line.limits.filter(isRefusing)) < amount
+    if (isBeyond) placed.approved = amount
+    this.#hold(placed, amount, isBeyond ? amount : 0n)
   }
 
   /** Changes what the run holds and what the row has reserved by the same amount, which it returns. */
-  #hold(charge: Charge, line: ChargeLine, change: bigint, approvedChange = 0n): bigint {
+  #hold({ charge, line, row, held }: PlacedLine, change: bigint, approvedChange = 0n): bigint {
     if (change === 0n) return 0n
     const { tenantId, runId, holder } = charge
-    const before = this.#held(charge, line.meter)
-    if (isOthers(before, holder)) return 0n
-    const amount = before?.amount ?? 0n
+    if (isOthers(held.now, holder)) return 0n
+    const { amount = 0n, approved = 0n } = held.now ?? {}
     const changed = amount + change < 0n ? -amount : change
-    const approved = before?.approved ?? 0n
     const changedApproved = approved + approvedChange < 0n ? -approved : approvedChange
-    this.#changedHeld.set(heldKey(runId, line.meter), {
-      tenantId,
-      runId,
-      meter: line.meter,
-      holder,
-      amount: amount + changed,
-      approved: approved + changedApproved,
-    })
-    const row = this.#row(line.meter)
-    row.reserved += changed
-    row.overrun += changedApproved
+    const [nowHeld, nowApproved] = [amount + changed, approved + changedApproved]
+    held.now = { tenantId, runId, meter: line.meter, holder, amount: nowHeld, approved: nowApproved }
+    row.changes = true
+    row.now.reserved += changed
+    row.now.overrun += changedApproved
     return changed
   }
 
-  /** Those that are not as they were: most settle one step and hold as much for the next. */
-  heldNow(): HeldAmount[] {
-    return [...this.#changedHeld].flatMap(([key, held]) => {
-      const before = this.#state.held.get(key)
-      return before && held.amount === before.amount && held.approved === before.approved ? [] : [held]
-    })
-  }
-
-  #held({ runId }: Charge, meter: Meter): HeldAmount | undefined {
-    const key = heldKey(runId, meter)
-    return this.#changedHeld.get(key) ?? this.#state.held.get(key)
-  }
-
-  #read(meter: Meter): LedgerRow {
-    const key = meterKey(meter)
-    return this.changed.get(key) ?? this.#state.rows.get(key) ?? emptyRow(meter)
-  }
-
-  #row(meter: Meter): LedgerRow {
-    const key = meterKey(meter)
-    const row = this.changed.get(key) ?? { ...this.#read(meter) }
-    this.changed.set(key, row)
-    return row
+  #amountOf(limit: BudgetLimit): bigint {
+    const known = this.#amounts.get(limit)
+    if (known !== undefined) return known
+    const amount = amountOf(limit)
+    this.#amounts.set(limit, amount)
+    return amount
   }
 }
 

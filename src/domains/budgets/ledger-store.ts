@@ -1,5 +1,5 @@
 import { rowSet, statement, type Tx } from '../../foundation/storage/storage.ts'
-import type { Charge } from './charge.ts'
+import type { Charge, ChargeLine } from './charge.ts'
 import { type DecidedCharges, type HeldAmount, heldKey, type LedgerRow, type LedgerState } from './decide-charges.ts'
 import { type Meter, meterKey } from './meter.ts'
 
@@ -57,38 +57,51 @@ const OPEN = statement(
  */
 export async function openLedger(tx: Tx, charges: readonly Charge[]): Promise<ReadonlyMap<string, bigint>> {
   const meters = metersInLockOrder(charges.filter(({ opens }) => opens))
-  const joining = charges.flatMap(({ runId, lines }) =>
-    lines.flatMap(({ meter, recounts }) => (recounts && meter.period !== 'run' ? [{ runId, meter }] : [])),
-  )
+  const joining = heldOf(charges, ({ recounts, meter }) => recounts && meter.period !== 'run')
   const [, used] = await Promise.all([
     meters.length > 0 ? tx.query(OPEN, METERS.values(meters)) : [],
-    joining.length > 0 ? tx.query<UsedRow>(USED_BEFORE, HELD.values(joining)) : [],
+    joining.held.length > 0 ? tx.query<{ place: number; used: bigint }>(USED_BEFORE, joining.values) : [],
   ])
-  return new Map(used.map((row) => [heldKey(row.run_id, meterOf(row)), row.used]))
+  return new Map(used.map(({ place, used: amount }) => [keyOf(joining.held[place]!), amount]))
 }
 
 const LOCK_ROWS = statement(
   'budgets_lock',
-  `select b.*, pg_current_xact_id()::text as xid
+  `select b.*, pg_current_xact_id()::text as xid, t.policies_version
      from ${METERS.from(1)} as x
     cross join lateral (
-      select * from concordat.budgets b where ${SAME_METER('b', 'x')} limit 1 for no key update) b`,
+      select * from concordat.budgets b where ${SAME_METER('b', 'x')} limit 1 for no key update) b
+     left join lateral (
+      select policies_version from concordat.tenants t where t.tenant_id = x.tenant_id limit 1) t on true`,
 )
 
-const HELD = rowSet<{ readonly runId: string; readonly meter: Meter }>({
-  run_id: ['uuid', ({ runId }) => runId],
-  tenant_id: ['text', ({ meter }) => meter.tenantId],
-  subject: ['text', ({ meter }) => meter.subject],
-  metric: ['text', ({ meter }) => meter.metric],
-  period: ['text', ({ meter }) => meter.period],
-  period_start: ['timestamptz', ({ meter }) => meter.periodStart],
+/** What a run holds of one row of the ledger. */
+interface Held {
+  /** Among those that are asked for together; it comes back with the answer. */
+  readonly place: number
+  readonly charge: Charge
+  readonly line: ChargeLine
+  /** Which of the meters that are sent along, from 1: many runs count in few rows. */
+  readonly which: number
+}
+
+const HELD = rowSet<Held>({
+  place: ['int', ({ place }) => place],
+  run_id: ['uuid', ({ charge }) => charge.runId],
+  which: ['int', ({ which }) => which],
 })
+
+/** `x` is one of `HELD`, with its meter taken from the arrays behind it. */
+const HELD_ROWS = `(
+      select x.*, ($4::text[])[x.which] as tenant_id, ($5::text[])[x.which] as subject, ($6::text[])[x.which] as metric,
+             ($7::text[])[x.which] as period, ($8::timestamptz[])[x.which] as period_start
+        from ${HELD.from(1)} as x)`
 
 /** Of runs that don't count in the row yet. A step counts in the period in which it has begun. */
 const USED_BEFORE = statement(
   'budgets_used_before',
-  `select x.*, u.used
-     from ${HELD.from(1)} as x
+  `select x.place, u.used
+     from ${HELD_ROWS} as x
     cross join lateral (
       select ${USED} as used
         from (select * from concordat.steps t where t.tenant_id = x.tenant_id and t.run_id = x.run_id offset 0) s
@@ -98,23 +111,14 @@ const USED_BEFORE = statement(
     where h.counts is null`,
 )
 
-const OF_RUNS = `from ${HELD.from(1)} as x
+/** Goes after the lock on the rows of the ledger: whoever changes what a run holds of one has locked it. */
+const READ_HELD = statement(
+  'reservations_read',
+  `select x.place, h.holder, h.amount, h.approved
+     from ${HELD_ROWS} as x
     cross join lateral (
-      select tenant_id, run_id, subject, metric, period, period_start, holder, amount, approved
-        from concordat.reservations h
-       where h.run_id = x.run_id and ${SAME_METER('h', 'x')} limit 1`
-
-const LOCK_HELD = statement('reservations_lock', `select ${OF_RUNS} for no key update) h`)
-
-/*
- * A row that is not there can't be locked: another flush of the same run may insert it meanwhile. Whoever does has locked
- * the row of the ledger too; so what the run holds is read once that is ours.
- */
-const READ_HELD = statement('reservations_read', `select h.* ${OF_RUNS}) h`)
-
-const POLICIES_VERSIONS = statement(
-  'budgets_policies_versions',
-  'select tenant_id, policies_version from concordat.tenants where tenant_id = any($1::text[])',
+      select holder, amount, approved from concordat.reservations h
+       where h.run_id = x.run_id and ${SAME_METER('h', 'x')} limit 1) h`,
 )
 
 interface MeterRow {
@@ -127,18 +131,14 @@ interface MeterRow {
 
 interface BudgetRow extends MeterRow, Omit<LedgerRow, 'meter'> {
   readonly xid: string
+  readonly policies_version: bigint | null
 }
 
-interface HeldRow extends MeterRow {
-  readonly run_id: string
+interface HeldRow {
+  readonly place: number
   readonly holder: string | null
   readonly amount: bigint
   readonly approved: bigint
-}
-
-interface UsedRow extends MeterRow {
-  readonly run_id: string
-  readonly used: bigint
 }
 
 export interface LockedLedger extends Omit<LedgerState, 'used'> {
@@ -146,38 +146,50 @@ export interface LockedLedger extends Omit<LedgerState, 'used'> {
   readonly xid: string | null
 }
 
-/** Locks and reads what the charges are decided on: what their runs hold, then the rows of the ledger. */
+/** Locks the rows of the ledger, and reads what the charges are decided on: these, and what their runs hold of them. */
 export async function lockLedger(tx: Tx, charges: readonly Charge[]): Promise<LockedLedger> {
-  const tenants = new Set(charges.map(({ tenantId }) => tenantId))
-  const holdings = HELD.values(heldInLockOrder(charges))
-  const [, rows, held, versions] = await Promise.all([
-    tx.query(LOCK_HELD, holdings),
+  const asked = heldOf(charges)
+  const [rows, held] = await Promise.all([
     tx.query<BudgetRow>(LOCK_ROWS, METERS.values(metersInLockOrder(charges))),
-    tx.query<HeldRow>(READ_HELD, holdings),
-    tx.query<{ tenant_id: string; policies_version: bigint }>(POLICIES_VERSIONS, [[...tenants]]),
+    tx.query<HeldRow>(READ_HELD, asked.values),
   ])
   return {
     xid: rows[0]?.xid ?? null,
-    held: new Map(held.map((row) => [heldKey(row.run_id, meterOf(row)), toHeld(row)])),
+    held: new Map(
+      held.map(({ place, ...amounts }) => {
+        const each = asked.held[place]!
+        const { tenantId, runId } = each.charge
+        return [keyOf(each), { tenantId, runId, meter: each.line.meter, ...amounts }]
+      }),
+    ),
     rows: new Map(rows.map((row) => [meterKey(meterOf(row)), toLedgerRow(row)])),
-    policiesVersions: new Map(versions.map((row) => [row.tenant_id, Number(row.policies_version)])),
+    policiesVersions: new Map(rows.map((row) => [row.tenant_id, Number(row.policies_version)])),
   }
 }
 
 function metersInLockOrder(charges: readonly Charge[]): Meter[] {
-  const meters = new Map(charges.flatMap(({ lines }) => lines.map(({ meter }) => [meterKey(meter), meter] as const)))
-  return inOrder(meters)
+  const meters = new Map<string, Meter>()
+  for (const { lines } of charges) for (const { meter, key } of lines) meters.set(key, meter)
+  return [...meters].toSorted(([a], [b]) => (a < b ? -1 : 1)).map(([, meter]) => meter)
 }
 
-function heldInLockOrder(charges: readonly Charge[]): { runId: string; meter: Meter }[] {
-  const held = new Map<string, { runId: string; meter: Meter }>()
-  for (const { runId, lines } of charges)
-    for (const { meter } of lines) held.set(heldKey(runId, meter), { runId, meter })
-  return inOrder(held)
+/** What the runs hold of lines; the same asked for twice is answered twice. */
+function heldOf(charges: readonly Charge[], of: (line: ChargeLine) => boolean = () => true) {
+  const held: Held[] = []
+  const meters = new Map<string, { readonly meter: Meter; readonly which: number }>()
+  for (const charge of charges) {
+    for (const line of charge.lines) {
+      if (!of(line)) continue
+      const known = meters.get(line.key) ?? { meter: line.meter, which: meters.size + 1 }
+      meters.set(line.key, known)
+      held.push({ place: held.length, charge, line, which: known.which })
+    }
+  }
+  return { held, values: [...HELD.values(held), ...METERS.values([...meters.values()].map(({ meter }) => meter))] }
 }
 
-function inOrder<T>(byKey: ReadonlyMap<string, T>): T[] {
-  return [...byKey].toSorted(([a], [b]) => (a < b ? -1 : 1)).map(([, value]) => value)
+function keyOf({ charge, line }: Held): string {
+  return heldKey(charge.runId, line.key)
 }
 
 const ROWS = rowSet<LedgerRow>({
@@ -239,11 +251,6 @@ function meterOf({ tenant_id: tenantId, subject, metric, period, period_start }:
   return { tenantId, subject, metric, period, periodStart: period_start }
 }
 
-function toHeld(row: HeldRow): HeldAmount {
-  const { tenant_id: tenantId, run_id: runId, holder, amount, approved } = row
-  return { tenantId, runId, meter: meterOf(row), holder, amount, approved }
-}
-
 function toLedgerRow(row: BudgetRow): LedgerRow {
   const { settled, reserved, overrun, estimated, unrecorded, uncosted, told } = row
   return { meter: meterOf(row), settled, reserved, overrun, estimated, unrecorded, uncosted, told }
@@ -259,14 +266,14 @@ const RUNS = rowSet<RunOfLedger>({
   run_id: ['uuid', ({ runId }) => runId],
 })
 
+/** In the order in which charges lock them. Nobody else charges for these runs any more. */
 const LOCK_RELEASED = statement(
   'reservations_lock_released',
   `select from (
-       select h.* from ${RUNS.from(1)} as x
+       select distinct h.tenant_id, h.subject, h.metric, h.period, h.period_start from ${RUNS.from(1)} as x
         cross join lateral (
-          select * from concordat.reservations h
-           where h.tenant_id = x.tenant_id and h.run_id = x.run_id for update) h
-        where h.amount > 0
+          select * from concordat.reservations a
+           where a.tenant_id = x.tenant_id and a.run_id = x.run_id offset 0) h
         order by h.tenant_id, h.subject, h.metric, h.period, h.period_start) h
     cross join lateral (
       select from concordat.budgets b where ${SAME_METER('b', 'h')} limit 1 for no key update) b`,

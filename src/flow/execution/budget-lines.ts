@@ -13,6 +13,8 @@ import {
 /** What one execution of a run knows of one row of the ledger, and holds of it. */
 export interface BudgetLine {
   readonly meter: Meter
+  /** Its `meterKey`. */
+  readonly key: string
   limits: readonly BudgetLimit[]
   /** The least that a limit allows which refuses anything; null where all only warn. */
   least: bigint | null
@@ -58,7 +60,7 @@ export class BudgetLines {
   }
 
   get all(): readonly BudgetLine[] {
-    return [...this.#current, ...this.#past]
+    return [...this.#past, ...this.#current]
   }
 
   /** Those of the past that still hold something; they are the caller's now to give back. */
@@ -76,15 +78,14 @@ export class BudgetLines {
   renew(limits: readonly BudgetLimit[], now: Date, mayOwn: boolean): boolean {
     if (limits === this.#limits && now.getTime() < this.#validUntilMs) return false
     const before = new Map<string, BudgetLine>()
-    for (const line of this.#past) before.set(meterKey(line.meter), line)
-    for (const line of this.#current) before.set(meterKey(line.meter), line)
+    for (const line of this.all) before.set(line.key, line)
     const isOther = limits !== this.#limits
     this.#limits = limits
     const counted = new Set([...before.values()].map(({ meter }) => seriesOf(meter)))
     const bound = metersOf(this.#run, limits, now).map(({ meter, key, limits: bounding }) => {
       const own = mayOwn && this.#isOwn(meter)
       const follows = counted.has(seriesOf(meter))
-      const line = before.get(key) ?? emptyLine(meter, { own, follows, recounts: !mayOwn && !follows })
+      const line = before.get(key) ?? emptyLine(meter, key, { own, follows, recounts: !mayOwn && !follows })
       before.delete(key)
       setLimits(line, bounding)
       return line
@@ -100,9 +101,11 @@ export class BudgetLines {
 
   /** Another execution of the run has counted in these. */
   goOn(meters: readonly Meter[]): void {
-    const known = new Set(this.all.map(({ meter }) => meterKey(meter)))
+    if (meters.length === 0) return
+    const known = new Set(this.all.map(({ key }) => key))
     const left = meters.filter((meter) => !known.has(meterKey(meter)))
-    this.#current.push(...left.map((meter) => emptyLine(meter, { own: false, follows: false, recounts: false })))
+    const kind = { own: false, follows: false, recounts: false }
+    this.#current.push(...left.map((meter) => emptyLine(meter, meterKey(meter), kind)))
     this.#validUntilMs = Number.NEGATIVE_INFINITY
   }
 
@@ -118,9 +121,9 @@ export class BudgetLines {
 
 type LineKind = Pick<BudgetLine, 'own' | 'follows' | 'recounts'>
 
-function emptyLine(meter: Meter, kind: LineKind): BudgetLine {
+function emptyLine(meter: Meter, key: string, kind: LineKind): BudgetLine {
   const nothing = { free: 0n, revoked: 0n, asking: 0n, most: 0n, seen: 0n, ownReserved: 0n }
-  return { meter, limits: [], least: null, lowest: UNBOUND, ...nothing, opened: false, ...kind }
+  return { meter, key, limits: [], least: null, lowest: UNBOUND, ...nothing, opened: false, ...kind }
 }
 
 /** More than any amount. */
@@ -178,11 +181,21 @@ export function giveBackHere(line: BudgetLine, taken: bigint): void {
 
 /** A line of a charge that changes nothing yet, but brings along what was reserved without the ledger. */
 export function chargeLine(line: BudgetLine, changes: Partial<ChargeLine>): ChargeLine {
-  const { meter, limits, ownReserved: carried, opened, recounts, revoked } = line
+  const { meter, key, limits, ownReserved: carried, opened, recounts, revoked } = line
   line.ownReserved = 0n
   line.revoked = 0n
   const release = (changes.release ?? 0n) + revoked
-  return { meter, limits, carried, ...NO_CHANGE, joins: !opened, recounts: !opened && recounts, ...changes, release }
+  return {
+    meter,
+    key,
+    limits,
+    carried,
+    ...NO_CHANGE,
+    joins: !opened,
+    recounts: !opened && recounts,
+    ...changes,
+    release,
+  }
 }
 
 const NO_CHANGE = {
