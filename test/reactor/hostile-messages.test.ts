@@ -113,7 +113,21 @@ describeOnPostgres('hostile messages', (server) => {
         const reactor = await world.reactor()
         const { heard, handle } = hearing()
         reactor.on('*', handle, { name: 'all' })
+        const beside = await world.reactor() // meets the same, and keeps none of it
+        beside.on('*', () => {}, { name: 'other' })
+        await beside.startBackground()
         await reactor.startBackground()
+        const [{ now } = { now: '' }] = await world.database.query<{ now: string }>(
+          'select clock_timestamp()::text as now',
+        )
+        await until(
+          () =>
+            world.database.query<{ know: boolean }>(
+              `select bool_and(expires_at > $1::timestamptz + interval '5 s') as know from concordat.reactor_members`,
+              [now],
+            ),
+          ([row]) => row?.know === true,
+        ) // of each other
         const foreign: RedisClientType = createClient({ url })
         await foreign.connect()
         let malformed = 0

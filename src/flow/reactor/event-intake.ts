@@ -46,7 +46,12 @@ export class EventIntake {
     this.#feed = await bus.feed({
       reader,
       hear: (events) => this.#hear(events),
-      malformed: (...message) => this.#malformed.put(...message, (partition) => this.#partitions.has(partition)),
+      malformed: (message, error, heardBy) => {
+        const { isFirst } = this.#partitions
+        this.#malformed.put(message, error, (partition) =>
+          heardBy === 'all' ? this.#partitions.keeps(partition) : isFirst,
+        )
+      },
       look: () => {
         this.#pollAtMs = 0
         nudge()
@@ -85,7 +90,8 @@ export class EventIntake {
       if (wanting.length === 0) return
       const after = new Map(wanting.map(({ partition, window }) => [partition, window.end]))
       const events = await readPublished(database, after, PAGE_ROWS_MAX, (message, error, partition, position) => {
-        if (this.#partitions.get(partition)?.meets(position)) this.#malformed.put(message, error, 'one', () => true)
+        if (this.#partitions.get(partition)?.meets(position))
+          this.#malformed.put(message, error, () => this.#partitions.isFirst)
       })
       const found = Map.groupBy(events, (event) => event.partition)
       for (const partition of wanting) partition.fill(found.get(partition.partition) ?? [])

@@ -36,6 +36,13 @@ describe('which reactor works on which handlers', () => {
     )
   })
 
+  it('has one set of reactors that does what is to be done once', () => {
+    const members = [member('a', 'x', 1), member('b', 'y', 2), member('c', 'y', 0), member('d', 'x', 0)]
+    expect(members.filter(({ memberId }) => homeOf(memberId, members).isFirst).map(({ memberId }) => memberId)).toEqual(
+      ['b', 'c'],
+    )
+  })
+
   it('names the leases by the handlers, in whichever order they are registered', () => {
     expect(leaseScopeOf('g', ['a', 'b'])).toBe(leaseScopeOf('g', ['b', 'a']))
     expect(leaseScopeOf('g', ['a,b'])).not.toBe(leaseScopeOf('g', ['a', 'b']))

@@ -17,6 +17,8 @@ export interface HandlerHome {
   readonly peers: readonly Member[]
   /** Those of its handlers that reactors with other ones work on. */
   readonly elsewhere: readonly string[]
+  /** Of reactors with different handlers those of one set do what is to be done once a group. */
+  readonly isFirst: boolean
 }
 
 const SCOPE_CHARS = 12
@@ -33,7 +35,7 @@ export function leaseScopeOf(group: string, handlers: readonly string[]): string
  */
 export function homeOf(memberId: string, members: readonly Member[]): HandlerHome {
   const self = members.find((member) => member.memberId === memberId)
-  if (!self) return { handlers: [], peers: [], elsewhere: [] }
+  if (!self) return { handlers: [], peers: [], elsewhere: [], isFirst: false }
   const alike = Map.groupBy(members, ({ handlers }) => JSON.stringify(handlers.toSorted()))
   const sets = [...alike].map(([key, own]) => {
     return { key, own, size: own[0]?.handlers.length ?? 0, startedMs: Math.max(...own.map((each) => +each.startedAt)) }
@@ -45,5 +47,6 @@ export function homeOf(memberId: string, members: readonly Member[]): HandlerHom
     handlers: self.handlers.filter(isHere),
     peers: alike.get(mine) ?? [],
     elsewhere: self.handlers.filter((handler) => !isHere(handler)),
+    isFirst: ranked[0]?.key === mine,
   }
 }

@@ -35,6 +35,7 @@ export class HeldPartitions {
   #leasedUntilMs = 0
   #balanceAtMs = 0
   #elsewhere = ''
+  #isFirst = true
 
   constructor(options: HeldPartitionsOptions) {
     this.#options = options
@@ -42,6 +43,11 @@ export class HeldPartitions {
 
   get all(): ReactorPartition[] {
     return [...this.#open.values()]
+  }
+
+  /** Whether it keeps what is no event of a partition: reactors with other handlers meet it too. */
+  keeps(partition: number): boolean {
+    return this.#isFirst && this.#tokens.has(partition)
   }
 
   /** Reactors with the same handlers have the same one: they share what a transport brings. */
@@ -58,8 +64,8 @@ export class HeldPartitions {
     return this.#open.get(partition)
   }
 
-  has(partition: number): boolean {
-    return this.#tokens.has(partition)
+  get isFirst(): boolean {
+    return this.#isFirst
   }
 
   /** Renews the leases when that is due or there are other handlers, and works on nothing whose lease has run out. */
@@ -93,7 +99,7 @@ export class HeldPartitions {
     const working = new Map(
       this.all.map(({ partition, lanes }) => [partition, lanes.map(({ handler }) => handler.name)]),
     )
-    const { taken, lost, surplus, elsewhere, isBusy, databaseNowMs } = await balance(ground.database, {
+    const { taken, lost, surplus, elsewhere, isFirst, isBusy, databaseNowMs } = await balance(ground.database, {
       owner: memberId,
       group: ground.group,
       scope,
@@ -106,6 +112,7 @@ export class HeldPartitions {
     onDatabaseTime(databaseNowMs, performance.now() - startedMs)
     this.#handlersOpened = opened
     this.#scopeOpened = scope
+    this.#isFirst = isFirst
     this.#leasedUntilMs = nowMs + leaseMs
     this.#balanceAtMs = nowMs + (isBusy ? BALANCE_AGAIN_MS : leaseMs / BALANCES_PER_LEASE)
     for (const partition of lost) this.#drop(partition)

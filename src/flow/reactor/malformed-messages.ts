@@ -13,9 +13,9 @@ export class MalformedMessages {
     this.#ground = ground
   }
 
-  /** What every reactor of the group hears, only the one that holds the partition which it hashes to keeps. */
-  put(message: string, error: unknown, heardBy: 'one' | 'all', holds: (partition: number) => boolean): void {
-    if (heardBy === 'all' && !holds(hash32(message) % limits.partitions)) return
+  /** What several reactors hear, one keeps, by the partition that it hashes to. */
+  put(message: string, error: unknown, keeps: (partition: number) => boolean): void {
+    if (!keeps(hash32(message) % limits.partitions)) return
     this.#ground.metrics.malformed.inc({})
     if (this.#waiting.length >= limits.malformedMessagesMax) return
     const cut = message.slice(0, limits.deadMessageCharsMax)

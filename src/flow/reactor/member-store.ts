@@ -80,6 +80,8 @@ export interface MemberBalance {
   readonly surplus: readonly number[]
   /** Handlers of this reactor that reactors with other ones work on. */
   readonly elsewhere: readonly string[]
+  /** Whether this reactor, and those with the same handlers, do what is to be done once a group. */
+  readonly isFirst: boolean
   /** Another reactor was taking partitions: it is to be tried again soon. */
   readonly isBusy: boolean
   readonly databaseNowMs: number
@@ -99,7 +101,8 @@ export function balance(database: Database, options: BalanceAsMember): Promise<M
     ])
     const { mayTake = false } = lock ?? {}
     const home = homeOf(owner, members)
-    const told = { elsewhere: home.elsewhere, isBusy: !mayTake, databaseNowMs: now?.nowMs ?? 0 }
+    const { elsewhere, isFirst } = home
+    const told = { elsewhere, isFirst, isBusy: !mayTake, databaseNowMs: now?.nowMs ?? 0 }
     if (home.handlers.length === 0) return { ...told, taken: [], lost: [], surplus: [...held.keys()] }
     const peers = home.peers.map((member) => member.memberId)
     const balanced = await leases.balance(tx, { owner, leaseMs, held, scope, members: peers, mayTake })
