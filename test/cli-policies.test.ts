@@ -145,7 +145,7 @@ describeOnDatabases('the commands on policies', (open) => {
     const [tenant, other] = [await newTenant(), await newTenant()]
     for (const each of [tenant, other]) await cli('policies', 'apply', file(GOOD), '--tenant', each)
     const { out } = await cli('policies', 'apply', file('policies: []'), '--prune', '--tenant', tenant)
-    expect(out).toContain('2 removed')
+    expect(out).toContain(`Tenant ${tenant}: 0 policies, 2 removed`)
     expect((await cli('policies', 'list', '--tenant', tenant)).out).toContain('has no policies')
     expect(json(await cli('policies', 'list', '--tenant', other, '--json')).policies).toHaveLength(2)
   })

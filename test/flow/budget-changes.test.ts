@@ -107,6 +107,33 @@ describeOnDatabases('a budget that comes into force while runs are under way', (
     })
   }
 
+  it('counts a step that was just being reserved for by another limit', async () => {
+    const tenant = await newTenant()
+    await apply(tenant, tokens(900))
+    const answered = Promise.withResolvers<void>()
+    const reserved = new Promise<void>((resolve) => {
+      const remove = runtime.database.intercept(({ statement, before }) => {
+        if (statement !== 'committed' || !before.includes('budgets_lock')) return
+        remove()
+        resolve()
+        return answered.promise
+      })
+    })
+    const run = await submit(tenant, [{ gate: tenant, mayUse: 300 }])
+    await reserved
+    const told = runtime.database.pauseAt('workers_orders')
+    await apply(tenant, tokens(900), tokens(800, { name: 'agent', scope: 'agent' }))
+    await told.reached
+    told.resume()
+    await runtime.database.query('select') // the reply to that is here
+    answered.resolve()
+    await gates.at(tenant).reached
+    await rowIs(tenant, 0, 300, 'agent/calls')
+    gates.at(tenant).open()
+    await runtime.ended(run)
+    expect(await allKept()).toEqual([])
+  })
+
   it('is exceeded by what was under way, as an overrun that is recorded, and refuses what comes next', async () => {
     const tenant = await newTenant()
     const run = await submit(tenant, [

@@ -81,6 +81,13 @@ export class StepGate {
 
   /** Undefined, without a promise, when nothing is looked at: most steps pass so. */
   before(step: ComingStep, bound: StepBounds): Promise<Interruption | null> | undefined {
+    return this.#pass(step, bound)?.then((refusal) => {
+      if (refusal === null) this.#followWhatCameMeanwhile()
+      return refusal
+    })
+  }
+
+  #pass(step: ComingStep, bound: StepBounds): Promise<Interruption | null> | undefined {
     const checking = this.#check(step)
     if (checking) return checking.then(async (refusal) => refusal ?? (await this.#reserve(step, bound)) ?? null)
     return this.#reserve(step, bound)
@@ -95,6 +102,7 @@ export class StepGate {
     const { key, kind } = step
     const { declared, estimate } = bound
     const answer = await this.#options.budget.before({ key, kind, declared, estimate, approvedBy: by }, limits)
+    this.#followWhatCameMeanwhile()
     return this.#answerToBudget(answer ?? null)
   }
 
@@ -154,6 +162,11 @@ export class StepGate {
     this.#checking = checking
     checking.then(done, done)
     return checking
+  }
+
+  /** A change that was heard of while a step was passing is one that came while it is under way. */
+  #followWhatCameMeanwhile(): void {
+    if (this.#seen && this.#options.control.policiesVersion > this.#seen.version) void this.#follow()
   }
 
   /** Steps under way count in limits that come into force meanwhile; whether the run may go on, the next check says. */

@@ -59,7 +59,8 @@ function showChanges(terminal: Terminal, tenant: string, changes: readonly Polic
   const kinds = Object.keys(STYLES) as PolicyChange['change'][]
   const counts = kinds.map((kind) => [kind, changes.filter(({ change }) => change === kind).length] as const)
   const told = counts.filter(([, n]) => n > 0).map(([kind, n]) => `${n} ${kind}`)
+  const applied = changes.filter(({ change }) => change !== 'removed').length
   terminal.out(
-    `Tenant ${tenant}: ${plural(changes.length, 'policy', 'policies')}${told.length > 0 ? `, ${told.join(', ')}` : ''}`,
+    `Tenant ${tenant}: ${plural(applied, 'policy', 'policies')}${told.length > 0 ? `, ${told.join(', ')}` : ''}`,
   )
 }
