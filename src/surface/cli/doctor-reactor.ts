@@ -6,6 +6,7 @@ import { type Finding, ok, warning } from './doctor-findings.ts'
 import { age, plural } from './format.ts'
 
 const SHOWN_MAX = 5
+const OUR_HANDLERS = 'concordat.'
 /** What a busy reactor has before it at any moment; more is worth a look. */
 const LAG_EVENTS = 1_000
 
@@ -35,9 +36,10 @@ function live({ reactors, nowMs }: ReactorHealth): Finding[] {
 
 function progress({ handlers, reactors, unpublished, nowMs }: ReactorHealth, retentionMs: number): Finding[] {
   // One that nobody has had for the retention holds nothing up any more: it was renamed, or taken away for good.
-  const missed = handlers.filter(({ hasReactor, seenAt, lag }) => {
-    const isOf = nowMs - seenAt.getTime() < retentionMs
-    return !hasReactor && isOf && (lag > 0 || reactors.length > 0) // without any reactor that alone is told
+  // Which of our own there are follows from the configuration. Without any reactor that alone is told.
+  const missed = handlers.filter(({ handler, hasReactor, seenAt, lag }) => {
+    const isKept = nowMs - seenAt.getTime() < retentionMs
+    return !hasReactor && isKept && (reactors.length > 0 ? !handler.startsWith(OUR_HANDLERS) : lag > 0)
   })
   const had = handlers.filter(({ hasReactor }) => hasReactor)
   const behind = had.filter(({ lag }) => lag > LAG_EVENTS)
