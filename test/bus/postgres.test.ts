@@ -33,6 +33,12 @@ async function markAsPublished(database: Database, events: readonly EventEnvelop
            values ($1, $2, $3, $4, $5, $6, now())`,
           [tenantId, runId, partition, row.length, texts, position],
         ),
+        tx.query(
+          `insert into concordat.relay_batches (partition, position, event_count, first_outbox_id, last_outbox_id)
+           select partition, position, event_count, outbox_id, outbox_id from concordat.outbox
+            where partition = $1 and position = $2`,
+          [partition, position],
+        ),
         tx.query('update concordat.relay_partitions set next_position = $2 where partition = $1', [
           partition,
           position + row.length,

@@ -147,7 +147,9 @@ describeOnPostgres('a reactor', (server) => {
       (rows) => rows.length === 0,
     )
     const age = (hours: number) =>
-      database.query(`update concordat.outbox set published_at = clock_timestamp() - $1 * interval '1 h'`, [hours])
+      database.query(`update concordat.relay_batches set published_at = clock_timestamp() - $1 * interval '1 h'`, [
+        hours,
+      ])
     await age(2)
     expect([await pruneOutbox(database, HOUR_MS), await count()]).toEqual([0, 20])
     gate.open()

@@ -16,10 +16,12 @@ describeOnPostgres('retention of the outbox', (server) => {
     const { database } = world
     const [{ old } = { old: 0 }] = await database.query<{ old: number }>(
       `with aged as (
-         update concordat.outbox set published_at = published_at - interval '2 hours'
-          where outbox_id <= 6000 and published_at is not null returning 1
-       ) select count(*)::int as old from aged`,
+         update concordat.relay_batches set published_at = published_at - interval '2 hours'
+          where last_outbox_id <= 6000 returning *
+       ) select count(*)::int as old from aged a join concordat.outbox o
+           on o.partition = a.partition and o.position between a.position and a.position + a.event_count - 1`,
     )
+    expect(old).toBeGreaterThan(5_000)
     await database.query(`update concordat.outbox set position = null, published_at = null where outbox_id > 7990`)
     await database.query(`update concordat.outbox set created_at = now() - interval '1 year'`)
 

@@ -22,8 +22,8 @@ const CREATE = statement(
    select $1, row.handler, row.partition,
           coalesce(
             case when not row.from_now then (
-              select o.position - 1 from concordat.outbox o
-               where o.partition = row.partition and o.position is not null order by o.position limit 1
+              select b.position - 1 from concordat.relay_batches b
+               where b.partition = row.partition order by b.position limit 1
             ) end,
             p.next_position - 1)
      from ${NEW.from(2)} as row

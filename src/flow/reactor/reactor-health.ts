@@ -1,3 +1,4 @@
+import { UNPUBLISHED_SQL } from '../../foundation/events/events.ts'
 import type { Tx } from '../../foundation/storage/storage.ts'
 
 /** A reactor whose lease holds. */
@@ -58,7 +59,7 @@ const HANDLERS = `
    group by c.reactor_group, c.handler order by 1, 2 limit 500`
 
 const UNPUBLISHED = `
-  select coalesce(sum(event_count), 0)::float8 as events from concordat.outbox where published_at is null`
+  select coalesce(sum(event_count), 0)::float8 as events from ${UNPUBLISHED_SQL} o`
 
 const DEAD_LETTERS = `
   select reactor_group as "group", handler, count(*)::int as count, max(created_at) as "latestAt"

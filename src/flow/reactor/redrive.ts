@@ -32,11 +32,11 @@ const TURN_BACK = statement(
   `with target as (
      select p.partition,
             greatest(
-              coalesce((select o.position - 1 from concordat.outbox o
-                         where o.partition = p.partition and o.position is not null order by o.position limit 1), 0),
+              coalesce((select b.position - 1 from concordat.relay_batches b
+                         where b.partition = p.partition order by b.position limit 1), 0),
               case when $3::timestamptz is null then $4::bigint - 1
-                   else coalesce((select min(o.position) from concordat.outbox o
-                                   where o.partition = p.partition and o.published_at >= $3), p.next_position) - 1
+                   else coalesce((select min(b.position) from concordat.relay_batches b
+                                   where b.partition = p.partition and b.published_at >= $3), p.next_position) - 1
               end
             ) as position
        from concordat.relay_partitions p

@@ -10,6 +10,8 @@ export interface TakenPartition {
   readonly nextPosition: number
   /** Rows that were chosen, and perhaps published, but not marked: they go first, at the positions they had. */
   readonly inFlight: readonly bigint[]
+  /** Where the search for further ones begins. */
+  readonly floor: bigint
 }
 
 export interface LeaseChanges {
@@ -24,10 +26,10 @@ export interface LeaseOptions {
   readonly held: HeldLeases
 }
 
-const leases = partitionLeases<{ nextPosition: bigint; inFlight: readonly bigint[] }>({
+const leases = partitionLeases<{ nextPosition: bigint; inFlight: readonly bigint[]; floor: bigint }>({
   name: 'relay_leases',
   table: 'concordat.relay_partitions',
-  extras: ', p.next_position as "nextPosition", p.in_flight as "inFlight"',
+  extras: ', p.next_position as "nextPosition", p.in_flight as "inFlight", p.floor',
 })
 
 /** Renews what is held, then takes or gives up partitions until everybody has a fair share. One transaction. */

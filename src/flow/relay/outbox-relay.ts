@@ -16,8 +16,6 @@ const LEASE_MS = 10_000
 /** How often leases are renewed and shared out while one lasts. */
 const BALANCES_PER_LEASE = 5
 const MEASURE_MS = 5_000
-/** A row below the scan floor that was set back to unpublished by hand is found within this time. */
-const RESCAN_MS = 30_000
 
 export interface OutboxRelayOptions {
   readonly database: Database
@@ -48,7 +46,6 @@ export class OutboxRelay {
   #leasedUntilMs = 0
   #balanceAtMs = 0
   #measureAtMs = 0
-  #rescanAtMs = 0
 
   constructor(options: OutboxRelayOptions) {
     this.#options = options
@@ -102,17 +99,13 @@ export class OutboxRelay {
 
   async #turn(): Promise<void> {
     if (this.#held.size === 0) return
-    const { database, clock, bus } = this.#options
-    const nowMs = clock.nowMs()
-    const rescan = nowMs >= this.#rescanAtMs
-    if (rescan) this.#rescanAtMs = nowMs + RESCAN_MS
+    const { database, bus } = this.#options
     const published = this.#rows
     const turn = await takeTurn(database, {
       held: this.#held,
       published,
       rowsMax: limits.relayBatchMax,
       floor: this.#floor,
-      rescan,
     })
     this.#held = turn.held
     this.#rows = turn.rows
@@ -134,7 +127,7 @@ export class OutboxRelay {
     this.#balanceAtMs = nowMs + this.#leaseMs / BALANCES_PER_LEASE
     if (lost.length === 0 && taken.length === 0) return 0
     const kept = [...this.#held].filter(([partition]) => !lost.includes(partition))
-    this.#held = new Map([...kept, ...taken.map((place) => [place.partition, { ...place, floor: 0n }] as const)])
+    this.#held = new Map([...kept, ...taken.map((place) => [place.partition, place] as const)])
     this.#rows = this.#rows.filter((row) => !lost.includes(row.partition))
     this.#published ||= this.#rows.length === 0
     log.debug(

@@ -44,9 +44,13 @@ describe('the places of outbox rows', () => {
     expect(next.get(4)?.floor).toBe(100n)
   })
 
+  it('never lower a floor: another relay knew more than this one does yet', () => {
+    expect(withRows(held, [], { rowsEach: 2, settled: 0n }).get(3)?.floor).toBe(5n)
+  })
+
   it('leave the floor of a partition that finishes what another relay began: it was not searched', () => {
-    const taken: Held = new Map([[3, { partition: 3, leaseToken: 9, nextPosition: 10, inFlight: [50n], floor: 0n }]])
+    const taken: Held = new Map([[3, { partition: 3, leaseToken: 9, nextPosition: 10, inFlight: [50n], floor: 7n }]])
     const next = withRows(taken, placeRows(taken, [row(3, 50)]), { rowsEach: 31, settled: 100n })
-    expect(next.get(3)).toMatchObject({ inFlight: [50n], floor: 0n })
+    expect(next.get(3)).toMatchObject({ inFlight: [50n], floor: 7n })
   })
 })

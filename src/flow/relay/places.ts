@@ -1,12 +1,7 @@
 import type { ChosenRow, Place, PlacedRow } from './turn-store.ts'
 
-/** A partition that this relay holds. Its next position is that of the first event that is not marked as published. */
-export interface HeldPartition extends Place {
-  /** No row up to this outbox_id can be unpublished, those in flight apart. */
-  readonly floor: bigint
-}
-
-export type Held = ReadonlyMap<number, HeldPartition>
+/** The partitions that a relay holds. The next position of each is that of the first event that is not marked as published. */
+export type Held = ReadonlyMap<number, Place>
 
 /** The places once these rows, published in the last turn, are marked. */
 export function markedPlaces(held: Held, published: readonly PlacedRow[]): Held {
@@ -40,12 +35,13 @@ export interface Search {
 /** The places with these rows in flight. A search that found less than it asked for leaves nothing behind it. */
 export function withRows(held: Held, rows: readonly PlacedRow[], { rowsEach, settled }: Search): Held {
   const found = Map.groupBy(rows, (row) => row.partition)
-  const next = [...held.values()].map((place): HeldPartition => {
+  const next = [...held.values()].map((place): Place => {
     const inFlight = (found.get(place.partition) ?? []).map((row) => row.outbox_id)
     const wasSearched = place.inFlight.length === 0
     const last = inFlight.at(-1)
-    const cut = last !== undefined && inFlight.length >= rowsEach && last < settled
-    return { ...place, inFlight, floor: !wasSearched ? place.floor : cut ? last : settled }
+    const isCut = last !== undefined && inFlight.length >= rowsEach && last < settled
+    const searched = isCut ? last : settled
+    return { ...place, inFlight, floor: wasSearched && searched > place.floor ? searched : place.floor }
   })
   return new Map(next.map((place) => [place.partition, place]))
 }

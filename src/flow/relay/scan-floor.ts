@@ -12,8 +12,8 @@ export interface Horizon {
 const NEVER = 2n ** 63n - 1n
 
 /**
- * Where the search for unpublished rows may begin. Rows that were published leave dead entries in the index until
- * VACUUM, half a million a minute at full load, and a search that begins at zero reads them all, each time.
+ * Where the search for unpublished rows may begin: no index tells them from the published ones, of which there are half a
+ * million a minute at full load, since one that did would make a mark many times as dear.
  *
  * It is no cursor, which would skip rows that commit late: the floor rises to an outbox_id only when every transaction
  * that could still commit a lower one has ended. A transaction has its id before it draws an outbox_id (see

@@ -22,6 +22,8 @@ export interface Place {
   readonly leaseToken: number
   readonly nextPosition: number
   readonly inFlight: readonly bigint[]
+  /** No row up to this outbox_id can be unpublished, those in flight apart. */
+  readonly floor: bigint
 }
 
 /*
@@ -66,6 +68,34 @@ const MARK = statement(
    select count(*)::int as rows from marked`,
 )
 
+/** The rows of a partition that are marked together: one row to find them by any position of theirs. */
+interface Batch {
+  readonly partition: number
+  readonly first: PlacedRow
+  readonly last: PlacedRow
+}
+
+const BATCHES = rowSet<Batch>({
+  partition: ['smallint', ({ partition }) => partition],
+  position: ['bigint', ({ first }) => first.position],
+  event_count: ['int', ({ first, last }) => last.position + last.event_count - first.position],
+  first_outbox_id: ['bigint', ({ first }) => first.outbox_id],
+  last_outbox_id: ['bigint', ({ last }) => last.outbox_id],
+})
+
+// The holder before may have stored the same one with its marks.
+const STORE_BATCHES = statement(
+  'relay_store_batches',
+  `insert into concordat.relay_batches (${BATCHES.names}) select * from ${BATCHES.from(1)} as x on conflict do nothing`,
+)
+
+function batchesOf(rows: readonly PlacedRow[]): Batch[] {
+  return [...Map.groupBy(rows, (row) => row.partition)].flatMap(([partition, own]) => {
+    const [first, last] = [own[0], own.at(-1)]
+    return first && last ? [{ partition, first, last }] : []
+  })
+}
+
 /**
  * Marks rows as published. False when some are no longer where they were found: the marks must not be kept then. What
  * follows needs `useIndexes` again.
@@ -76,6 +106,7 @@ export async function markPublished(tx: Tx, rows: readonly PlacedRow[]): Promise
   const [, [marked]] = await Promise.all([
     tx.query(USE_ADDRESSES),
     tx.query<{ rows: number }>(MARK, MARKS.values(unmarked)),
+    tx.query(STORE_BATCHES, BATCHES.values(batchesOf(rows))),
   ])
   return marked?.rows === unmarked.length
 }
@@ -102,16 +133,12 @@ export function chooseRows(tx: Tx, floors: ReadonlyMap<number, bigint>, rowsEach
   return tx.query<ChosenRow>(CHOOSE, [...FLOORS.values([...floors]), rowsEach])
 }
 
-// The holder before may have marked them in its last moment; then they are found by their positions.
+// The holder before may have marked them in its last moment.
 const FIND = statement(
   'relay_find',
-  `select tenant_id, run_id, partition, outbox_id, event_count, events, ctid, false as is_marked
+  `select tenant_id, run_id, partition, outbox_id, event_count, events, ctid, published_at is not null as is_marked
      from concordat.outbox
-    where partition = $1 and outbox_id = any ($2::bigint[]) and published_at is null
-   union all
-   select tenant_id, run_id, partition, outbox_id, event_count, events, ctid, true as is_marked
-     from concordat.outbox
-    where partition = $1 and outbox_id = any ($2::bigint[]) and published_at is not null and position >= $3`,
+    where partition = $1 and outbox_id = any ($2::bigint[]) and (published_at is null or position >= $3)`,
 )
 
 /** The rows that are in flight in a partition. */
@@ -124,12 +151,13 @@ const PLACES = rowSet<Place>({
   lease_token: ['int', (place) => place.leaseToken],
   next_position: ['bigint', (place) => place.nextPosition],
   in_flight: ['text', (place) => `{${place.inFlight.join(',')}}`],
+  floor: ['bigint', (place) => place.floor],
 })
 
 const STORE = statement(
   'relay_store_places',
   `update concordat.relay_partitions p
-      set next_position = place.next_position, in_flight = place.in_flight::bigint[]
+      set next_position = place.next_position, in_flight = place.in_flight::bigint[], floor = place.floor
      from ${PLACES.from(1)} as place
     where p.partition = place.partition and p.lease_token = place.lease_token
    returning p.partition`,

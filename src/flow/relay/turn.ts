@@ -19,8 +19,6 @@ export interface TurnOptions {
   readonly published: readonly PlacedRow[]
   readonly rowsMax: number
   readonly floor: ScanFloor
-  /** Search from the very beginning this time. */
-  readonly rescan: boolean
 }
 
 export interface Turn {
@@ -57,14 +55,14 @@ export function takeTurn(database: Database, options: TurnOptions): Promise<Turn
 
 /** All in one flight; the horizon before the rows, so that nothing below it can appear after them. */
 async function markAndChoose(tx: Tx, options: TurnOptions, marked: Held, rowsEach: number): Promise<ChosenRow[]> {
-  const { published, floor, rescan } = options
+  const { published, floor } = options
   const unfinished = [...marked.values()].filter((place) => place.inFlight.length > 0)
   const free = [...marked.values()].filter((place) => place.inFlight.length === 0)
   const [isMarked, , horizon, ...chosen] = await Promise.all([
     markPublished(tx, published),
     useIndexes(tx),
     readHorizon(tx, floor.asksBeyond),
-    chooseRows(tx, new Map(free.map((place) => [place.partition, rescan ? 0n : place.floor])), rowsEach),
+    chooseRows(tx, new Map(free.map((place) => [place.partition, place.floor])), rowsEach),
     ...unfinished.map((place) => findInFlight(tx, place)),
   ])
   if (!isMarked) throw new AppError('DATABASE_ERROR', 'Outbox rows were moved or changed while they were published')

@@ -22,7 +22,7 @@ export interface OutboxEntry {
   readonly events: readonly RunEvent[]
 }
 
-/** So that the position of a row's first event tells where the row may end. */
+/** So that the number of rows bounds how many positions they have. */
 export const EVENTS_PER_ENTRY_MAX = 100
 /** A quarter of the bytes that a message may have: a UTF-16 unit takes at most three. */
 const ENTRY_CHARS_MAX = 262_144
@@ -114,30 +114,37 @@ const PRUNE_BATCH_MAX = 5_000
 const RETENTIONS_FOR_HANDLERS = 7
 
 /*
- * Oldest positions first, partition by partition: no index orders rows by time. `ctid` names the row versions of this
- * very statement; a published row never gets another one.
+ * The oldest batches first, partition by partition, and each whole. `ctid` names the row versions of this very
+ * statement; a published row never gets another one.
  */
 const PRUNE = `
-  delete from concordat.outbox where ctid = any (array(
-    select old.ctid
-      from generate_series(0, $3 - 1) as p (partition)
+  with old as (
+    select b.* from generate_series(0, $3 - 1) as p (partition)
      cross join lateral (
-       select o.ctid, o.published_at, o.position, o.event_count from concordat.outbox o
-        where o.partition = p.partition and o.position is not null
-        order by o.position limit $2
-     ) old
+       select b.ctid as address, b.*, sum(b.event_count) over (order by b.position) as events
+         from (select ctid, * from concordat.relay_batches b where b.partition = p.partition order by b.position limit $2) b
+     ) b
       left join lateral (
         select min(c.position) as position from concordat.reactor_checkpoints c
          where c.partition = p.partition and c.seen_at > clock_timestamp() - $1 * interval '1 millisecond'
      ) needed on true
-     where old.published_at < clock_timestamp() - $1 * interval '1 millisecond'
-       and (needed.position is null or old.position + old.event_count - 1 <= needed.position
-            or old.published_at < clock_timestamp() - $4 * $1 * interval '1 millisecond')
+     where (b.events <= $2 or b.events = b.event_count)
+       and b.published_at < clock_timestamp() - $1 * interval '1 millisecond'
+       and (needed.position is null or b.position + b.event_count - 1 <= needed.position
+            or b.published_at < clock_timestamp() - $4 * $1 * interval '1 millisecond')
+  ), forgotten as (
+    delete from concordat.relay_batches where ctid = any (array(select address from old))
+  )
+  delete from concordat.outbox where ctid = any (array(
+    select o.ctid from old cross join lateral (
+      select o.ctid from concordat.outbox o
+       where o.partition = old.partition and o.outbox_id between old.first_outbox_id and old.last_outbox_id
+         and o.position >= old.position and o.position < old.position + old.event_count) o
   ))
   returning 1`
 
 /**
- * Deletes events that were published longer ago than `retentionMs`, at most 5,000 rows a call. What an event handler
+ * Deletes events that were published longer ago than `retentionMs`, about 5,000 rows a call at the most. What an event handler
  * still needs that was alive within that time is kept up to seven times longer. Returns how many rows went; 0 means that
  * nothing more can go.
  */

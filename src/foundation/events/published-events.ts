@@ -15,17 +15,37 @@ export async function positionsNow(tx: Tx): Promise<Positions> {
 }
 
 /*
- * A row is found by the position of its first event, so one that began just before may still hold events to come.
- * Not a named statement: a plan that was made while the outbox was small would read it whole when it is large.
+ * The batch that a reader is in, or the next one there is, and as many after it as hold what it asks for; the rows of
+ * each in order, without those between them that were published at other times. Not a named statement: a plan that was
+ * made while the outbox was small would read it whole when it is large. For a reader that is far behind, the bound on
+ * positions keeps a plan that sorts from sorting all that it has before it.
  */
 const READ = `
   select o.tenant_id, o.run_id, o.partition, o.event_count, o.events, o.position
     from unnest($1::smallint[], $2::bigint[]) as reader (partition, last)
    cross join lateral (
-     select * from concordat.outbox o
-      where o.partition = reader.partition
-        and o.position > reader.last - ${EVENTS_PER_ENTRY_MAX}
-        and o.position + o.event_count - 1 > reader.last
+     select coalesce(
+       (select c.position from concordat.relay_batches c
+         where c.partition = reader.partition and c.position + c.event_count - 1 > reader.last
+           and c.position = (select max(d.position) from concordat.relay_batches d
+                              where d.partition = reader.partition and d.position <= reader.last)),
+       (select min(c.position) from concordat.relay_batches c
+         where c.partition = reader.partition and c.position > reader.last)) as position
+   ) start
+   cross join lateral (
+     select o.* from (
+       select b.*, sum(b.event_count) over (order by b.position) - b.event_count as events_before
+         from concordat.relay_batches b
+        where b.partition = reader.partition
+          and b.position >= start.position and b.position < start.position + $3 * ${EVENTS_PER_ENTRY_MAX}
+     ) b
+      cross join lateral (
+        select * from concordat.outbox o
+         where o.partition = b.partition and o.outbox_id between b.first_outbox_id and b.last_outbox_id
+           and o.position >= b.position and o.position < b.position + b.event_count
+           and o.position + o.event_count - 1 > reader.last
+      ) o
+      where b.events_before < $3
       order by o.position limit $3
    ) o`
 

@@ -15,6 +15,17 @@ const SELECT = statement(
      from concordat.outbox where tenant_id = $1 and run_id = $2 order by outbox_id`,
 )
 
+/**
+ * SQL of the rows that wait to be published, in parentheses: not all of the outbox is looked at, but what is above each
+ * partition's floor, and what the relay has in its hands.
+ */
+export const UNPUBLISHED_SQL = `(
+  select o.* from concordat.relay_partitions p
+   cross join lateral (
+     select * from concordat.outbox o
+      where o.partition = p.partition and o.outbox_id > least(p.floor, p.in_flight[1] - 1) and o.published_at is null
+   ) o)`
+
 /** A run's events in order, as far as the outbox still keeps them. */
 export async function eventsOfRun(
   tx: Tx,

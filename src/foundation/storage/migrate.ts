@@ -20,6 +20,7 @@ import * as askedLooks from './migrations/0014-asked-looks.ts'
 import * as ledgerMembers from './migrations/0020-ledger-members.ts'
 import * as reactorsByHandlers from './migrations/0030-reactors-by-handlers.ts'
 import * as looksOfChanges from './migrations/0031-looks-of-changes.ts'
+import * as outboxBatches from './migrations/0040-outbox-batches.ts'
 
 const SCHEMA = 'concordat'
 
@@ -42,6 +43,7 @@ const MIGRATIONS: Record<string, Migration> = {
   '0020-ledger-members': ledgerMembers,
   '0030-reactors-by-handlers': reactorsByHandlers,
   '0031-looks-of-changes': looksOfChanges,
+  '0040-outbox-batches': outboxBatches,
 }
 
 export interface SchemaState {

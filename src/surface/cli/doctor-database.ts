@@ -2,6 +2,7 @@ import { existsSync, statSync } from 'node:fs'
 import type { Config } from '../../config.ts'
 import { listPolicies } from '../../domains/policies/policies.ts'
 import { exitCodeOf, toAppError } from '../../foundation/app-error.ts'
+import { UNPUBLISHED_SQL } from '../../foundation/events/events.ts'
 import { type Database, schemaState, type Tx } from '../../foundation/storage/storage.ts'
 import { databaseExists, withDatabase } from './database.ts'
 import { alerts, deliveries } from './doctor-alerts.ts'
@@ -123,7 +124,7 @@ async function blocked(tx: Tx): Promise<Finding[]> {
 async function outbox(tx: Tx): Promise<Finding[]> {
   const [row] = await tx.query<{ n: number; oldest: number }>(
     `select count(*)::int as n, coalesce(extract(epoch from clock_timestamp() - min(created_at)), 0)::float8 as oldest
-       from concordat.outbox where published_at is null`,
+       from ${UNPUBLISHED_SQL} o`,
   )
   if (!row || row.n === 0) return [ok('events', 'the outbox is empty: every event is published')]
   const text = `${plural(row.n, 'outbox row')} wait to be published, the oldest for ${duration(row.oldest * 1_000)}`
