@@ -8,7 +8,10 @@ import { printable } from './terminal.ts'
 
 export type Contract = Pick<RunReport, 'expectations' | 'acks' | 'reconciliation'>
 
-/** Expected, acked, late, missing, drift: a line for each action; then what the reconciliation says in words. */
+/**
+ * Expected, acked, late, missing, drift and, under a head of their own, the tries that came to nothing: a line for each
+ * action; then what the reconciliation says in words.
+ */
 export function contractLines(canvas: Canvas, contract: Contract): string[] {
   const { expectations, acks, reconciliation } = contract
   const columns = [
@@ -19,7 +22,7 @@ export function contractLines(canvas: Canvas, contract: Contract): string[] {
     { head: 'LATE' },
     { head: 'MISSING' },
     { head: 'DRIFT' },
-    { head: '', flexible: true, optional: true },
+    { head: 'FAILED TRIES', flexible: true, optional: true },
   ] as const
   const isGone = (each: Action) =>
     (reconciliation?.findings ?? []).some(({ kind, ...action }) => kind === 'missing' && isSame(action, each))
@@ -85,7 +88,7 @@ function doubledText(own: readonly StoredAck[]): string {
   return successes > 1 ? `${successes} times` : ''
 }
 
-/** Acks that are history: what failed or was rolled back before. */
+/** Acks that are history, and no drift: what failed or was rolled back. */
 function history(acks: readonly StoredAck[]): string {
   const counts = new Map<string, number>()
   for (const { status } of acks) if (status !== 'SUCCESS') counts.set(status, (counts.get(status) ?? 0) + 1)

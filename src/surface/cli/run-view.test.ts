@@ -225,9 +225,13 @@ describe('the contract', () => {
       ack('evaluatePolicy', 'SUCCESS', 3),
       ack('evaluatePolicy', 'SUCCESS', 4),
       { ...ack('finalizeRun', 'SUCCESS', 5), domain: 'elsewhere' },
+      { ...ack('finalizeRun', 'FAILED', 6), domain: 'nowhere' },
     ]
     const lines = shown({ acks })
-    expect(lines).toMatch(/EXPECTED +WITHIN +DUE \(UTC\) +ACKED \(UTC\) +LATE +MISSING +DRIFT/)
+    expect(lines).toMatch(/EXPECTED +WITHIN +DUE \(UTC\) +ACKED \(UTC\) +LATE +MISSING +DRIFT +FAILED TRIES\n/)
+    const [head = '', ...rows] = lines.slice(lines.indexOf('EXPECTED') - 2).split('\n')
+    const tries = rows.flatMap((row) => row.slice(head.indexOf('FAILED TRIES')).trim() || [])
+    expect(tries, 'none is in the column of drift').toEqual(['1 × ROLLED_BACK', '1 × FAILED'])
     expect(lines).toMatch(/incidents\/create_incident .* 08:00:06\.000 {2}\+1\.00 s +1 × ROLLED_BACK/)
     expect(lines).toMatch(/policies\/evaluate_policy .* 08:00:00\.003 +2 times/)
     expect(lines).toMatch(/elsewhere\/finalize_run +08:00:00\.005 +unexpected/)
