@@ -7,7 +7,7 @@ export function count(value: number | bigint | null): string {
   return value === null ? UNKNOWN : value.toLocaleString('en-US')
 }
 
-/** `3 ms`, `1.25 s`, `2 m 03 s`, `5 h 07 m`. */
+/** `3 ms`, `1.25 s`, `2 m 03 s`, `5 h 07 m`, `39 d 10 h`. */
 export function duration(ms: number | null): string {
   if (ms === null) return UNKNOWN
   const seconds = ms / 1_000
@@ -16,7 +16,19 @@ export function duration(ms: number | null): string {
   if (seconds < 59.95) return `${seconds.toFixed(1)} s`
   const minutes = Math.floor(seconds / 60)
   if (minutes < 60) return `${minutes} m ${pad(seconds % 60)} s`
-  return `${Math.floor(minutes / 60)} h ${pad(minutes % 60)} m`
+  const hours = Math.floor(minutes / 60)
+  if (hours < 24) return `${hours} h ${pad(minutes % 60)} m`
+  return `${Math.floor(hours / 24)} d ${pad(hours % 24)} h`
+}
+
+/** Nothing rounded, as what is set is shown: `250 ms`, `5 s`, `1 m 02.5 s`, `1 h 00 m 05 s`. */
+export function exactDuration(ms: number | null): string {
+  if (ms === null) return UNKNOWN
+  if (ms < 1_000) return `${ms} ms`
+  const [hours, minutes, seconds] = [Math.floor(ms / 3_600_000), Math.floor(ms / 60_000) % 60, (ms % 60_000) / 1_000]
+  const padded = seconds < 10 ? `0${seconds}` : String(seconds)
+  if (hours > 0) return `${hours} h ${pad(minutes)} m ${padded} s`
+  return minutes > 0 ? `${minutes} m ${padded} s` : `${seconds} s`
 }
 
 /** The largest unit only: `3 s`, `12 m`, `5 h`, `40 d`. */

@@ -1,7 +1,7 @@
 import type { Action, ExpectationState, StoredAck } from '../../domains/audit/audit.ts'
 import type { RunReport } from '../library/library.ts'
 import { type Canvas, title } from './canvas.ts'
-import { duration, timeOfDay } from './format.ts'
+import { duration, exactDuration, timeOfDay } from './format.ts'
 import { styledOutcome } from './status-style.ts'
 import { tableLines } from './table.ts'
 import { printable } from './terminal.ts'
@@ -17,6 +17,7 @@ export function contractLines(canvas: Canvas, contract: Contract): string[] {
   const columns = [
     { head: 'EXPECTED', flexible: true },
     { head: 'WITHIN', align: 'right' },
+    { head: 'FROM', optional: true },
     { head: 'DUE (UTC)', optional: true },
     { head: 'ACKED (UTC)' },
     { head: 'LATE' },
@@ -31,7 +32,8 @@ export function contractLines(canvas: Canvas, contract: Contract): string[] {
     const success = own.find((ack) => ack.status === 'SUCCESS')
     return [
       `${expectation.domain}/${expectation.action}`,
-      duration(expectation.deadlineMs),
+      exactDuration(expectation.deadlineMs),
+      expectation.anchor === 'EXECUTION_START' ? 'start' : 'end',
       timeOfDay(expectation.dueAt),
       success ? timeOfDay(success.ackedAt) : expectation.status === 'PENDING' ? canvas.style('dim', 'pending') : '',
       canvas.style('yellow', lateText(expectation, success)),
@@ -44,7 +46,7 @@ export function contractLines(canvas: Canvas, contract: Contract): string[] {
   const unexpected = beyond.map(({ domain, action, status, ackedAt }) => {
     const drift = status === 'SUCCESS' ? canvas.style('yellow', 'unexpected') : ''
     const acked = status === 'SUCCESS' ? timeOfDay(ackedAt) : ''
-    return [`${domain}/${action}`, '', '', acked, '', '', drift, status === 'SUCCESS' ? '' : `1 × ${status}`]
+    return [`${domain}/${action}`, '', '', '', acked, '', '', drift, status === 'SUCCESS' ? '' : `1 × ${status}`]
   })
   const doubled = expectations.filter((each) => doubledText(acks.filter((ack) => isSame(ack, each))) !== '')
   const drifted = doubled.length + beyond.filter(({ status }) => status === 'SUCCESS').length

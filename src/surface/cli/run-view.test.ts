@@ -228,7 +228,7 @@ describe('the contract', () => {
       { ...ack('finalizeRun', 'FAILED', 6), domain: 'nowhere' },
     ]
     const lines = shown({ acks })
-    expect(lines).toMatch(/EXPECTED +WITHIN +DUE \(UTC\) +ACKED \(UTC\) +LATE +MISSING +DRIFT +FAILED TRIES\n/)
+    expect(lines).toMatch(/EXPECTED +WITHIN +FROM +DUE \(UTC\) +ACKED \(UTC\) +LATE +MISSING +DRIFT +FAILED TRIES\n/)
     const [head = '', ...rows] = lines.slice(lines.indexOf('EXPECTED') - 2).split('\n')
     const tries = rows.flatMap((row) => row.slice(head.indexOf('FAILED TRIES')).trim() || [])
     expect(tries, 'none is in the column of drift').toEqual(['1 × ROLLED_BACK', '1 × FAILED'])
@@ -237,6 +237,13 @@ describe('the contract', () => {
     expect(lines).toMatch(/elsewhere\/finalize_run +08:00:00\.005 +unexpected/)
     const reconciliation = { result: 'COMPLETE' as const, findings: [], reconciledAt: at(0) }
     expect(shown({ acks, reconciliation }), 'what came after the last look').toContain('COMPLETE  2 drifted since')
+  })
+
+  test('shows times so that WITHIN leads to DUE, and what they count from', () => {
+    const within = expectations.map((each) => ({ ...each, deadlineMs: 3_605_000, dueAt: at(3_605_000) }))
+    const lines = shown({ expectations: within })
+    expect(lines).toMatch(/orchestrator\/finalize_run +1 h 00 m 05 s {2}start {2}09:00:05\.000/)
+    expect(lines).toMatch(/incidents\/create_incident +1 h 00 m 05 s {2}end {4}09:00:05\.000/)
   })
 
   test('shows what is overdue and what the reconciliation found', () => {

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { age, count, duration, plural, usd } from './format.ts'
+import { age, count, duration, exactDuration, plural, usd } from './format.ts'
 import { toJson } from './json.ts'
 import { progressLine } from './progress.ts'
 import { tableLines } from './table.ts'
@@ -66,9 +66,22 @@ describe('numbers for people', () => {
     [59_900, '59.9 s'],
     [123_000, '2 m 03 s'],
     [3_720_000, '1 h 02 m'],
+    [86_399_999, '23 h 59 m'],
+    [3_407_220_000, '39 d 10 h'],
     [null, '–'],
   ])('%s ms are %s', (ms, text) => {
     expect(duration(ms)).toBe(text)
+  })
+
+  test.each([
+    [250, '250 ms'],
+    [5_000, '5 s'],
+    [62_500, '1 m 02.5 s'],
+    [3_605_000, '1 h 00 m 05 s'],
+    [90_061_001, '25 h 01 m 01.001 s'],
+    [null, '–'],
+  ])('%s ms that somebody has set are exactly %s', (ms, text) => {
+    expect(exactDuration(ms)).toBe(text)
   })
 
   test('ages, counts, money', () => {
