@@ -71,6 +71,12 @@ describeOnDatabases('the commands on runs', (open) => {
       ['an unknown version', ['--agent', 'greeter', '--version', '7'], 'UNKNOWN_AGENT', /no version "7"/],
       ['an unknown tenant', ['--agent', 'failing', '--tenant', 'nobody'], 'UNKNOWN_TENANT', /"nobody"/],
       ['input against the schema', ['--agent', 'greeter', '--input', '{"nam":1}'], 'INVALID_INPUT', /name: /],
+      [
+        'a number that can not be kept',
+        ['--agent', 'greeter', '--input', '{"id":12345678901234567890}'],
+        'INVALID_REQUEST',
+        /12345678901234567890, which can not/,
+      ],
       ['input that is not JSON', ['--agent', 'greeter', '--input', '{nam'], 'INVALID_REQUEST', /--input is not JSON/],
       [
         'an input file that is not there',

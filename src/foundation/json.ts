@@ -52,6 +52,23 @@ export function parseJson(text: string, what = 'text'): Json {
   }
 }
 
+type Reviver = (key: string, value: unknown, context: { readonly source?: string }) => unknown
+
+/**
+ * The first integer of a JSON text that JavaScript can't hold as it is written, as `12345678901234567890`; null when
+ * there is none. The text is known to be JSON, nested no deeper than may be.
+ */
+export function inexactInteger(text: string): string | null {
+  if (!/\d{16}/.test(text)) return null
+  let found: string | null = null
+  const look: Reviver = (_key, value, { source }) => {
+    if (typeof value === 'number' && source && /^-?\d+$/.test(source) && String(value) !== source) found ??= source
+    return value
+  }
+  JSON.parse(text, look as (key: string, value: unknown) => unknown)
+  return found
+}
+
 /** Reads texts of which many are the same: each once. What it returns is shared, so nobody may change it. */
 export function eachOnce<T>(read: (text: string) => T): (text: string) => T {
   const known = new Map<string, T>()

@@ -1,7 +1,7 @@
 import { createReadStream } from 'node:fs'
 import type { Readable } from 'node:stream'
 import { AppError } from '../../foundation/app-error.ts'
-import { type Json, stringifyJson } from '../../foundation/json.ts'
+import { inexactInteger, type Json, stringifyJson } from '../../foundation/json.ts'
 import { limits } from '../../limits.ts'
 
 /** Escapes may double a text; the value itself is held against the bound once it is parsed. */
@@ -45,6 +45,16 @@ function parse(text: string, what: string): Json {
     })
   }
   refuseTooLarge(value, what)
+  const inexact = inexactInteger(text)
+  if (inexact !== null) {
+    throw new AppError(
+      'INVALID_REQUEST',
+      `${what} has the number ${inexact.slice(0, 40)}, which can not be kept exactly`,
+      {
+        hint: 'Numbers here have 53 bits, as in JavaScript: quote it, so that it is a text.',
+      },
+    )
+  }
   return value
 }
 

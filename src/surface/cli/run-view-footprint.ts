@@ -5,17 +5,17 @@ import { styledOutcome } from './status-style.ts'
 import { tableLines } from './table.ts'
 import { printable } from './terminal.ts'
 
-const NOT_YET = 'not yet'
-
 /** Incident, verdict, trace: what the run's end leaves, whatever the end. */
-export function footprintLines(canvas: Canvas, { incident, evaluation, violations, trace }: RunReport): string[] {
+export function footprintLines(canvas: Canvas, report: RunReport): string[] {
+  const { incident, evaluation, violations, trace } = report
+  const none = report.endedAt === null ? 'not yet' : canvas.style('red', 'missing')
   const incidentText = incident
     ? [styledOutcome(canvas, incident.outcome), incident.status, incident.severity, incident.reason, incident.message]
-    : [NOT_YET]
+    : [none]
   const findings = evaluation?.verdict.findings ?? []
   const verdictText = evaluation
     ? [styledOutcome(canvas, evaluation.verdict.outcome), ...findings.map(findingText)]
-    : [NOT_YET]
+    : [none]
   const traceText = trace
     ? [
         trace.ending ? styledOutcome(canvas, trace.ending) : 'open',
@@ -24,7 +24,7 @@ export function footprintLines(canvas: Canvas, { incident, evaluation, violation
         trace.startedLate && 'started late',
         trace.traceId,
       ]
-    : [NOT_YET]
+    : [none]
   const row = (name: string, parts: readonly (string | false | null)[]) => {
     const text = parts.filter((part) => typeof part === 'string' && part !== '') as string[]
     return `${canvas.style('bold', name.padEnd(10))}${text[0] ?? ''}  ${text

@@ -57,6 +57,10 @@ describe('a line becomes a run', () => {
     ['null for what was not recorded', withStep({ tokens_in: null, cost_usd: null, error: null, latency_ms: null })],
     ['fields that nobody knows', withStep({ span: [1], thought: 'hm' })],
     ['an index out of order', withStep({ index: 0 })],
+    [
+      'digits in a text, and a large number that stays',
+      JSON.stringify(base).replace('"ok"', '["12345678901234567890", 1234567890123456]'),
+    ],
     ['surrounding white space', `  ${JSON.stringify(base)}\r`],
   ])('with %s', (_what, line) => {
     expect(trajectoryOf(line).input.source).toBeDefined()
@@ -128,6 +132,11 @@ describe('a line is malformed', () => {
       'with too many steps',
       JSON.stringify({ ...base, steps: Array(limits.stepsPerRunMax + 1).fill(base.steps[0]) }),
       /^steps: /,
+    ],
+    [
+      'with an integer that changes',
+      JSON.stringify(base).replace('"ok"', '[-12345678901234567890]'),
+      /-12345678901234567890/,
     ],
     ['with a number that overflows', JSON.stringify(base).replace('"ok"', '1e999'), /Infinity/],
     ['nested 100,000 levels deep', JSON.stringify(base).replace('"ok"', '['.repeat(1e5) + ']'.repeat(1e5)), /levels/],

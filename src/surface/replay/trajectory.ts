@@ -1,7 +1,7 @@
 import { hash } from 'node:crypto'
 import { z } from 'zod'
 import { AppError } from '../../foundation/app-error.ts'
-import { type Json, type JsonObject, stringifyJson } from '../../foundation/json.ts'
+import { inexactInteger, type Json, type JsonObject, stringifyJson } from '../../foundation/json.ts'
 import { safeText } from '../../foundation/payload-codec.ts'
 import { limits } from '../../limits.ts'
 import type { RawLine } from './read-lines.ts'
@@ -63,8 +63,8 @@ export function readTrajectory(line: RawLine, file: string): Trajectory | Malfor
 
 /**
  * Returns the trajectory of a line of JSON, or what is wrong with it: not JSON, a field that is missing or of the wrong
- * kind, counts and amounts that can't be (negative, fractions of a token, over a billion), a number that JSON can't
- * keep, nesting over 2,000 levels, more than the runs and steps of this product may hold. Never throws. Of duplicate
+ * kind, counts and amounts that can't be (negative, fractions of a token, over a billion), a number that can't
+ * be kept (an integer beyond 53 bits too), nesting over 2,000 levels, more than the runs and steps of this product may hold. Never throws. Of duplicate
  * keys the last one counts, as everywhere in JavaScript. Lone surrogates and NUL are data like any other.
  */
 export function parseTrajectory(line: string, file: string, lineNumber: number): Trajectory | MalformedLine {
@@ -76,6 +76,8 @@ export function parseTrajectory(line: string, file: string, lineNumber: number):
     // As they were read, not as parsed: nothing may be added, dropped or put into another order.
     const input = { source, id, steps: fields.steps as Json, outcome: fields.outcome as Json }
     checkSizes(input, parsed.data.steps)
+    const inexact = inexactInteger(line)
+    if (inexact !== null) throw new Error(`the number ${inexact.slice(0, 40)} can not be kept exactly`)
     const idempotencyKey = `replay:${hash('sha256', JSON.stringify([source, id]))}`
     return { input, metadata: metadataOf(fields), idempotencyKey }
   } catch (error) {
