@@ -104,6 +104,7 @@ describeOnDatabases('a domain that refuses, with the fallback to the legacy path
         expect(findings).toMatchObject([
           { kind: 'missing', domain, action, detail: expect.stringContaining('refuses run') },
         ])
+        expect(run.transitions.at(-1)?.why).toBe(`ended without ${domain}, which refused`)
         const { events, reconciliation } = await runtime.runs.get('default', run.runId)
         expect(reconciliation?.result).toBe('INCOMPLETE')
         expect(events.slice(-2).map(({ type }) => type)).toEqual(['audit.reconciliation.missing', 'alert.raised'])

@@ -72,12 +72,18 @@ export function walk(from: RunPhase, path: readonly (readonly [to: RunPhase, why
 }
 
 /** The transitions that end a run from where it is: through every phase when well, straight to FAILED when not. */
-export function walkToEnd(from: RunPhase, outcome: RunOutcome, why: string, at: Date): Transition[] {
+export function walkToEnd(
+  from: RunPhase,
+  outcome: RunOutcome,
+  why: string,
+  at: Date,
+  whyFinalizing = 'every expectation is met',
+): Transition[] {
   if (outcome !== 'succeeded') return walk(from, [['FAILED', why]], at)
   const path = (
     [
       ['GOVERNANCE_CHECK', 'all steps are done'],
-      ['FINALIZING', 'every expectation is met'],
+      ['FINALIZING', whyFinalizing],
       ['COMPLETED', why],
     ] as const
   ).filter(([phase]) => order(phase) > order(from))

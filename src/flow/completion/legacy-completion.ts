@@ -1,4 +1,5 @@
 import { ACTIONS, type Action, ackOf, type DomainAck, writeAcks } from '../../domains/audit/audit.ts'
+import { walkToEnd } from '../../domains/runs/runs.ts'
 import { TraceFacade } from '../../domains/traces/traces.ts'
 import { appendEvents, type EventType } from '../../foundation/events/events.ts'
 import { safeText } from '../../foundation/payload-codec.ts'
@@ -69,10 +70,20 @@ export async function completeLegacy(
     if (result === 'lease_lost') return { kind: 'lease_lost' }
     results.push(result)
   }
-  if (!(await commitPart(options, each, RUN_PART))) return { kind: 'lease_lost' }
+  if (!(await commitPart(options, truthful(each, results), RUN_PART))) return { kind: 'lease_lost' }
   results.push(resultOf(RUN_PART, each, null))
   options.onCommitted()
   return endedOutcome(options, each, results, performance.now() - startedAt)
+}
+
+/** The end as its phases tell it: domains that refused did not agree. */
+function truthful(decided: DecidedCompletion, results: readonly DomainResult[]): DecidedCompletion {
+  const refused = results.filter(({ success }) => !success).map(({ domain }) => domain)
+  const { held, finished, at } = decided
+  if (refused.length === 0 || finished.outcome !== 'succeeded') return decided
+  const why = `ended without ${refused.join(', ')}, which refused`
+  const transitions = walkToEnd(held.phase, finished.outcome, why, at, 'each domain by itself, on the legacy path')
+  return { ...decided, finished: { ...finished, transitions } }
 }
 
 async function writePart(
