@@ -1,3 +1,4 @@
+import { setTimeout } from 'node:timers/promises'
 import { beforeAll, expect, it } from 'vitest'
 import { defineAgent } from '../../src/index.ts'
 import { createTestRuntime, type TestRuntime } from '../../src/testing/testing.ts'
@@ -62,6 +63,19 @@ describeOnDatabases('a run that is submitted beside a worker whose queue is empt
       [run.runId],
     )
     expect(first).toEqual({ lease_token: 1, worker_losses: 0, begun: true })
+  })
+
+  it('is never executed before it was submitted, whoever shares its batch', async () => {
+    const runs = await Promise.all(
+      Array.from({ length: 20 }, async (_, n) => {
+        await setTimeout(n % 5)
+        return runtime.ended(await submit('two steps'))
+      }),
+    )
+    for (const { transitions } of runs) {
+      const times = transitions.map(({ at }) => at)
+      expect(times).toEqual(times.toSorted())
+    }
   })
 
   it('is the same run when it is submitted twice with one key', async () => {

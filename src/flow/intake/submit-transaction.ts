@@ -85,8 +85,7 @@ async function insertAll(tx: Tx, submissions: readonly Submission[]): Promise<Ma
   const byWorker = Map.groupBy(submissions, ({ slot, run }) => (run.parent ? 'children' : slot?.workerId))
   const writes = [...byWorker].map(async ([workerId, group]) => {
     const runs = group.map(({ run }) => run)
-    if (workerId !== undefined && workerId !== 'children')
-      return insertAndStart(tx, workerId, runs, runs[0]?.createdAt as Date)
+    if (workerId !== undefined && workerId !== 'children') return insertAndStart(tx, workerId, runs, lastCreation(runs))
     const insert = workerId === undefined ? insertRuns : insertChildren
     return new Map([...(await insert(tx, runs))].map((runId) => [runId, null]))
   })
@@ -99,6 +98,11 @@ async function insertAll(tx: Tx, submissions: readonly Submission[]): Promise<Ma
     ),
   ])
   return new Map(maps.flatMap((map) => [...map]))
+}
+
+/** None of the batch is started before it was submitted. */
+function lastCreation(runs: readonly NewRun[]): Date {
+  return new Date(Math.max(...runs.map(({ createdAt }) => createdAt.getTime())))
 }
 
 function outcomeOf({ runId }: NewRun, denial: Denial | null): InsertOutcome {

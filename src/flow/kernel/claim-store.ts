@@ -25,6 +25,10 @@ const LANES = rowSet<Lane>({
   max_running: ['int', (lane) => lane.maxRunning],
 })
 
+/*
+ * `$8` is the transition to EXECUTING, `$9` its time as RFC 3339 text. Whoever submits while a claim is on its way, or by
+ * a clock that is ahead, has a later one: then that is the time, since nothing is executed before it was there.
+ */
 const CLAIMED = `
    known as (
      select * from ${LANES.from(3)} as k
@@ -97,7 +101,10 @@ const CLAIMED = `
           reconcile_due_at = statement_timestamp() + case when r.execution_started_at is null
             then ${FIRST_LOOK}
             else (r.timeout_ms - r.active_ms + ${limits.finalizeGraceMs}) * interval '1 ms' end,
-          transitions = case when r.phase = 'AUTHORIZED' then r.transitions || $8::text else r.transitions end
+          transitions = case when r.phase <> 'AUTHORIZED' then r.transitions
+                             when r.created_at <= (select $9::text::timestamptz) then r.transitions || $8::text
+                             else r.transitions || replace($8::text, $9::text,
+                               to_char(r.created_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')) end
      from held, alive
     where r.ctid = held.ctid
    returning r.tenant_id, r.run_id, r.worker_id, r.agent, r.agent_version, r.agent_digest, r.phase, r.lease_token, r.input, r.metadata,
@@ -109,7 +116,7 @@ const CLAIMED = `
 const CLAIM = statement('runs_claim', `with recursive ${CLAIMED} select * from claimed`)
 
 /*
- * Runs that execute for the first time are started in the statement that claims them. `$9` is the time as RFC 3339 text.
+ * Runs that execute for the first time are started in the statement that claims them.
  */
 const START = startWrites('claimed', '$9')
 const CLAIM_AND_START = statement(
@@ -153,17 +160,18 @@ interface ClaimRow {
 
 /** Claims up to `slots` ready runs for the worker, tenants in turn. None when the worker's own lease is gone. */
 export function claimRuns(tx: Tx, request: ClaimRequest, at: Date): Promise<Claim[]> {
-  return claim(tx, CLAIM, request, [startTransition(at)])
+  return claim(tx, CLAIM, request, at)
 }
 
 /** The same; and those that execute for the first time are started, with their traces or without. */
 export function claimAndStart(tx: Tx, request: ClaimRequest, traced: boolean, at: Date): Promise<Claim[]> {
-  return claim(tx, traced ? CLAIM_AND_START : CLAIM_UNTRACED, request, [startTransition(at), at.toISOString()])
+  return claim(tx, traced ? CLAIM_AND_START : CLAIM_UNTRACED, request, at)
 }
 
-async function claim(tx: Tx, sql: Statement, request: ClaimRequest, more: readonly string[]): Promise<Claim[]> {
+async function claim(tx: Tx, sql: Statement, request: ClaimRequest, at: Date): Promise<Claim[]> {
   const { workerId, slots, lanes, afterTenant } = request
-  const rows = await tx.query<ClaimRow>(sql, [workerId, slots, ...LANES.values(lanes), afterTenant, ...more])
+  const times = [startTransition(at), at.toISOString()]
+  const rows = await tx.query<ClaimRow>(sql, [workerId, slots, ...LANES.values(lanes), afterTenant, ...times])
   return toClaims(rows, workerId)
 }
 
