@@ -53,6 +53,35 @@ describe('an agent that throws where nobody can catch it', () => {
   })
 })
 
+test('Ctrl-C while a run is executed here: it gets its time to end, else it waits for the next process', async () => {
+  const cwd = mkdtempSync(join(tmpdir(), 'concordat-cli-interrupted-'))
+  await copyEmbeddedInto(cwd)
+  const slow = `
+const slow = defineAgent({
+  name: 'slow', version: '1',
+  run: ({ step }) => step.do('work', ({ signal }) => new Promise((resolve, reject) => {
+    signal.addEventListener('abort', () => reject(signal.reason)) // and the timer stays
+    setTimeout(() => resolve('done'), process.env.WORK_MS)
+    process.stderr.write('it works')
+  }), { sideEffects: false }),
+})
+`
+  const config = CONFIG.replace('export default', `${slow}export default`).replace('[greeter]', '[slow]')
+  writeFileSync(join(cwd, 'concordat.config.mts'), config)
+  const interrupted = async (env: Record<string, string>, ...args: string[]) => {
+    const submit = startCli(['runs', 'submit', '--agent', 'slow', '--key', 'k', '--wait', ...args], { cwd, env })
+    await submit.printed('it works')
+    submit.child.kill('SIGINT')
+    return submit.ended
+  }
+  const left = await interrupted({ WORK_MS: '60000', DRAIN_TIMEOUT_SECONDS: '0' })
+  expect(left).toMatchObject({ code: 130, out: '' })
+  expect(left.err).toMatch(/Draining: the run is executed here, and gets 0 s.*\nRun \S+ has not ended; it goes on with/)
+  const ended = await interrupted({ WORK_MS: '300' })
+  expect(ended).toMatchObject({ code: 0, out: '"done"\n', err: expect.stringContaining('gets 30 s') })
+  rmSync(cwd, { recursive: true })
+})
+
 describe('the exit code tells what went wrong', () => {
   test('2: the command line', async () => {
     const { code, out, err } = await runCli(['runs', 'lst'], { cwd: bare })

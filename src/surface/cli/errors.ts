@@ -3,8 +3,8 @@ import { AppError, type ErrorCode, exitCodeOf, toAppError } from '../../foundati
 import { toJson } from './json.ts'
 import { printable, type Terminal } from './terminal.ts'
 
-/** 0 fine, 1 the work failed, 2 usage, 3 configuration, 4 unreachable. */
-export type ExitCode = 0 | 1 | 2 | 3 | 4
+/** 0 fine, 1 the work failed, 2 usage, 3 configuration, 4 unreachable, 130 and 143 interrupted before the end. */
+export type ExitCode = 0 | 1 | 2 | 3 | 4 | 130 | 143
 
 /** What helps after an error of this code, where one command does. */
 const NEXT_COMMANDS: { readonly [Code in ErrorCode]?: string } = {

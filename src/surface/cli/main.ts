@@ -10,7 +10,9 @@ if (major > majorMin || (major === majorMin && minor >= minorMin)) {
   // Before anything else is loaded: it takes more than half off the start of every command.
   nodeModule.enableCompileCache()
   const { runCommandLine } = await import('./command-line.ts')
-  process.exitCode = await runCommandLine(process.argv.slice(2))
+  const exitCode = await runCommandLine(process.argv.slice(2))
+  if (exitCode > 128) process.exit(exitCode) // interrupted: nobody waits for what an agent has left open
+  process.exitCode = exitCode
 } else {
   process.stderr.write(`concordat needs Node ${engines.node}; this is ${process.versions.node}\n`)
   process.exitCode = 3

@@ -17,7 +17,8 @@ import { tenantsCommands } from './tenants-commands.ts'
 import { workerCommand } from './worker-command.ts'
 
 const NOTES = `
-Exit codes: 0 fine, 1 the work failed, 2 usage, 3 configuration, 4 database or transport unreachable.
+Exit codes: 0 fine, 1 the work failed, 2 usage, 3 configuration, 4 database or transport unreachable,
+130 and 143 interrupted before the end.
 Commands work on the embedded database in CONCORDAT_DATA_DIR (.concordat), or on DATABASE_URL.`
 
 /** The whole command line. */

@@ -1,4 +1,5 @@
 import { Option } from 'commander'
+import { isTerminal } from '../../domains/runs/runs.ts'
 import type { SubmitRequest } from '../../flow/intake/intake.ts'
 import { AppError, serializeError, toAppError } from '../../foundation/app-error.ts'
 import type { Json } from '../../foundation/json.ts'
@@ -102,7 +103,7 @@ async function sayWhoExecutes({ terminal }: SubmitContext, { database }: Concord
 /** On the embedded database nobody else can execute it, so this process does, for as long as it waits. */
 async function waitFor(context: SubmitContext, concordat: Concordat, run: RunHandle): Promise<ExitCode> {
   const { terminal } = context
-  const interruption = onInterruption(terminal, 'No longer waiting; the run goes on where a worker has it.')
+  const interruption = onInterruption(terminal, whenInterrupted(concordat))
   const interrupted = new Promise<'interrupted'>((resolve) => {
     interruption.signal.addEventListener('abort', () => resolve('interrupted'), { once: true })
   })
@@ -115,12 +116,38 @@ async function waitFor(context: SubmitContext, concordat: Concordat, run: RunHan
       (output) => ({ output }),
       (error: unknown) => ({ error }),
     )
-    const result = await Promise.race([ended, interrupted])
-    if (result === 'interrupted') return 1
-    return showEnd(context, concordat, run, result)
+    if ((await Promise.race([ended, interrupted])) === 'interrupted') {
+      await concordat.stop() // the run may end in the time that it gets
+      const { phase } = await concordat.runs.get(run.tenantId, run.runId)
+      if (!isTerminal(phase)) return await showOpen(context, concordat, run, interruption.exitCode)
+    }
+    return await showEnd(context, concordat, run, await ended)
   } finally {
     interruption.end()
   }
+}
+
+function whenInterrupted({ database, config }: Concordat): string {
+  if (database.kind !== 'embedded') return 'No longer waiting; the run goes on where a worker has it.'
+  const seconds = config.drainTimeoutMs / 1_000
+  return `Draining: the run is executed here, and gets ${seconds} s (DRAIN_TIMEOUT_SECONDS) to end.`
+}
+
+/** It has not ended, and this process does not wait for that any more. */
+async function showOpen(
+  { terminal, options }: SubmitContext,
+  { runs, database }: Concordat,
+  { runId, tenantId, deduplicated }: RunHandle,
+  exitCode: ExitCode,
+): Promise<ExitCode> {
+  if (options.json) {
+    const { status, phase, reason, output } = await runs.get(tenantId, runId)
+    terminal.out(toJson({ runId, tenantId, deduplicated, status, phase, reason, output, error: null }))
+    return exitCode
+  }
+  const next = database.kind === 'embedded' ? '; it goes on with the next `concordat worker` in this folder' : ''
+  terminal.err(`Run ${runId} has not ended${next}. See it with: concordat runs get ${runId}`)
+  return exitCode
 }
 
 async function showEnd(
