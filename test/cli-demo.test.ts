@@ -1,4 +1,4 @@
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
@@ -6,6 +6,15 @@ import { runCli } from './support/run-cli.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'concordat-demo-test-'))
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
+
+/** The rows under its heads, without the events of `ledger`: how often that is tried again depends on the machine. */
+function tableOf(lines: readonly string[]): string[][] {
+  const rows = lines.slice(lines.findIndex((line) => line.startsWith('  AGENT')) + 1).slice(0, 14)
+  return rows.map((row) => {
+    const cells = row.trim().split(/ {2,}/)
+    return cells[0] === 'ledger' ? cells.slice(0, -1) : cells
+  })
+}
 
 describe('the demo', () => {
   test('plays fourteen runs, proves the agreement, and leaves nothing behind', async () => {
@@ -15,23 +24,7 @@ describe('the demo', () => {
     expect(lines).toContain(
       '14 runs ended · 14 incidents · 14 policy evaluations · 14 traces · 70 acks · 0 missing · 0 drift · outbox 0',
     )
-    const table = lines.slice(lines.findIndex((line) => line.startsWith('  AGENT')) + 1).slice(0, 14)
-    expect(table.map((line) => line.trim().split(/ {2,}/).slice(0, 6))).toEqual([
-      ['census', 'succeeded', 'COMPLETED', 'SUCCESS', 'NO_VIOLATION', 'COMPLETE'],
-      ['exports', 'succeeded', 'COMPLETED', 'SUCCESS', 'NO_VIOLATION', 'COMPLETE'],
-      ['links', 'succeeded', 'COMPLETED', 'SUCCESS', 'NO_VIOLATION', 'COMPLETE'],
-      ['report', 'succeeded', 'COMPLETED', 'PARTIAL', 'NO_VIOLATION', 'COMPLETE'],
-      ['summary', 'succeeded', 'COMPLETED', 'SUCCESS', 'ADVISORY', 'COMPLETE'],
-      ['flaky', 'succeeded', 'COMPLETED', 'SUCCESS', 'NO_VIOLATION', 'COMPLETE'],
-      ['missing', 'failed', 'FAILED', 'FAILURE', 'NO_VIOLATION', 'COMPLETE'],
-      ['chatty', 'failed_policy', 'FAILED', 'BLOCKED', 'VIOLATION', 'ABORTED'],
-      ['tidy', 'succeeded', 'COMPLETED', 'SUCCESS', 'ADVISORY', 'COMPLETE'],
-      ['publish', 'succeeded', 'COMPLETED', 'SUCCESS', 'NO_VIOLATION', 'COMPLETE'],
-      ['deploy', 'failed_policy', 'FAILED', 'BLOCKED', 'NO_VIOLATION', 'ABORTED'],
-      ['watch', 'cancelled', 'FAILED', 'PARTIAL', 'NO_VIOLATION', 'ABORTED'],
-      ['ledger', 'succeeded', 'COMPLETED', 'SUCCESS', 'NO_VIOLATION', 'COMPLETE'],
-      ['survey', 'succeeded', 'COMPLETED', 'SUCCESS', 'NO_VIOLATION', 'COMPLETE'],
-    ])
+    expect(tableOf(lines), 'as README says').toEqual(tableOf(readFileSync('README.md', 'utf8').split('\n')))
     for (const staged of [
       'a scripted model answers',
       'answers 503 twice',
