@@ -125,7 +125,7 @@ describeOnPostgres('the commands on events', (server) => {
       text: expect.stringMatching(
         /^no live reactor of group concordat has handler mailer, last seen \d+ \w ago; it is \d+ events? behind$/,
       ),
-      hint: expect.stringContaining('Start a reactor that has it'),
+      hint: 'Start a reactor that has it. Or was it removed on purpose? 3 d (OUTBOX_RETENTION_HOURS) after it was last seen it is told of no more, and its events may go.',
     })
     expect(JSON.stringify(findings)).not.toMatch(/renamed|another-profile/)
     expect(findings).toContainEqual(

@@ -36,11 +36,14 @@ function live({ reactors, nowMs }: ReactorHealth): Finding[] {
 
 function progress({ handlers, reactors, unpublished, nowMs }: ReactorHealth, retentionMs: number): Finding[] {
   // One that nobody has had for the retention holds nothing up any more: it was renamed, or taken away for good.
-  // Which of our own there are follows from the configuration. Without any reactor that alone is told.
+  // Which of our own there are follows from the configuration: every reactor has those that it needs. Without any
+  // reactor that alone is told.
   const missed = handlers.filter(({ handler, hasReactor, seenAt, lag }) => {
     const isKept = nowMs - seenAt.getTime() < retentionMs
-    return !hasReactor && isKept && (reactors.length > 0 ? !handler.startsWith(OUR_HANDLERS) : lag > 0)
+    return !hasReactor && isKept && !handler.startsWith(OUR_HANDLERS) && (reactors.length > 0 || lag > 0)
   })
+  const forgotten = `${age(retentionMs)} (OUTBOX_RETENTION_HOURS) after it was last seen it is told of no more`
+  const hint = `Start a reactor that has it. Or was it removed on purpose? ${forgotten}, and its events may go.`
   const had = handlers.filter(({ hasReactor }) => hasReactor)
   const behind = had.filter(({ lag }) => lag > LAG_EVENTS)
   const setAside = handlers.filter((each) => each.setAside > 0)
@@ -53,7 +56,7 @@ function progress({ handlers, reactors, unpublished, nowMs }: ReactorHealth, ret
     ...missed.slice(0, SHOWN_MAX).map(({ handler, group, lag, seenAt }) => {
       const seen = `last seen ${age(nowMs - seenAt.getTime())} ago`
       const text = `no live reactor of group ${group} has handler ${handler}, ${seen}; it is ${plural(lag, 'event')} behind`
-      return warning('events', text, 'Start a reactor that has it; OUTBOX_RETENTION_HOURS later its events may go.')
+      return warning('events', text, hint)
     }),
     ...(missed.length > SHOWN_MAX
       ? [warning('events', `no live reactor has ${plural(missed.length - SHOWN_MAX, 'more handler')}`)]
