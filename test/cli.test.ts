@@ -53,6 +53,16 @@ describe('an agent that throws where nobody can catch it', () => {
   })
 })
 
+test('an agent that ends the process: the command says that it did not finish, and does not exit with 0', async () => {
+  const cwd = mkdtempSync(join(tmpdir(), 'concordat-cli-exits-'))
+  await copyEmbeddedInto(cwd)
+  const config = CONFIG.replace("'Hello, ' + input.name", 'process.exit(0)')
+  writeFileSync(join(cwd, 'concordat.config.mts'), config)
+  const result = await runCli(['runs', 'submit', '--agent', 'greeter', '--wait', '--json'], { cwd })
+  rmSync(cwd, { recursive: true })
+  expect([result.code, error(result).message]).toEqual([1, 'the process ended before the command had finished'])
+})
+
 test('Ctrl-C while a run is executed here: it gets its time to end, else it waits for the next process', async () => {
   const cwd = mkdtempSync(join(tmpdir(), 'concordat-cli-interrupted-'))
   await copyEmbeddedInto(cwd)

@@ -1,4 +1,5 @@
 import { CommanderError } from 'commander'
+import { AppError } from '../../foundation/app-error.ts'
 import { type ExitCode, reportError } from './errors.ts'
 import { createProgram } from './program.ts'
 import { type OpenSession, openSession } from './session.ts'
@@ -24,11 +25,24 @@ export async function runCommandLine(
       exitCode = code
     },
   })
+  const unfinished = (code: number) => {
+    if (code <= 128) process.exitCode = reportError(terminal, cutOff(), asJson) // a person's second Ctrl-C is not told
+  }
+  process.on('exit', unfinished)
   try {
     await program.parseAsync(args, { from: 'user' })
     return exitCode
   } catch (error) {
     if (error instanceof CommanderError && error.exitCode === 0) return 0
     return reportError(terminal, error, asJson)
+  } finally {
+    process.off('exit', unfinished)
   }
+}
+
+/** An agent may call `process.exit(0)`: that must not look as if the command had done its work. */
+function cutOff(): AppError {
+  return new AppError('AGENT_FAILED', 'the process ended before the command had finished', {
+    hint: 'Look for process.exit in agents, skills and handlers; what the command did until then is in the database.',
+  })
 }
