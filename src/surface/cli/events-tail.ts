@@ -5,6 +5,7 @@ import { meansNothing, typeMatcher } from '../../foundation/events/events.ts'
 import { defineCommand } from './command.ts'
 import { eventLine } from './event-line.ts'
 import { onInterruption } from './interruption.ts'
+import { toJsonLine } from './json.ts'
 import { withSession } from './session.ts'
 import { tailEvents } from './tail-events.ts'
 
@@ -29,7 +30,7 @@ export const eventsTail = defineCommand<{ type?: string; sinceStart?: true }>({
           signal: interruption.signal,
           sinceStart,
           wants: (event) => matches(event.type) && (tenant === undefined || event.tenantId === tenant),
-          show: (event) => terminal.out(json ? JSON.stringify(event) : eventLine(terminal, event, false)),
+          show: (event) => terminal.out(json ? toJsonLine(event) : eventLine(terminal, event, false)),
         })
       })
     } finally {

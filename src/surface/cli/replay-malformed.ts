@@ -1,4 +1,5 @@
 import type { AppError, ErrorCode } from '../../foundation/app-error.ts'
+import { toJsonLine } from './json.ts'
 import { printable, type Terminal } from './terminal.ts'
 
 const MESSAGE_CHARS_MAX = 1_000
@@ -11,7 +12,7 @@ export function malformedLines(terminal: Terminal, asJson = false): (error: AppE
   const hinted = new Set<ErrorCode>()
   return ({ code, message, hint, details }) => {
     if (asJson) {
-      terminal.err(JSON.stringify({ error: { code, message, hint, ...(details && { details }) } }))
+      terminal.err(toJsonLine({ error: { code, message, hint, ...(details && { details }) } }))
       return
     }
     terminal.err(`${terminal.styleErr(['red', 'bold'], code)}  ${printable(message, MESSAGE_CHARS_MAX)}`)

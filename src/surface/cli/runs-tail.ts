@@ -9,6 +9,7 @@ import type { ExitCode } from './errors.ts'
 import { eventLine } from './event-line.ts'
 import { namedRun } from './find-run.ts'
 import { onInterruption } from './interruption.ts'
+import { toJsonLine } from './json.ts'
 import { type CommandContext, type CommonOptions, withSession } from './session.ts'
 import { sayNobodyElse, tailEvents } from './tail-events.ts'
 
@@ -72,7 +73,7 @@ async function publishedEvents({ database }: Concordat, { tenantId, runId }: Run
 }
 
 function show({ terminal, options, args }: TailContext, event: EventEnvelope): void {
-  terminal.out(options.json ? JSON.stringify(event) : eventLine(terminal, event, args.length > 0))
+  terminal.out(options.json ? toJsonLine(event) : eventLine(terminal, event, args.length > 0))
 }
 
 async function pause(signal: AbortSignal): Promise<void> {

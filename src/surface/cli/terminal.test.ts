@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { age, count, duration, exactDuration, plural, usd } from './format.ts'
-import { toJson } from './json.ts'
+import { toJson, toJsonLine } from './json.ts'
 import { progressLine } from './progress.ts'
 import { tableLines } from './table.ts'
 import { printable } from './terminal.ts'
@@ -93,6 +93,16 @@ describe('numbers for people', () => {
       '2 policies',
     ])
     expect([usd(0.000021), usd(null)]).toEqual(['$0.000021', '–'])
+  })
+
+  test('JSON shows no character raw that forges what the screen shows, and means the same', () => {
+    const value = { 'exe.\u202etxt': ['\u009b2J', '\u2066\u007f\u2028\ufeff', 'é 日本 🙂\n'] }
+    for (const text of [toJson(value), toJsonLine(value)]) {
+      expect(text).toContain('exe.\\u202etxt')
+      expect(text).toContain('é 日本 🙂')
+      expect(text).not.toMatch(/[\u007f-\u009f\u2028-\u202e\u2066-\u2069\ufeff]/)
+      expect(JSON.parse(text)).toEqual(value)
+    }
   })
 
   test('JSON keeps what a number can’t hold', () => {

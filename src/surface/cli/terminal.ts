@@ -74,6 +74,7 @@ export function processTerminal({ stdout, stderr }: NodeJS.Process): Terminal {
 
 // Controls, and what turns the direction of text round: either would let recorded text forge what the screen shows.
 const UNPRINTABLE = /[\p{Cc}\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\p{Surrogate}]/gu
+const DISGUISES = /[\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]/g
 const CONTROL_PICTURES = 0x2400
 
 /** Text of unknown origin on one line: controls as visible signs (␛ for escape), cut to `charsMax` with an ellipsis. */
@@ -82,6 +83,11 @@ export function printable(text: string, charsMax = 10_000): string {
     .replace(/\s+/g, ' ')
     .replace(UNPRINTABLE, visible)
   return shown.length <= charsMax ? shown : `${shown.slice(0, charsMax - 1)}…`
+}
+
+/** JSON in which the same characters are escapes, as far as JSON itself leaves them raw. */
+export function escapeDisguises(json: string): string {
+  return json.replace(DISGUISES, (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`)
 }
 
 function visible(char: string): string {
