@@ -44,13 +44,13 @@ describe('an agent is found', () => {
     expect(() => directory.find('triag')).toThrow(
       expect.objectContaining({
         code: 'UNKNOWN_AGENT',
-        message: 'There is no agent "triag"; known: "triage", "planned"',
+        message: 'there is no agent "triag"; known: "triage", "planned"',
       }),
     )
     expect(() => directory.find('triage', '11')).toThrow(
       expect.objectContaining({
         code: 'UNKNOWN_AGENT',
-        message: 'Agent "triage" has no version "11"; known: "1", "10", "2"',
+        message: 'agent "triage" has no version "11"; known: "1", "10", "2"',
       }),
     )
   })

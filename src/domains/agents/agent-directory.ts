@@ -35,13 +35,13 @@ export class AgentDirectory {
     if (versions.length > 0) {
       const known = versions.map((agent) => agent.version)
       throw unknownAgent(
-        `Agent ${JSON.stringify(name)} has no version ${JSON.stringify(version)}`,
+        `agent ${JSON.stringify(name)} has no version ${JSON.stringify(version)}`,
         version ?? '',
         known,
       )
     }
     const known = this.#agents.map((agent) => agent.name)
-    throw unknownAgent(`There is no agent ${JSON.stringify(name)}`, name, known)
+    throw unknownAgent(`there is no agent ${JSON.stringify(name)}`, name, known)
   }
 
   all(): readonly Agent[] {

@@ -61,7 +61,7 @@ describe('a plan is refused', () => {
   test('with a skill that is not registered, naming those that are', () => {
     const error = refusalOf({ steps: [{ skill: 'note' }, { skill: 'fech', name: 'get page' }] })
     expect(error.code).toBe('UNKNOWN_SKILL')
-    expect(error.message).toBe('steps[1] "get page": There is no skill "fech"; known: "fetch", "note"')
+    expect(error.message).toBe('steps[1] "get page": there is no skill "fech"; known: "fetch", "note"')
     expect(error.details).toMatchObject({ step: 1, name: 'get page' })
   })
 
@@ -97,7 +97,7 @@ describe('a plan is refused', () => {
   test('with params that do not fit their skill', () => {
     const error = refusalOf({ steps: [{ skill: 'fetch', params: { uri: 'http://x.example/' } }] })
     expect(error.code).toBe('INVALID_PLAN')
-    expect(error.message).toContain('steps[0] "fetch": The params of skill fetch')
+    expect(error.message).toContain('steps[0] "fetch": The params of skill fetch do not fit')
     expect(error.message).toContain('url')
   })
 

@@ -85,7 +85,7 @@ export function validatePlan(value: unknown, skills: ReadonlyMap<string, Skill>)
 }
 
 export function unknownSkill(name: string, known: Iterable<string>): AppError {
-  return new AppError('UNKNOWN_SKILL', `There is no skill ${JSON.stringify(name)}; ${knownNames(name, known)}`)
+  return new AppError('UNKNOWN_SKILL', `there is no skill ${JSON.stringify(name)}; ${knownNames(name, known)}`)
 }
 
 function copy(value: unknown): unknown {

@@ -8,7 +8,7 @@ const ISSUES_MAX = 10 // a wrong shape can make an issue an element; nobody read
 export function parseWith<T>(
   schema: z.ZodType<T>,
   value: unknown,
-  { code, what }: { code: ErrorCode; what: string },
+  { code, what, isPlural = false }: { code: ErrorCode; what: string; isPlural?: boolean },
 ): T {
   let parsed: z.ZodSafeParseResult<T>
   try {
@@ -23,9 +23,13 @@ export function parseWith<T>(
     .map(({ path, message }) => ({ path: pathText(path), message }))
   const more = parsed.error.issues.length - issues.length
   const list = issues.map(({ path, message }) => (path ? `${path}: ${message}` : message)).join('; ')
-  throw new AppError(code, `The ${what} does not fit: ${list}${more > 0 ? `; and ${more} more` : ''}`, {
-    details: { issues },
-  })
+  throw new AppError(
+    code,
+    `The ${what} ${isPlural ? 'do' : 'does'} not fit: ${list}${more > 0 ? `; and ${more} more` : ''}`,
+    {
+      details: { issues },
+    },
+  )
 }
 
 /** What may be given, as JSON Schema; what that has no word for accepts anything. */

@@ -67,7 +67,11 @@ export function defineSkill<Params>(definition: ToolSkillDefinition<Params> | St
   return Object.freeze({
     name,
     prepare(params: Json): SkillStep {
-      const parsed = parseWith(definition.params, params, { code: 'INVALID_PLAN', what: `params of skill ${name}` })
+      const parsed = parseWith(definition.params, params, {
+        code: 'INVALID_PLAN',
+        what: `params of skill ${name}`,
+        isPlural: true,
+      })
       if ('prepare' in definition) return definition.prepare(parsed)
       const { sideEffects } = definition
       return { kind: 'tool', options: { sideEffects }, run: (context) => definition.run(parsed, context) }

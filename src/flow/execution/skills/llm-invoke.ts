@@ -60,7 +60,7 @@ function registeredModel(name: string, models: Readonly<Record<string, LanguageM
     Object.keys(models)
       .map((known) => JSON.stringify(known))
       .join(', ') || 'none'
-  throw new AppError('INVALID_PLAN', `There is no model ${JSON.stringify(name)}; registered: ${known}`, {
+  throw new AppError('INVALID_PLAN', `there is no model ${JSON.stringify(name)}; registered: ${known}`, {
     hint: 'Register the model in concordat.config.ts, or give the baseUrl of an OpenAI-compatible server.',
   })
 }
