@@ -139,8 +139,17 @@ describeOnDatabases('the commands on runs', (open) => {
 
   test('an agent or a tenant that is not there leads to where the ones are that are there', async () => {
     const agent = await cli('runs', 'submit', '--agent', 'greter', '--json')
-    const tenant = await cli('runs', 'list', '--tenant', 'nobody', '--json')
-    expect([agent, tenant].map((result) => error(result).next)).toEqual(['concordat doctor', 'concordat tenants list'])
+    expect(error(agent).next).toBe('concordat doctor')
+    const runId = '01a20000-0000-7000-8000-000000000000'
+    for (const command of [
+      ['runs', 'list'],
+      ['runs', 'get', runId],
+      ['audit', 'get', runId],
+      ['audit', 'reconcile', runId],
+    ]) {
+      const { code, next } = error(await cli(...command, '--tenant', 'nobody', '--json'))
+      expect({ code, next }).toEqual({ code: 'UNKNOWN_TENANT', next: 'concordat tenants list' })
+    }
   })
 
   test('--wait prints the output of the run; the same key is the same run, another request under it is refused', async () => {
@@ -363,7 +372,9 @@ describeOnDatabases('the commands on runs', (open) => {
 
   test('a run of another tenant looks like none to a tenant, and is found without one', async () => {
     const runId = await submitted('--agent', 'failing', '--at', '2999-01-31')
-    expect((await cli('runs', 'get', runId, '--tenant', 'other', '--json')).code).toBe(1)
+    await runtime.concordat.tenants.put({ tenantId: 'other' })
+    const other = await cli('runs', 'get', runId, '--tenant', 'other', '--json')
+    expect([other.code, error(other).code]).toEqual([1, 'RUN_NOT_FOUND'])
     expect((await cli('runs', 'get', runId, '--tenant', 'default', '--json')).code).toBe(0)
   })
 

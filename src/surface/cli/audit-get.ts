@@ -1,6 +1,7 @@
 import type { AuditReport } from '../library/library.ts'
 import { defineCommand } from './command.ts'
 import type { ExitCode } from './errors.ts'
+import { requireNamedTenant } from './find-run.ts'
 import { toJson } from './json.ts'
 import { contractLines } from './run-view-contract.ts'
 import { withSession } from './session.ts'
@@ -13,6 +14,7 @@ export const auditGet = defineCommand({
   run: async (context) => {
     const { terminal, options, args } = context
     return withSession(context, async (concordat): Promise<ExitCode> => {
+      await requireNamedTenant(concordat, context)
       const report = await concordat.audit.get(options.tenant ?? null, (args[0] ?? '').toLowerCase())
       if (options.json) terminal.out(toJson(report))
       else show(terminal, report)

@@ -1,6 +1,7 @@
 import { findRun } from '../../domains/runs/runs.ts'
 import { defineCommand } from './command.ts'
 import type { ExitCode } from './errors.ts'
+import { requireNamedTenant } from './find-run.ts'
 import { toJson } from './json.ts'
 import { withSession } from './session.ts'
 import { styledOutcome } from './status-style.ts'
@@ -12,6 +13,7 @@ export const auditReconcile = defineCommand({
   run: async (context) => {
     const { terminal, options } = context
     return withSession(context, async (concordat): Promise<ExitCode> => {
+      await requireNamedTenant(concordat, context)
       const name = context.args[0]?.toLowerCase() ?? ''
       const { tenantId, runId, result, findings, at } = await concordat.audit.reconcile(options.tenant ?? null, name)
       const status = (await findRun(concordat.database, tenantId, runId))?.status ?? 'gone'
