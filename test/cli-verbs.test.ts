@@ -314,6 +314,12 @@ describeOnDatabases('the commands on runs', (open) => {
     expect(blocked.out).toMatch(
       /FINALIZING[\s\S]*blocked .*incidents refused after NOT_STARTED: no room; \d+ tries, next try/,
     )
+    expect(error(await cli('runs', 'stop', runId, '--json'))).toMatchObject({
+      code: 'RUN_ENDED',
+      message: `run ${runId} can't be stopped any more: it is being finalised (FINALIZING)`,
+      hint: expect.stringMatching(/^It ends by itself once no domain refuses it/),
+      next: `concordat runs finalize ${runId}`,
+    })
     const reconciled = async () => {
       const { code, out } = await cli('audit', 'reconcile', runId, '--json')
       return { code, ...JSON.parse(out) }

@@ -67,7 +67,8 @@ export function reportError(terminal: Terminal, thrown: unknown, asJson: boolean
 
 function nextCommand(error: AppError): string | undefined {
   if (error instanceof UsageError) return `${error.path} --help`
+  const { runId, phase } = error.details ?? {}
+  if (error.code === 'RUN_ENDED' && phase === 'FINALIZING') return `concordat runs finalize ${runId}`
   const onRun = NEXT_COMMANDS_ON_RUN[error.code]
-  const runId = error.details?.runId
   return onRun !== undefined && runId !== undefined ? `${onRun} ${runId}` : NEXT_COMMANDS[error.code]
 }

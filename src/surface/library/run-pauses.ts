@@ -6,6 +6,7 @@ import { NO_RUN } from '../../foundation/ids.ts'
 import { safeText } from '../../foundation/payload-codec.ts'
 import { limits } from '../../limits.ts'
 import { type Acting, checkActing, checkPerson } from './acting.ts'
+import { pastChange } from './past-change.ts'
 
 export interface PauseInput extends Acting {
   readonly why?: string
@@ -40,9 +41,8 @@ export async function pauseRun(
       details,
     })
   }
-  const stopping =
-    now.stop !== null && !isTerminal(now.phase) ? 'it is being stopped' : `it is ${now.status} (${now.phase})`
-  throw new AppError('RUN_ENDED', `run ${runId} can't be paused any more: ${stopping}`, { details })
+  if (now.stop === null || isTerminal(now.phase)) throw pastChange("can't be paused any more", now)
+  throw new AppError('RUN_ENDED', `run ${runId} can't be paused any more: it is being stopped`, { details })
 }
 
 /**

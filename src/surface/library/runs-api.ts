@@ -8,6 +8,7 @@ import type { Clock } from '../../foundation/clock.ts'
 import type { Json } from '../../foundation/json.ts'
 import { type Database, snapshot } from '../../foundation/storage/storage.ts'
 import { knownRun } from './known-run.ts'
+import { pastChange } from './past-change.ts'
 import {
   type PauseInput,
   type PauseResult,
@@ -138,9 +139,7 @@ export function createRunsApi(parts: RunsApiParts): RunsApi {
       if (result !== 'refused') return result
       const now = await known(tenantId, runId)
       if (!isTerminal(now.phase) && now.stop) return 'requested'
-      throw new AppError('RUN_ENDED', `run ${runId} can't be stopped any more: it is ${now.status} (${now.phase})`, {
-        details: { runId, status: now.status, phase: now.phase },
-      })
+      throw pastChange("can't be stopped any more", now)
     },
 
     async signal(tenantId, runId, name, payload = null, input = {}) {

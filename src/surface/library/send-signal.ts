@@ -7,6 +7,7 @@ import type { IdSource } from '../../foundation/ids.ts'
 import type { Json, JsonObject } from '../../foundation/json.ts'
 import { type PayloadCodec, safeText } from '../../foundation/payload-codec.ts'
 import { limits } from '../../limits.ts'
+import { pastChange } from './past-change.ts'
 
 export interface SignalInput {
   /** Who sends it; kept with the signal. */
@@ -59,13 +60,7 @@ export async function sendSignal(
   })
   switch (answer.kind) {
     case 'ended':
-      throw new AppError(
-        'RUN_ENDED',
-        `run ${runId} takes no signals any more: it is ${answer.status} (${answer.phase})`,
-        {
-          details: { runId, status: answer.status, phase: answer.phase },
-        },
-      )
+      throw pastChange('takes no signals any more', { ...answer, runId })
     case 'conflict':
       throw new AppError('IDEMPOTENCY_CONFLICT', `id ${JSON.stringify(id)} was used for another signal of run ${runId}`)
     case 'sent': {
