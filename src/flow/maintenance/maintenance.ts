@@ -91,7 +91,8 @@ export function createMaintenance(options: MaintenanceOptions): Maintenance {
   async function reapLeases({ onWoken }: MaintenanceOptions): Promise<void> {
     const { workers, runs } = await kernel.reap()
     if (workers.length > 0 || runs.length > 0) {
-      log.warn({ workers, runs: runs.length }, 'workers lost their lease; their runs go on elsewhere')
+      const what = workers.length > 0 ? 'workers lost their lease' : 'the workers of some runs are gone'
+      log.warn({ workers, runs: runs.length }, `${what}: whoever has room goes on with their runs`)
       onWoken()
     }
   }
