@@ -7,7 +7,7 @@ import { count, plural } from './format.ts'
 import { onInterruption } from './interruption.ts'
 import { toJson } from './json.ts'
 import { showProgress } from './progress.ts'
-import { malformedLines } from './replay-malformed.ts'
+import { skippedLines } from './replay-skipped.ts'
 import { openFiles, type Submissions, submitLines, type TrajectoryFile } from './replay-submit.ts'
 import { isSound, summaryLines, summaryOf, withSums } from './replay-summary.ts'
 import { EndWatch, settle } from './replay-wait.ts'
@@ -54,14 +54,22 @@ async function replay(
   await refuseUnknown(concordat, tenant)
   await concordat.start()
   const watch = new EndWatch(concordat.database, tenant, terminal.err)
-  const submissions: Submissions = { lines: 0, malformed: 0, duplicates: 0, submitted: 0, share: 0, runIds: new Set() }
+  const submissions: Submissions = {
+    lines: 0,
+    malformed: 0,
+    refused: 0,
+    duplicates: 0,
+    submitted: 0,
+    share: 0,
+    runIds: new Set(),
+  }
   const hideProgress = showProgress(terminal, () => progressOf(submissions, watch))
   try {
     const pace = { concurrency: concordat.config.workerConcurrency, limit, signal }
-    const onMalformed = malformedLines(terminal, options.json)
+    const onSkipped = skippedLines(terminal, options.json)
     const onRun = (runId: string) => watch.add(runId)
     await Promise.all([
-      submitLines(concordat, tenant, files, submissions, { ...pace, onRun, onMalformed }).finally(() => watch.close()),
+      submitLines(concordat, tenant, files, submissions, { ...pace, onRun, onSkipped }).finally(() => watch.close()),
       watch.untilEnded(signal),
     ])
     if (!signal.aborted) await settle(concordat, tenant, [...submissions.runIds], signal)
@@ -82,9 +90,9 @@ async function refuseUnknown({ tenants }: Concordat, tenant: string): Promise<vo
   throw new AppError('UNKNOWN_TENANT', `there is no tenant ${JSON.stringify(tenant)}`)
 }
 
-function progressOf({ lines, malformed, duplicates, runIds, share: read }: Submissions, { ended }: EndWatch) {
+function progressOf({ lines, malformed, refused, duplicates, runIds, share: read }: Submissions, { ended }: EndWatch) {
   const share = runIds.size === 0 ? 0 : (read * ended) / runIds.size
-  const text = `${count(ended)} of ${count(lines - malformed - duplicates)} runs${read < 1 ? ', reading' : ''}`
+  const text = `${count(ended)} of ${count(lines - malformed - refused - duplicates)} runs${read < 1 ? ', reading' : ''}`
   return { share, done: ended, text }
 }
 

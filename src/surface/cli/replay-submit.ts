@@ -2,6 +2,7 @@ import { AppError, type ErrorCode } from '../../foundation/app-error.ts'
 import { safeText } from '../../foundation/payload-codec.ts'
 import type { Concordat } from '../../runtime.ts'
 import { type LineFile, openLines, type RawLine, readTrajectory, type Trajectory } from '../replay/replay.ts'
+import { inOrder } from './in-order.ts'
 
 export interface TrajectoryFile extends LineFile {
   readonly path: string
@@ -16,6 +17,8 @@ export async function openFiles(paths: readonly string[]): Promise<TrajectoryFil
 export interface Submissions {
   lines: number
   malformed: number
+  /** Well-formed, but replayed before with other content. */
+  refused: number
   /** Repeat a line that came before, here or in another of the files. */
   duplicates: number
   /** New ones; those that an earlier replay submitted are only in `runIds`. */
@@ -31,8 +34,8 @@ export interface SubmitPace {
   readonly limit: number
   readonly signal: AbortSignal
   readonly onRun: (runId: string) => void
-  /** Hears of each line that can't be replayed; the message begins with `FILE:LINE: `. */
-  readonly onMalformed: (error: AppError) => void
+  /** Hears of each line that can't be replayed, in their order; the message begins with `FILE:LINE: `. */
+  readonly onSkipped: (error: AppError) => void
 }
 
 /** What is wrong with a line and not with the whole: the others go on. */
@@ -51,10 +54,11 @@ export async function submitLines(
   tenant: string,
   files: readonly TrajectoryFile[],
   submissions: Submissions,
-  { concurrency, limit, signal, onRun, onMalformed }: SubmitPace,
+  { concurrency, limit, signal, onRun, onSkipped }: SubmitPace,
 ): Promise<void> {
   const lines = linesOf(files, submissions, limit)
   const failed = new AbortController()
+  const skipped = inOrder(onSkipped)
   const stop = AbortSignal.any([signal, failed.signal])
 
   const submit = async ({ path, line }: FileLine) => {
@@ -74,11 +78,10 @@ export async function submitLines(
   const submitInTurn = async () => {
     for (let next = await lines.next(); !next.done; next = await lines.next()) {
       if (stop.aborted) return
-      await submit(next.value).catch((error) => {
-        if (!(error instanceof AppError) || !LINE_ERRORS.has(error.code)) throw error
-        submissions.malformed++
-        onMalformed(error)
-      })
+      const wrong = await submit(next.value).then(() => null, lineErrorOf)
+      if (wrong?.code === 'IDEMPOTENCY_CONFLICT') submissions.refused++
+      else if (wrong) submissions.malformed++
+      skipped.known(next.value.number, wrong)
     }
   }
   try {
@@ -87,8 +90,14 @@ export async function submitLines(
     failed.abort()
     throw error
   } finally {
+    skipped.flush()
     await lines.return()
   }
+}
+
+function lineErrorOf(error: unknown): AppError {
+  if (error instanceof AppError && LINE_ERRORS.has(error.code)) return error
+  throw error
 }
 
 const ID_CHARS_SHOWN = 100
@@ -112,6 +121,8 @@ function lineError(error: unknown, { input }: Trajectory, file: string, line: nu
 interface FileLine {
   readonly path: string
   readonly line: RawLine
+  /** Of all lines of the files, from 1. */
+  readonly number: number
 }
 
 async function* linesOf(files: readonly TrajectoryFile[], submissions: Submissions, limit: number) {
@@ -119,12 +130,14 @@ async function* linesOf(files: readonly TrajectoryFile[], submissions: Submissio
     if (submissions.lines >= limit) break
     submissions.lines++
     submissions.share = share
-    yield line
+    yield { ...line, number: submissions.lines }
   }
   submissions.share = 1
 }
 
-async function* allLines(files: readonly TrajectoryFile[]): AsyncGenerator<FileLine & { share: number }> {
+async function* allLines(
+  files: readonly TrajectoryFile[],
+): AsyncGenerator<Omit<FileLine, 'number'> & { share: number }> {
   const totalBytes = files.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0)
   let bytesBefore = 0
   for (const { path, sizeBytes, lines } of files) {

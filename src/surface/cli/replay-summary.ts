@@ -10,6 +10,8 @@ import { styledOutcome, styledStatus } from './status-style.ts'
 export interface ReplaySummary {
   readonly lines: number
   readonly malformed: number
+  /** Lines that were replayed before with other content. */
+  readonly refused: number
   /** Lines that repeat another line of the files: the same run. */
   readonly duplicates: number
   readonly submitted: number
@@ -36,7 +38,7 @@ export interface ReplaySummary {
 export async function summaryOf(
   tx: Tx,
   tenantId: string,
-  { lines, malformed, duplicates, submitted, runIds }: Submissions,
+  { lines, malformed, refused, duplicates, submitted, runIds }: Submissions,
   seconds: number,
 ): Promise<ReplaySummary> {
   const counted = await countFootprints(tx, tenantId, [...runIds])
@@ -44,6 +46,7 @@ export async function summaryOf(
   return {
     lines,
     malformed,
+    refused,
     duplicates,
     submitted,
     runs: {
@@ -72,9 +75,9 @@ export function withSums({ costUsd, tokensIn, tokensOut, ...rest }: ReplaySummar
 }
 
 /** Whether every line became a run whose whole footprint is there and announced. */
-export function isSound({ malformed, audit, outbox, runs }: ReplaySummary): boolean {
+export function isSound({ malformed, refused, audit, outbox, runs }: ReplaySummary): boolean {
   const ended = runs.succeeded + runs.failed + runs.failed_policy + runs.cancelled
-  return malformed === 0 && audit.COMPLETE === ended && outbox.unpublished === 0
+  return malformed === 0 && refused === 0 && audit.COMPLETE === ended && outbox.unpublished === 0
 }
 
 const LABEL_CHARS = 11
@@ -82,10 +85,12 @@ const NOT_RECORDED = 'not recorded'
 
 /** The same for people. */
 export function summaryLines(canvas: Canvas, summary: ReplaySummary): string[] {
-  const { lines, malformed, duplicates, submitted, runs, steps, audit, outbox, events, seconds } = summary
+  const { lines, malformed, refused, duplicates, submitted, runs, steps, audit, outbox, events, seconds } = summary
   const ended = Object.values(runs).reduce((sum, n) => sum + n, 0)
   const repeated = duplicates > 0 ? `, ${plural(duplicates, 'duplicate')}` : ''
-  const wrong = malformed > 0 ? `, ${canvas.style('red', `${count(malformed)} malformed`)}` : ''
+  const wrong = Object.entries({ malformed, refused })
+    .map(([what, n]) => (n > 0 ? `, ${canvas.style('red', `${count(n)} ${what}`)}` : ''))
+    .join('')
   const row = (name: string, ...texts: string[]) => {
     return texts.map((text, i) => `  ${canvas.style('dim', (i === 0 ? name : '').padEnd(LABEL_CHARS))}  ${text}`)
   }

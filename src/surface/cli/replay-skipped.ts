@@ -8,7 +8,7 @@ const MESSAGE_CHARS_MAX = 1_000
  * Tells lines that can't be replayed on standard error. For tools each is one JSON object on a line of its own, as
  * there may be many; for people the hint comes only with the first of its kind.
  */
-export function malformedLines(terminal: Terminal, asJson = false): (error: AppError) => void {
+export function skippedLines(terminal: Terminal, asJson = false): (error: AppError) => void {
   const hinted = new Set<ErrorCode>()
   return ({ code, message, hint, details }) => {
     if (asJson) {
