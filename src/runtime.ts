@@ -1,6 +1,5 @@
 import { hostname } from 'node:os'
 import type { LanguageModelV4 } from '@ai-sdk/provider'
-import { z } from 'zod'
 import {
   type Config,
   type ConfigOverrides,
@@ -44,6 +43,7 @@ import { createIdSource } from './foundation/ids.ts'
 import { createLogger, type Logger } from './foundation/log.ts'
 import { createMetrics, type Metrics } from './foundation/metrics.ts'
 import { identityCodec, type PayloadCodec } from './foundation/payload-codec.ts'
+import { issuesText } from './foundation/schema-issues.ts'
 import { defineService, type Service, startAll, stopAll } from './foundation/service.ts'
 import { type Database, migrate, openDatabase } from './foundation/storage/storage.ts'
 import { limits } from './limits.ts'
@@ -168,7 +168,7 @@ export async function createConcordat(options: ConcordatOptions = {}): Promise<C
 function readPrices(prices: Prices = {}): Prices {
   const parsed = pricesSchema.safeParse(prices)
   if (parsed.success) return parsed.data
-  throw new AppError('INVALID_CONFIGURATION', `prices are not valid: ${z.prettifyError(parsed.error)}`)
+  throw new AppError('INVALID_CONFIGURATION', `prices are not valid: ${issuesText(parsed.error)}`)
 }
 
 interface Foundations {

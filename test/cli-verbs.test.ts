@@ -68,6 +68,12 @@ describeOnDatabases('the commands on runs', (open) => {
     const deep = `${'['.repeat(2_001)}${']'.repeat(2_001)}`
     test.each([
       ['an unknown agent', ['--agent', 'greter'], 'UNKNOWN_AGENT', /known: "greeter"/],
+      [
+        'an empty key and tenant',
+        ['--agent', 'greeter', '--key', '', '--tenant', ''],
+        'INVALID_REQUEST',
+        /^the request is not valid: tenant: must not be empty; idempotencyKey: must not be empty$/,
+      ],
       ['an unknown version', ['--agent', 'greeter', '--version', '7'], 'UNKNOWN_AGENT', /no version "7"/],
       ['an unknown tenant', ['--agent', 'failing', '--tenant', 'nobody'], 'UNKNOWN_TENANT', /"nobody"/],
       ['input against the schema', ['--agent', 'greeter', '--input', '{"nam":1}'], 'INVALID_INPUT', /name: /],

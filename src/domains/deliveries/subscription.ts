@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { AppError } from '../../foundation/app-error.ts'
 import { meansNothing, typeMatcher } from '../../foundation/events/events.ts'
+import { issuesText } from '../../foundation/schema-issues.ts'
 import { limits } from '../../limits.ts'
 import { isSecret } from './signature.ts'
 
@@ -43,7 +44,7 @@ export type SubscriptionInput = z.input<typeof input>
 export function parseSubscription(request: SubscriptionInput): z.output<typeof input> {
   const parsed = input.safeParse(request)
   if (parsed.success) return parsed.data
-  throw new AppError('INVALID_REQUEST', `the subscription is not valid: ${z.prettifyError(parsed.error)}`)
+  throw new AppError('INVALID_REQUEST', `the subscription is not valid: ${issuesText(parsed.error)}`)
 }
 
 /** Whether an event of this type is subscribed to. */

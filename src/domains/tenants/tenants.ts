@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { AppError } from '../../foundation/app-error.ts'
+import { issuesText } from '../../foundation/schema-issues.ts'
 import { statement, type Tx } from '../../foundation/storage/storage.ts'
 
 /** The customer on whose behalf runs execute. `maxRunning` null: no limit; `allowedAgents` null: every agent. */
@@ -20,7 +21,7 @@ export type TenantInput = z.input<typeof input>
 function readTenant(tenant: TenantInput): z.output<typeof input> {
   const parsed = input.safeParse(tenant)
   if (parsed.success) return parsed.data
-  throw new AppError('INVALID_REQUEST', `the tenant is not valid: ${z.prettifyError(parsed.error)}`)
+  throw new AppError('INVALID_REQUEST', `the tenant is not valid: ${issuesText(parsed.error)}`)
 }
 
 const CREATE = statement(

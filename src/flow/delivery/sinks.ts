@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { isSecret, signatureHeaders } from '../../domains/deliveries/deliveries.ts'
 import { AppError } from '../../foundation/app-error.ts'
+import { issuesText } from '../../foundation/schema-issues.ts'
 import { limits } from '../../limits.ts'
 import { alertmanagerAlerts } from './alertmanager.ts'
 import { heldBackText, type Notification, summaryOf } from './notification.ts'
@@ -38,7 +39,7 @@ export type NamedSink = z.output<typeof sinksSchema>[number]
 export function parseSinks(sinks: readonly Sink[] = [{ type: 'log' }]): readonly NamedSink[] {
   const parsed = sinksSchema.safeParse(sinks)
   if (parsed.success) return parsed.data
-  throw new AppError('INVALID_CONFIGURATION', `sinks are not valid: ${z.prettifyError(parsed.error)}`)
+  throw new AppError('INVALID_CONFIGURATION', `sinks are not valid: ${issuesText(parsed.error)}`)
 }
 
 export function sinkTarget({ name }: NamedSink): string {

@@ -3,6 +3,7 @@ import { z } from 'zod'
 import { AppError } from '../../foundation/app-error.ts'
 import type { Json } from '../../foundation/json.ts'
 import type { EncodedPayload, PayloadCodec } from '../../foundation/payload-codec.ts'
+import { issuesText } from '../../foundation/schema-issues.ts'
 import { limits } from '../../limits.ts'
 
 /** What a user submits. `input` is any JSON that the agent's schema accepts. */
@@ -30,7 +31,7 @@ const UNPRINTABLE = /[\u0000-\u001f\u007f]/
 
 const name = z
   .string()
-  .min(1)
+  .min(1, { error: 'must not be empty' })
   .max(limits.stepNameCharsMax)
   .refine((text) => text.isWellFormed() && !UNPRINTABLE.test(text), {
     error: 'must not hold control characters or lone surrogates',
@@ -48,7 +49,7 @@ const schema = z.object({
   runAt: z.date().optional(),
   idempotencyKey: z
     .string()
-    .min(1)
+    .min(1, { error: 'must not be empty' })
     .max(limits.idempotencyKeyCharsMax)
     .refine((text) => text.isWellFormed() && !text.includes('\0'), { error: 'must not hold NUL or lone surrogates' })
     .optional(),
@@ -73,7 +74,7 @@ export interface ReadRequest {
 export function readRequest(request: SubmitRequest, codec: PayloadCodec): ReadRequest {
   const parsed = schema.safeParse(request)
   if (!parsed.success) {
-    throw new AppError('INVALID_REQUEST', `the request is not valid: ${z.prettifyError(parsed.error)}`)
+    throw new AppError('INVALID_REQUEST', `the request is not valid: ${issuesText(parsed.error)}`)
   }
   const { tenant, agent, version, priority, runAt, idempotencyKey, apiKeyId } = parsed.data
   const input = codec.encode(request.input ?? null, {
