@@ -2,7 +2,14 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
-import { type ConfigOverrides, type Environment, effectiveConfig, loadConfig, type ProcessKind } from './config.ts'
+import {
+  type ConfigOverrides,
+  type Environment,
+  effectiveConfig,
+  loadConfig,
+  type ProcessKind,
+  readConfig,
+} from './config.ts'
 import { loosensStrict, profileTable } from './config-profile.ts'
 import { variables } from './config-variables.ts'
 import type { AppError } from './foundation/app-error.ts'
@@ -177,6 +184,17 @@ describe('a secret', () => {
 })
 
 describe('the effective configuration', () => {
+  it('shows what is set and refused, secrets masked, not what would stand in its place', () => {
+    const wrongs = { DATABASE_URL: 'mysql://app:hunter2@db/x', REDIS_URL: 'app:hunter2', LEASE_SECONDS: 'x' }
+    const { config, refused } = readConfig(wrongs)
+    const rows = effectiveConfig(config, refused).filter(({ note }) => note === 'not valid')
+    expect(rows.map(({ variable, value, source }) => [variable, value, source])).toEqual([
+      ['DATABASE_URL', 'mysql://app:***@db/x', 'environment'],
+      ['REDIS_URL', '***', 'environment'],
+      ['LEASE_SECONDS', 'x', 'environment'],
+    ])
+  })
+
   it('has a row for each variable, with its source and what to know', () => {
     const rows = effectiveConfig(loadConfig({ LEASE_SECONDS: '5' }))
     expect(rows.map((row) => row.variable)).toEqual(Object.values(variables).map((entry) => entry.variable))

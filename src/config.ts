@@ -46,6 +46,8 @@ export interface ReadConfig {
   /** As far as it can be read: in the place of a value that can't stands the profile's, or the default. */
   readonly config: Config
   readonly problems: readonly string[]
+  /** What is set and can't be read, as it may be shown. */
+  readonly refused: ReadonlyMap<keyof Settings, string>
 }
 
 /** The same for who wants to look at it, with all problems told instead of failing. */
@@ -55,8 +57,9 @@ export function readConfig(
   processKind: ProcessKind = 'single',
 ): ReadConfig {
   const problems: string[] = []
+  const refused = new Map<keyof Settings, string>()
   const resolve = <Key extends keyof Settings>(key: Key, profile?: Settings['governanceProfile']) =>
-    resolveSetting({ key, env, override: overrides[key], profile, problems })
+    resolveSetting({ key, env, override: overrides[key], profile, problems, refused })
 
   const profile = resolve('governanceProfile').value
   const settings: Record<string, unknown> = {}
@@ -69,7 +72,7 @@ export function readConfig(
   const config = derive(settings as unknown as Settings, sources as Config['sources'])
 
   problems.push(...loosenings(config), ...contradictions(config, processKind))
-  return { config: Object.freeze(config), problems: [...new Set(problems)] }
+  return { config: Object.freeze(config), problems: [...new Set(problems)], refused }
 }
 
 export interface EffectiveRow {
@@ -80,14 +83,17 @@ export interface EffectiveRow {
   readonly note: string
 }
 
-/** The effective configuration as rows for people, secrets masked, with what is not enforced said in the notes. */
-export function effectiveConfig(config: Config): EffectiveRow[] {
-  return settingKeys.map((key) => ({
-    variable: variables[key].variable,
-    value: show(key, config[key]),
-    source: config.sources[key],
-    note: noteOn(key, config),
-  }))
+/**
+ * The effective configuration as rows for people, secrets masked, with what is not enforced said in the notes. What is
+ * set and `refused` is shown as it is: nothing has taken its place.
+ */
+export function effectiveConfig(config: Config, refused: ReadConfig['refused'] = new Map()): EffectiveRow[] {
+  return settingKeys.map((key) => {
+    const { variable } = variables[key]
+    const wrong = refused.get(key)
+    if (wrong !== undefined) return { variable, value: wrong, source: 'environment', note: 'not valid' }
+    return { variable, value: show(key, config[key]), source: config.sources[key], note: noteOn(key, config) }
+  })
 }
 
 const settingKeys = Object.keys(variables) as (keyof Settings)[]
@@ -99,6 +105,7 @@ interface ResolveContext<Key extends keyof Settings> {
   readonly override: Settings[Key] | undefined
   readonly profile: Settings['governanceProfile']
   readonly problems: string[]
+  readonly refused: Map<keyof Settings, string>
 }
 
 interface Resolved<Value> {
@@ -107,7 +114,7 @@ interface Resolved<Value> {
 }
 
 function resolveSetting<Key extends keyof Settings>(context: ResolveContext<Key>): Resolved<Settings[Key]> {
-  const { key, env, override, profile, problems } = context
+  const { key, env, override, profile, problems, refused } = context
   const entry: Variable<Settings[Key]> = variables[key]
   const { kind, variable, secret } = entry
   const fallback: Resolved<Settings[Key]> =
@@ -123,6 +130,7 @@ function resolveSetting<Key extends keyof Settings>(context: ResolveContext<Key>
   const name = text === undefined ? `Option ${key}` : variable
   const found = secret ? 'its value is not' : `${JSON.stringify(text ?? override)} is not`
   problems.push(`${name}: ${found} ${kind.expected}`)
+  refused.set(key, secret ? variables[key].kind.show(String(text ?? override) as never) : String(text ?? override))
   return fallback
 }
 

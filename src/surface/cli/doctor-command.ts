@@ -24,8 +24,8 @@ export const doctorCommand = defineCommand({
   usage: 'doctor',
   description: 'what is effective, what answers, and what is not enforced; changes nothing',
   run: async ({ terminal, options }) => {
-    const { config, problems } = readConfig()
-    const rows = effectiveConfig(config)
+    const { config, problems, refused } = readConfig()
+    const rows = effectiveConfig(config, refused)
     const findings = [...problems.map(wrongConfiguration), ...(await configurationFile(options.config))]
     if (problems.length === 0) {
       findings.push(
