@@ -303,6 +303,12 @@ describeOnDatabases('the commands on runs', (open) => {
     expect(get).toMatchObject({ code: 'RUN_NOT_FOUND', hint: expect.stringContaining(`concordat audit get ${runId}`) })
   })
 
+  test('what is not JSON is told where it came from: the shell, or a file', async () => {
+    const hintOf = async (...args: string[]) => error(await cli('runs', 'submit', ...args, '--json')).hint
+    expect(await hintOf('--agent', 'greeter', '--input', '{nam')).toMatch(/^Quote it for the shell, as in --input /)
+    expect(await hintOf('--plan', file('broken.json', '{'))).toBe('Correct the file: it must be JSON.')
+  })
+
   test('a run that a domain refuses says which, and is finalised by hand once the domain agrees', async () => {
     await database.query(`
       create function concordat.refuse() returns trigger language plpgsql as $$ begin raise exception 'no room'; end $$`)

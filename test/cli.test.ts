@@ -202,7 +202,11 @@ test('a project works on its embedded database, one process at a time, and its w
   await worker.printed('concordat worker')
   const second = await runCli(['runs', 'list', '--json'], inProject)
   expect(second.code).toBe(3)
-  expect(error(second)).toMatchObject({ code: 'EMBEDDED_LOCKED', hint: expect.stringContaining('DATABASE_URL') })
+  expect(error(second)).toMatchObject({
+    code: 'EMBEDDED_LOCKED',
+    hint: expect.stringContaining('DATABASE_URL'),
+    next: `ps -p ${worker.child.pid}`,
+  })
   worker.child.kill('SIGTERM')
   const { code, err } = await worker.ended
   expect(code).toBe(0)

@@ -262,7 +262,7 @@ export const errorCodes = Object.freeze({
   RUN_TIMEOUT: {
     kind: 'terminal',
     meaning: 'The run reached its deadline.',
-    hint: 'Make the run shorter or raise RUN_TIMEOUT_SECONDS.',
+    hint: "Make the run shorter, or raise the agent's timeoutSeconds, or RUN_TIMEOUT_SECONDS where it has none.",
   },
   RUN_STALE: {
     kind: 'terminal',

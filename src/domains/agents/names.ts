@@ -2,7 +2,7 @@ import { AppError } from '../../foundation/app-error.ts'
 import { limits } from '../../limits.ts'
 
 const CONTROL_OR_LONE_SURROGATE = /[\p{Cc}\p{Surrogate}]/u
-const CLOSE_NAMES_MAX = 5
+const KNOWN_NAMES_MAX = 50
 
 /**
  * Returns the name if it can stand in tables, logs and on screens: 1 to 200 characters, no control characters, no lone
@@ -18,13 +18,13 @@ export function checkName(what: string, name: string): string {
   })
 }
 
-/** Returns `known: "a", "b"`, the names most like the wanted one first, five at most: the end of a "there is no" message. */
+/** Returns `known: "a", "b"`, the names most like the wanted one first, 50 at most: the end of a "there is no" message. */
 export function knownNames(wanted: string, known: Iterable<string>): string {
   const byDistance = [...new Set(known)]
     .map((name) => ({ name, distance: editDistance(wanted, name) }))
     .sort((a, b) => a.distance - b.distance || (a.name < b.name ? -1 : 1))
   if (byDistance.length === 0) return 'none is known'
-  const shown = byDistance.slice(0, CLOSE_NAMES_MAX).map(({ name }) => JSON.stringify(name))
+  const shown = byDistance.slice(0, KNOWN_NAMES_MAX).map(({ name }) => JSON.stringify(name))
   const more = byDistance.length - shown.length
   return `known: ${shown.join(', ')}${more > 0 ? ` and ${more} more` : ''}`
 }

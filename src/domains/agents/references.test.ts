@@ -76,6 +76,12 @@ describe('a reference without a value is refused', () => {
   })
 })
 
+test('an input without the value that is referred to: the hint names it', () => {
+  expect(() => resolveReferences('{{ input.q }}', { input: {}, outputs: new Map() })).toThrow(
+    expect.objectContaining({ hint: 'Give the run an input that has input.q, or correct the reference.' }),
+  )
+})
+
 describe('what is not a reference is refused, and quickly', () => {
   test.each([
     '{{{{',

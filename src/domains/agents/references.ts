@@ -119,6 +119,7 @@ function malformed(text: string): AppError {
   })
 }
 
-function noValue({ text }: Reference, why: string): AppError {
-  return new AppError('INVALID_REFERENCE', `{{ ${text} }} has no value: ${why}`)
+function noValue({ text, step }: Reference, why: string): AppError {
+  const hint = step === null ? `Give the run an input that has ${text}, or correct the reference.` : undefined
+  return new AppError('INVALID_REFERENCE', `{{ ${text} }} has no value: ${why}`, hint ? { hint } : {})
 }

@@ -74,7 +74,7 @@ async function takeLock(folder: string): Promise<() => Promise<void>> {
     const holder = Number(pid)
     if (attempt > 3 || (holder > 0 && isAlive(holder, started))) {
       throw new AppError('EMBEDDED_LOCKED', `process ${holder || '?'} has the embedded database in ${folder} open`, {
-        hint: 'stop that process, pick another CONCORDAT_DATA_DIR, or set DATABASE_URL to share one PostgreSQL',
+        details: { pid: holder },
       })
     }
     await rm(path, { force: true })

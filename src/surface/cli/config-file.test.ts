@@ -23,7 +23,11 @@ describe('the configuration file', () => {
   test('may be missing, unless one is asked for', async () => {
     expect(await loadConfigFile(folder, undefined)).toEqual({ path: null, definition: {} })
     await expect(loadConfigFile(folder, 'mine.ts')).rejects.toThrow(
-      expect.objectContaining({ code: 'INVALID_CONFIGURATION', message: 'mine.ts: there is no such file' }),
+      expect.objectContaining({
+        code: 'INVALID_CONFIGURATION',
+        message: 'mine.ts: there is no such file',
+        hint: expect.stringMatching(/^Name a file that exists/),
+      }),
     )
   })
 

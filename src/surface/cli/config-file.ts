@@ -45,7 +45,11 @@ export async function loadConfigFile(folder: string, asked: string | undefined):
   const path = asked ?? FILE_NAMES.find((name) => existsSync(resolve(folder, name)))
   if (path === undefined) return { path: null, definition: {} }
   const absolute = resolve(folder, path)
-  if (!existsSync(absolute)) throw broken(path, 'there is no such file', undefined)
+  if (!existsSync(absolute)) {
+    throw new AppError('INVALID_CONFIGURATION', `${path}: there is no such file`, {
+      hint: 'Name a file that exists; without --config it is concordat.config.ts, .mts, .js or .mjs here, or none.',
+    })
+  }
   const loaded: { readonly default?: unknown } = await import(pathToFileURL(absolute).href).catch((error: unknown) => {
     throw broken(path, reasonOf(error), error)
   })

@@ -11,7 +11,6 @@ const NEXT_COMMANDS: { readonly [Code in ErrorCode]?: string } = {
   INVALID_CONFIGURATION: 'concordat doctor',
   DATABASE_UNREACHABLE: 'concordat doctor',
   BUS_UNREACHABLE: 'concordat doctor',
-  SCHEMA_NEWER: 'concordat migrate --check',
   RUN_NOT_FOUND: 'concordat runs list',
   POLICY_NOT_FOUND: 'concordat policies list',
   UNKNOWN_AGENT: 'concordat doctor',
@@ -69,6 +68,7 @@ function nextCommand(error: AppError): string | undefined {
   if (error instanceof UsageError) return `${error.path} --help`
   const { runId, phase } = error.details ?? {}
   if (error.code === 'RUN_ENDED' && phase === 'FINALIZING') return `concordat runs finalize ${runId}`
+  if (error.code === 'EMBEDDED_LOCKED' && error.details?.pid) return `ps -p ${error.details.pid}`
   const onRun = NEXT_COMMANDS_ON_RUN[error.code]
   return onRun !== undefined && runId !== undefined ? `${onRun} ${runId}` : NEXT_COMMANDS[error.code]
 }

@@ -9,12 +9,21 @@ const TEXT_BYTES_MAX = 2 * limits.runInputBytesMax
 
 /** The value of an option that takes JSON as it is, `@file` for a file's, `-` for standard input's. */
 export async function jsonOption(name: string, text: string): Promise<Json> {
-  if (text === '-') return parse(await readText(process.stdin, 'standard input'), `${name} from standard input`)
-  return text.startsWith('@') ? jsonFile(name, text.slice(1)) : parse(text, name)
+  if (text === '-') {
+    const read = await readText(process.stdin, 'standard input')
+    return parse(read, `${name} from standard input`, 'Correct what comes from standard input: it must be JSON.')
+  }
+  if (text.startsWith('@')) return jsonFile(name, text.slice(1))
+  return parse(
+    text,
+    name,
+    `Quote it for the shell, as in ${name} '{"ticket":"T-1"}', or pass @file or - for standard input.`,
+  )
 }
 
 export async function jsonFile(name: string, path: string): Promise<Json> {
-  return parse(await readText(createReadStream(path), path), `${name} from ${path}`)
+  const text = await readText(createReadStream(path), path)
+  return parse(text, `${name} from ${path}`, 'Correct the file: it must be JSON.')
 }
 
 /** All of a stream as UTF-8. Fails with `INVALID_REQUEST` when it can't be read, `INPUT_TOO_LARGE` beyond the bound. */
@@ -34,15 +43,12 @@ export async function readText(stream: Readable, what: string, bytesMax = TEXT_B
   return Buffer.concat(chunks).toString('utf8')
 }
 
-function parse(text: string, what: string): Json {
+function parse(text: string, what: string, hint: string): Json {
   let value: Json
   try {
     value = JSON.parse(text)
   } catch (cause) {
-    throw new AppError('INVALID_REQUEST', `${what} is not JSON: ${(cause as Error).message}`, {
-      cause,
-      hint: 'Quote it for the shell, as in --input \'{"ticket":"T-1"}\', or pass @file or - for standard input.',
-    })
+    throw new AppError('INVALID_REQUEST', `${what} is not JSON: ${(cause as Error).message}`, { cause, hint })
   }
   refuseTooLarge(value, what)
   const inexact = inexactInteger(text)
