@@ -1,5 +1,6 @@
 import { Composer, isAlias, isMap, isScalar, isSeq, Lexer, LineCounter, type Node, Parser, Scalar } from 'yaml'
 import { limits } from '../../limits.ts'
+import { jsonBreak } from './strict-json.ts'
 
 /** What is wrong with a file, as offsets in characters. */
 export interface Misfit {
@@ -27,11 +28,13 @@ export interface PlacedYaml {
 
 const PLAIN_YAML = 'Write plain YAML or JSON: lists, maps, texts, numbers.'
 
-/** Pure. Reads YAML, or JSON, which is YAML, of at most 131,072 bytes. Never throws. */
-export function readYaml(text: string): PlacedYaml {
+export type PolicyFormat = 'yaml' | 'json'
+
+/** Pure. Reads YAML, or JSON, which is YAML, of at most 131,072 bytes; as `json` nothing but that. Never throws. */
+export function readYaml(text: string, format: PolicyFormat = 'yaml'): PlacedYaml {
   const lines = new LineCounter()
   const misfits: Misfit[] = []
-  const node = compose(text, lines, misfits)
+  const node = compose(text, format, lines, misfits)
   const root = node && misfits.length === 0 ? place(node, misfits) : null
   return { root: misfits.length === 0 ? root : null, misfits, lines }
 }
@@ -40,7 +43,7 @@ export function readYaml(text: string): PlacedYaml {
  * The file's one document. Depth is bounded before the composer sees it, since that recurses; keys that are there twice
  * are found afterwards, since its own search takes the square of their number.
  */
-function compose(text: string, lines: LineCounter, misfits: Misfit[]): Node | null {
+function compose(text: string, format: PolicyFormat, lines: LineCounter, misfits: Misfit[]): Node | null {
   const refuse = (start: number, end: number, message: string, hint = PLAIN_YAML) => {
     misfits.push({ start, end, message, hint })
     return null
@@ -58,6 +61,9 @@ function compose(text: string, lines: LineCounter, misfits: Misfit[]): Node | nu
     }
   }
   for (const token of parser.end()) tokens.push(token)
+  const wrong = format === 'json' ? jsonBreak(text) : null
+  if (wrong)
+    return refuse(wrong.start, wrong.end, `not JSON: expected ${wrong.expected}`, 'Name the file .yaml for YAML.')
   const [document, another] = new Composer({ uniqueKeys: false }).compose(tokens)
   if (!document?.contents) return refuse(0, 1, 'the file is empty', 'It holds a list: policies.')
   if (another) return refuse(another.range[0], another.range[0] + 1, 'there is a second document', 'A file has one.')

@@ -25,6 +25,14 @@ describe('a policy file', () => {
     expect(perMinute.policies).toMatchObject([{ scope: 'api_key', window: 'minute' }])
   })
 
+  it('is read strictly where it is to be JSON: its place is told from which on it is none', () => {
+    const text = '{"policies": [\n  {"name": "a", "metric": "steps", "max": 1},\n]}'
+    expect(lint(text).findings).toEqual([])
+    const message = 'not JSON: expected a value'
+    expect(lintPolicies(text, expressions, 'json').findings).toMatchObject([{ line: 3, column: 1, length: 1, message }])
+    expect(lintPolicies(text.replace('},', '}'), expressions, 'json')).toMatchObject({ policies: [{}], findings: [] })
+  })
+
   it.each([
     ['an unknown metric', 'policies:\n- name: a\n  metric: cost\n  max: 1', '3:11 cost', 'is not one of'],
     ['a negative limit', 'policies:\n- name: a\n  metric: steps\n  max: -1', '4:8 -1', 'negative'],
@@ -98,7 +106,8 @@ describe('a policy file', () => {
     const soup = fc.array(fc.constantFrom(...words, ...more), { maxLength: 40 }).map((tokens) => tokens.join(''))
     fc.assert(
       fc.property(fc.oneof(soup, fc.string({ unit: 'binary', maxLength: 200 })), (text) => {
-        for (const { line, column, length } of lint(text).findings) {
+        const asJson = lintPolicies(text, expressions, 'json')
+        for (const { line, column, length } of [...lint(text).findings, ...asJson.findings]) {
           expect(line).toBeLessThanOrEqual(text.split('\n').length)
           expect(Math.min(line, column, length)).toBeGreaterThanOrEqual(1)
         }

@@ -1,7 +1,7 @@
 import { limits } from '../../limits.ts'
 import { checkDocument, type PolicyProblem } from './check-policies.ts'
 import type { Expressions } from './expressions.ts'
-import { type Misfit, offsetWithin, type Placed, rangeOf, readYaml } from './placed-yaml.ts'
+import { type Misfit, offsetWithin, type Placed, type PolicyFormat, rangeOf, readYaml } from './placed-yaml.ts'
 import type { PolicyDefinition } from './policy-document.ts'
 
 /** What is wrong with a policy file, and where: line and column count from 1, `length` is what a caret stands under. */
@@ -22,10 +22,10 @@ export interface LintedFile {
 
 /**
  * Pure. Reads and checks the text of a policy file, YAML or JSON, at most 131,072 bytes. Whatever the text is, the
- * answer is findings; nothing is thrown.
+ * answer is findings; nothing is thrown. Of what is to be `json` all else is a finding.
  */
-export function lintPolicies(text: string, expressions: Expressions): LintedFile {
-  const { root, misfits, lines } = readYaml(text)
+export function lintPolicies(text: string, expressions: Expressions, format?: PolicyFormat): LintedFile {
+  const { root, misfits, lines } = readYaml(text, format)
   const { policies, problems } = root ? checkDocument(root.value, expressions) : { policies: [], problems: [] }
   const found = root ? problems.map((problem) => misfitOf(problem, root, text)) : misfits
   const findings = found

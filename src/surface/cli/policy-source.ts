@@ -13,11 +13,11 @@ export interface PolicySource extends LintedFile {
   readonly text: string
 }
 
-/** Reads and checks the file; `-` is standard input. Fails when it can't be read or is too large. */
+/** Reads and checks the file, as JSON where its name ends so; `-` is standard input. Fails when it can't be read or is too large. */
 export async function lintFile(path: string): Promise<PolicySource> {
   const [stream, name] = path === '-' ? [process.stdin, 'standard input'] : [createReadStream(path), path]
   const text = await readText(stream, name, limits.policyFileBytesMax)
-  return { path: name, text, ...lintPolicies(text, new Expressions()) }
+  return { path: name, text, ...lintPolicies(text, new Expressions(), /\.json$/i.test(path) ? 'json' : 'yaml') }
 }
 
 /** The file's policies. Tells what is wrong with it, with the places, and fails with `INVALID_POLICY`. */
