@@ -29,6 +29,7 @@ export const eventsTail = defineCommand<{ type?: string; sinceStart?: true }>({
         await tailEvents(concordat, terminal, {
           signal: interruption.signal,
           sinceStart,
+          asJson: json === true,
           wants: (event) => matches(event.type) && (tenant === undefined || event.tenantId === tenant),
           show: (event) => terminal.out(json ? toJsonLine(event) : eventLine(terminal, event, false)),
         })

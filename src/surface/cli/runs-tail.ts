@@ -12,6 +12,7 @@ import { onInterruption } from './interruption.ts'
 import { toJsonLine } from './json.ts'
 import { type CommandContext, type CommonOptions, withSession } from './session.ts'
 import { sayNobodyElse, tailEvents } from './tail-events.ts'
+import { type TransportWatch, watchTransport } from './transport-watch.ts'
 
 const POLL_MS = 200
 
@@ -40,6 +41,7 @@ async function tailAll(context: TailContext, concordat: Concordat, signal: Abort
   await tailEvents(concordat, context.terminal, {
     signal,
     sinceStart,
+    asJson: context.options.json === true,
     wants: (event) => tenant === undefined || event.tenantId === tenant,
     show: (event) => show(context, event),
   })
@@ -47,6 +49,16 @@ async function tailAll(context: TailContext, concordat: Concordat, signal: Abort
 }
 
 async function tailRun(context: TailContext, concordat: Concordat, signal: AbortSignal): Promise<ExitCode> {
+  const transport = watchTransport(concordat.config, context.terminal, context.options.json === true)
+  return followRun(context, concordat, signal, transport).finally(() => transport.stop())
+}
+
+async function followRun(
+  context: TailContext,
+  concordat: Concordat,
+  signal: AbortSignal,
+  transport: TransportWatch,
+): Promise<ExitCode> {
   const { database } = concordat
   const run = await namedRun(concordat, context)
   const { runId } = run
@@ -60,6 +72,7 @@ async function tailRun(context: TailContext, concordat: Concordat, signal: Abort
     if (ended && !context.options.json) context.terminal.err(`Run ${runId} has ended: ${status}.`)
     if (!ended && database.kind === 'embedded') sayNobodyElse(context.terminal)
     if (ended || signal.aborted || database.kind === 'embedded') return 0
+    transport.look()
     await pause(signal)
   }
 }

@@ -4,12 +4,15 @@ import { type EventEnvelope, positionsNow } from '../../foundation/events/events
 import { silentLogger } from '../../foundation/log.ts'
 import type { Concordat } from '../../runtime.ts'
 import type { Terminal } from './terminal.ts'
+import { watchTransport } from './transport-watch.ts'
 
 const POLL_MS = 200
 
 export interface TailOptions {
   readonly signal: AbortSignal
   readonly sinceStart: boolean
+  /** What is told beside the events is told as JSON. */
+  readonly asJson: boolean
   wants(event: EventEnvelope): boolean
   show(event: EventEnvelope): void
 }
@@ -18,8 +21,12 @@ export interface TailOptions {
  * Shows events as they are published until it is told to end. The outbox is read whatever the transport: it has every
  * event, and from the first on.
  */
-export async function tailEvents({ database }: Concordat, terminal: Terminal, options: TailOptions): Promise<void> {
-  const { signal, sinceStart, wants, show } = options
+export async function tailEvents(
+  { database, config }: Concordat,
+  terminal: Terminal,
+  options: TailOptions,
+): Promise<void> {
+  const { signal, sinceStart, asJson, wants, show } = options
   const now = await positionsNow(database)
   const after = sinceStart ? new Map([...now.keys()].map((partition) => [partition, 0])) : now
   const bus = createBus({ transport: 'postgres', database, log: silentLogger })
@@ -33,7 +40,12 @@ export async function tailEvents({ database }: Concordat, terminal: Terminal, op
     { after },
   )
   const isDone = () => [...now].every(([partition, last]) => (read.get(partition) ?? 0) >= last)
-  while (!signal.aborted && !(database.kind === 'embedded' && isDone())) await sleep(POLL_MS, signal).catch(() => {})
+  const transport = watchTransport(config, terminal, asJson)
+  while (!signal.aborted && !(database.kind === 'embedded' && isDone())) {
+    transport.look()
+    await sleep(POLL_MS, signal).catch(() => {})
+  }
+  await transport.stop()
   await bus.stop()
   if (!signal.aborted) sayNobodyElse(terminal)
 }
