@@ -89,7 +89,7 @@ describe('the commands that let a run go on', () => {
     expect(error(await send(runId, 'how many?', '--data', '{')).code).toBe('INVALID_REQUEST')
     expect(error(await send(runId, '')).code).toBe('INVALID_REQUEST')
     expect(error(await send('no-run', 'x')).code).toBe('RUN_NOT_FOUND')
-    expect(error(await send(runId, 'x', '--tenant', 'other')).code).toBe('RUN_NOT_FOUND')
+    expect(error(await send(runId, 'x', '--tenant', 'other')).code).toBe('UNKNOWN_TENANT')
     await runtime.runs.stop('default', runId)
     expect(error(await send(runId, 'x'))).toMatchObject({
       code: 'RUN_ENDED',
