@@ -271,7 +271,7 @@ describeOnPostgres('an alert’s notification', (server) => {
           `select extract(epoch from due_at - clock_timestamp())::float8 * 1000 as in_ms from concordat.deliveries
             where tenant_id = 'flap' and target = 'sink/webhook' and state = 'pending' and attempts = 0`,
         ),
-      (seen) => seen.length === 1,
+      (seen) => seen.length === 1 && (seen[0]?.in_ms ?? 0) > 5_000, // the one before may not be settled yet
     )
     expect(rows[0]?.in_ms).toBeGreaterThan(40_000)
     expect(rows[0]?.in_ms).toBeLessThan(62_000)
