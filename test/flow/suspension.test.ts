@@ -115,10 +115,11 @@ describeOnPostgres('a suspension', (server) => {
     it('stops a run whose claim had read the tenant as active and was committed after the suspension', async () => {
       const { url, drop } = await createDatabase(server)
       later(drop)
-      const worker = closeLater(await createTestRuntime({ databaseUrl: url, agents }))
+      const worker = closeLater(await createTestRuntime({ databaseUrl: url, agents, started: false }))
       const operator = closeLater(await createTestRuntime({ databaseUrl: url, agents, started: false }))
       const claimed = Promise.withResolvers<void>()
       const mayCommit = Promise.withResolvers<void>()
+      later(async () => mayCommit.resolve())
       const remove = worker.database.intercept(async ({ statement, before, tx }) => {
         if (statement !== 'commit' || !before.includes('runs_claim_and_start')) return
         const mine = await tx.query(`select from concordat.runs where phase = 'EXECUTING'`)
@@ -126,6 +127,7 @@ describeOnPostgres('a suspension', (server) => {
         claimed.resolve()
         await mayCommit.promise
       })
+      await worker.concordat.start()
       const run = await operator.runs.submit({ tenant: 'default', agent: 'holds' })
       await claimed.promise
       let isDone = false
