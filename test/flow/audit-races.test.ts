@@ -1,7 +1,9 @@
 import { expect, it } from 'vitest'
+import { takeLooks } from '../../src/domains/audit/audit.ts'
 import { defineAgent } from '../../src/index.ts'
-import type { TestRuntime } from '../../src/testing/testing.ts'
-import { describeOnDatabases } from './support/databases.ts'
+import { createTestRuntime, type TestRuntime } from '../../src/testing/testing.ts'
+import { createDatabase, describeOnPostgres } from '../support/servers.ts'
+import { closing, describeOnDatabases } from './support/databases.ts'
 import { until } from './support/until.ts'
 
 const works = defineAgent({ name: 'works', version: '1', run: ({ step }) => step.do('answer', () => 42) })
@@ -38,4 +40,31 @@ describeOnDatabases('two looks at the same run at the same time', (open) => {
         ),
       ([row]) => row?.waits === true,
     )
+})
+
+describeOnPostgres('a look on schedule', (server) => {
+  const { later, closeLater } = closing()
+
+  it('takes what asks for it together with the run, or later: two that wait for each other would both fail', async () => {
+    const { url: databaseUrl, drop } = await createDatabase(server)
+    later(drop)
+    const runtime = closeLater(await createTestRuntime({ agents: [works], databaseUrl }))
+    const run = await runtime.ended(await runtime.runs.submit({ tenant: 'default', agent: 'works' }))
+    await runtime.concordat.stop()
+    const take = () => runtime.database.transaction((tx) => takeLooks(tx, 10))
+    await runtime.database.query('delete from concordat.audit_looks')
+
+    const first = runtime.database.pauseAt('reconciliations_upsert')
+    later(async () => first.resume())
+    const byHand = runtime.concordat.audit.reconcile('default', run.runId)
+    await first.reached
+    await runtime.database.query('insert into concordat.audit_looks (tenant_id, run_id) values ($1, $2)', [
+      'default',
+      run.runId,
+    ])
+    expect(await take()).toEqual([])
+    first.resume()
+    await byHand
+    expect(await take()).toEqual([{ tenantId: 'default', runId: run.runId }])
+  })
 })

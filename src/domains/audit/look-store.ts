@@ -49,17 +49,31 @@ export async function askForLooksAgain(tx: Tx, runs: readonly RunKeys[]): Promis
   if (runs.length > 0) await tx.query(ASK_AGAIN, KEYS.values(runs))
 }
 
+/*
+ * With their runs, whoever has one of these apart: others lock a run and then ask for a look at it, and would wait for
+ * this one, which would wait for them.
+ */
 const TAKE = statement(
   'audit_looks_take',
-  `delete from concordat.audit_looks where ctid = any (array(
-     select ctid from concordat.audit_looks where due_at <= clock_timestamp()
-      order by due_at limit $1 for update skip locked))
+  `with due as (
+     select ctid as address, tenant_id, run_id from concordat.audit_looks where due_at <= clock_timestamp()
+      order by due_at limit $1 for update skip locked
+   ), free as (
+     select due.address from due
+      cross join lateral (
+        select from concordat.runs r where r.tenant_id = due.tenant_id and r.run_id = due.run_id
+         limit 1 for no key update skip locked) run
+     union all
+     select address from due
+      where (select true from concordat.runs r where r.tenant_id = due.tenant_id and r.run_id = due.run_id limit 1) is null
+   )
+   delete from concordat.audit_looks where ctid = any (array(select address from free))
    returning tenant_id as "tenantId", run_id as "runId"`,
 )
 
 /**
  * Takes runs that are to be held against their contracts: they have ended, something is wrong with them, or somebody has added,
- * changed or deleted a record of them, or their very row. Those that others have are skipped.
+ * changed or deleted a record of them, or their very row. Those that others have are skipped. The runs are locked.
  */
 export async function takeLooks(tx: Tx, max: number): Promise<RunKeys[]> {
   return tx.query<RunKeys>(TAKE, [max])

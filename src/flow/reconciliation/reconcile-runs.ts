@@ -23,15 +23,8 @@ export async function reconcileRuns(context: ReconciliationContext, runs: readon
   return joined(batches)
 }
 
-/** A sweep takes what asks for a look before it locks the run, this the other way round: one of two that meet gives way. */
-const TRIES_MAX = 3
-
 /** A batch that fails is halved until the run to blame is alone. */
-async function reconcileBatch(
-  context: ReconciliationContext,
-  runs: readonly RunKey[],
-  triesLeft = TRIES_MAX,
-): Promise<Reconciled> {
+async function reconcileBatch(context: ReconciliationContext, runs: readonly RunKey[]): Promise<Reconciled> {
   const { database, metrics } = context
   try {
     const held = await database.transaction((tx) => holdToContract(tx, context, runs))
@@ -39,7 +32,6 @@ async function reconcileBatch(
     return { results: held.map(({ nextLookAt: _, ...reconciliation }) => reconciliation), failures: [] }
   } catch (error) {
     const [run] = runs
-    if (isRetryable(error) && triesLeft > 1) return reconcileBatch(context, runs, triesLeft - 1)
     if (isRetryable(error) || !run) throw error
     if (runs.length > 1) {
       const middle = Math.ceil(runs.length / 2)
