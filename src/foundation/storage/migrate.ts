@@ -17,10 +17,10 @@ import * as outboxPositions from './migrations/0011-outbox-positions.ts'
 import * as sharedContracts from './migrations/0012-shared-contracts.ts'
 import * as narrowRows from './migrations/0013-narrow-rows.ts'
 import * as askedLooks from './migrations/0014-asked-looks.ts'
-import * as ledgerMembers from './migrations/0020-ledger-members.ts'
-import * as reactorsByHandlers from './migrations/0030-reactors-by-handlers.ts'
-import * as looksOfChanges from './migrations/0031-looks-of-changes.ts'
-import * as outboxBatches from './migrations/0040-outbox-batches.ts'
+import * as ledgerMembers from './migrations/0015-ledger-members.ts'
+import * as reactorsByHandlers from './migrations/0016-reactors-by-handlers.ts'
+import * as looksOfChanges from './migrations/0017-looks-of-changes.ts'
+import * as outboxBatches from './migrations/0018-outbox-batches.ts'
 
 const SCHEMA = 'concordat'
 
@@ -40,10 +40,10 @@ const MIGRATIONS: Record<string, Migration> = {
   '0012-shared-contracts': sharedContracts,
   '0013-narrow-rows': narrowRows,
   '0014-asked-looks': askedLooks,
-  '0020-ledger-members': ledgerMembers,
-  '0030-reactors-by-handlers': reactorsByHandlers,
-  '0031-looks-of-changes': looksOfChanges,
-  '0040-outbox-batches': outboxBatches,
+  '0015-ledger-members': ledgerMembers,
+  '0016-reactors-by-handlers': reactorsByHandlers,
+  '0017-looks-of-changes': looksOfChanges,
+  '0018-outbox-batches': outboxBatches,
 }
 
 export interface SchemaState {
