@@ -73,7 +73,9 @@ export function inexactInteger(text: string): string | null {
 export function eachOnce<T>(read: (text: string) => T): (text: string) => T {
   const known = new Map<string, T>()
   return (text) => {
-    const value = known.get(text) ?? read(text)
+    const before = known.get(text)
+    if (before !== undefined) return before
+    const value = read(text)
     known.set(text, value)
     return value
   }

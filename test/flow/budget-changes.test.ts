@@ -202,16 +202,18 @@ describeOnDatabases('a budget that comes into force while runs are under way', (
   })
 
   describe('and had been deleted', () => {
+    const stepsOf = (tenant: string) => [
+      100,
+      { gate: `${tenant}-1`, mayUse: 200 },
+      50,
+      { gate: `${tenant}-2`, mayUse: 200 },
+      200,
+    ]
+
     it('has not missed what runs under way have used meanwhile', async () => {
       const tenant = await newTenant()
       await apply(tenant, tokens(500))
-      const run = await submit(tenant, [
-        100,
-        { gate: `${tenant}-1`, mayUse: 200 },
-        50,
-        { gate: `${tenant}-2`, mayUse: 200 },
-        200,
-      ])
+      const run = await submit(tenant, stepsOf(tenant))
       await gates.at(`${tenant}-1`).reached
       await apply(tenant)
       gates.at(`${tenant}-1`).open()
@@ -228,13 +230,7 @@ describeOnDatabases('a budget that comes into force while runs are under way', (
       const tenant = await newTenant()
       const pausing = tokens(500, { onChange: 'pause' })
       await apply(tenant, pausing)
-      const run = await submit(tenant, [
-        100,
-        { gate: `${tenant}-1`, mayUse: 200 },
-        50,
-        { gate: `${tenant}-2`, mayUse: 200 },
-        200,
-      ])
+      const run = await submit(tenant, stepsOf(tenant))
       const resumed = () => runtime.runs.resume(tenant, run.runId, admin)
       await gates.at(`${tenant}-1`).reached
       await apply(tenant)
