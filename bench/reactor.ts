@@ -1,8 +1,8 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
+import { createClient } from '@redis/client'
 import Table from 'cli-table3'
-import { createClient } from 'redis'
 import { EventReactor } from '../src/flow/reactor/reactor.ts'
 import { createRelay } from '../src/flow/relay/relay.ts'
 import { type Bus, createBus } from '../src/foundation/bus/bus.ts'
@@ -36,7 +36,7 @@ function option(name: string, fallback: number): number {
   return at < 0 ? fallback : Number(process.argv[at + 1])
 }
 
-function openBus(transport: Transport, url: string, prefix: string): Bus {
+function openBus(transport: Transport, url: string, prefix: string): Promise<Bus> {
   const channel = `${prefix}.events`
   return transport === 'redis-streams'
     ? createBus({ transport, url, channel, streamPrefix: `${prefix}:events:`, log: silentLogger })
@@ -169,7 +169,7 @@ async function runReactor(
   ready: () => void,
 ) {
   const database = await openDatabase({ url: urls.postgres, dataDir: '', log: silentLogger })
-  const bus = openBus(transport, urls.redis, prefix)
+  const bus = await openBus(transport, urls.redis, prefix)
   await bus.start()
   const { done, see, begin } = meter(count)
   const reactor = new EventReactor({
@@ -233,7 +233,7 @@ async function measure(who: Who, transport: Transport, urls: Urls, round: number
   // Redis has what the relay is about to mark: reactors take no event whose place it has not given away.
   else await database.query(`update concordat.relay_partitions set in_flight = array(select generate_series(1, 10000))`)
   await database.close()
-  const bus = openBus(transport, urls.redis, prefix)
+  const bus = await openBus(transport, urls.redis, prefix)
   await bus.start()
   if (transport === 'redis-streams' && !isWhole) await publish(bus, count)
   const args = [fileURLToPath(import.meta.url), 'measure', who, transport, prefix, String(count), urls.redis, url.href]

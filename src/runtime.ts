@@ -158,7 +158,9 @@ export async function createConcordat(options: ConcordatOptions = {}): Promise<C
   try {
     await migrate(database)
     if (database.kind === 'embedded' && database !== options.database) await removeDeadWorkers(database)
-    return compose({ options, config, log, directory, prices, database })
+    const metrics = createMetrics()
+    const bus = await createEventBus(config, database, log, metrics)
+    return compose({ options, config, log, metrics, directory, prices, database, bus })
   } catch (error) {
     await database.close()
     throw error
@@ -175,14 +177,16 @@ interface Foundations {
   readonly options: ConcordatOptions
   readonly config: Config
   readonly log: Logger
+  readonly metrics: Metrics
   readonly directory: AgentDirectory
   readonly prices: Prices
   readonly database: Database
+  readonly bus: Bus
 }
 
 /** Builds every part, in the order in which they depend on each other. */
-function compose({ options, config, log, directory, prices, database }: Foundations): Concordat {
-  const metrics = createMetrics()
+function compose(foundations: Foundations): Concordat {
+  const { options, config, log, metrics, directory, prices, database, bus } = foundations
   const newId = createIdSource()
   const clock = new DatabaseClock({
     onSkew: (skewMs) => log.warn({ skewMs }, 'this machine’s clock differs from the database’s; database time is used'),
@@ -194,7 +198,6 @@ function compose({ options, config, log, directory, prices, database }: Foundati
   const ground = { database, clock, newId, random: Math.random, log, metrics, retryForMs: config.leaseMs }
 
   const results = new RunResults(database, log)
-  const bus = createEventBus(config, database, log, metrics)
   const relay = createRelay({ ...ground, bus, ownerId: newId() })
   const onCommitted = () => relay.nudge()
 
@@ -352,7 +355,12 @@ function compose({ options, config, log, directory, prices, database }: Foundati
   return concordat
 }
 
-function createEventBus({ eventTransport, redisUrl }: Config, database: Database, log: Logger, metrics: Metrics): Bus {
+function createEventBus(
+  { eventTransport, redisUrl }: Config,
+  database: Database,
+  log: Logger,
+  metrics: Metrics,
+): Promise<Bus> {
   if (eventTransport === 'redis-pubsub' || eventTransport === 'redis-streams') {
     return createBus({ transport: eventTransport, url: redisUrl ?? '', log, metrics })
   }

@@ -6,7 +6,7 @@ import { eventSource, newId } from './sample-events.ts'
 /** A transport as the suite sees it. */
 export interface TransportUnderTest {
   /** As another process would open it; a transport within one process opens the same one again. */
-  open(): Bus
+  open(): Promise<Bus>
   /** Publishes as a relay does. */
   publish(bus: Bus, events: readonly EventEnvelope[]): Promise<void>
   close(): Promise<void>
@@ -22,8 +22,8 @@ export function describeBus(name: string, connect: () => Promise<TransportUnderT
 
     beforeEach(async () => {
       transport = await connect()
-      here = transport.open()
-      there = transport.open()
+      here = await transport.open()
+      there = await transport.open()
       subscriptions = []
       await Promise.all([here.start(), there.start()])
     })

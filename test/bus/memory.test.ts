@@ -7,12 +7,12 @@ import { eventSource, newId } from './sample-events.ts'
 afterEach(() => void vi.useRealTimers())
 
 describeBus('memory', async () => {
-  const bus = createBus({ transport: 'memory', log: silentLogger })
-  return { open: () => bus, publish: (_, events) => bus.publish(events), close: async () => {} }
+  const bus = await createBus({ transport: 'memory', log: silentLogger })
+  return { open: async () => bus, publish: (_, events) => bus.publish(events), close: async () => {} }
 })
 
 it('a memory bus makes the publisher wait for a subscriber that hangs, and refuses events in the end', async () => {
-  const bus = createBus({ transport: 'memory', log: silentLogger })
+  const bus = await createBus({ transport: 'memory', log: silentLogger })
   await bus.start()
   const hang = Promise.withResolvers<void>()
   const heard: string[] = []

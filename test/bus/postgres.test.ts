@@ -65,7 +65,7 @@ describeOnPostgres('on', (server) => {
 
   it('a postgres bus goes on after any position, also one in the middle of a row', async () => {
     const { database, drop } = await openNewDatabase(server)
-    const bus = createBus({ transport: 'postgres', database, log: silentLogger })
+    const bus = await createBus({ transport: 'postgres', database, log: silentLogger })
     await bus.start()
     const runId = newId()
     const make = eventSource()

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { createClient } from 'redis'
+import { createClient } from '@redis/client'
 import { expect, it } from 'vitest'
 import { type Bus, createBus } from '../../src/foundation/bus/bus.ts'
 import { silentLogger } from '../../src/foundation/log.ts'
@@ -10,7 +10,8 @@ import { eventSource, newId } from './sample-events.ts'
 const newChannel = () => `concordat-test-${randomBytes(6).toString('hex')}`
 
 describeOnRedis('on', ({ url }) => {
-  const open = (channel: string): Bus => createBus({ transport: 'redis-pubsub', url, channel, log: silentLogger })
+  const open = (channel: string): Promise<Bus> =>
+    createBus({ transport: 'redis-pubsub', url, channel, log: silentLogger })
 
   describeBus('redis-pubsub', async () => {
     const channel = newChannel()
@@ -19,7 +20,7 @@ describeOnRedis('on', ({ url }) => {
 
   it('counts messages that are no events, and goes on', async () => {
     const channel = newChannel()
-    const bus = open(channel)
+    const bus = await open(channel)
     await bus.start()
     const heard: string[] = []
     await bus.subscribe((event) => void heard.push(event.id))
@@ -37,7 +38,7 @@ describeOnRedis('on', ({ url }) => {
 
   it('lets any subscriber read CloudEvents', async () => {
     const channel = newChannel()
-    const bus = open(channel)
+    const bus = await open(channel)
     await bus.start()
     const messages: string[] = []
     const foreign = await createClient({ url }).connect()
@@ -66,7 +67,7 @@ describeOnRedis('on', ({ url }) => {
 
   it('survives a restart of Redis: refuses events at once while it is away, then delivers again', async () => {
     let redis = await startRedis()
-    const bus = createBus({ transport: 'redis-pubsub', url: redis.url, log: silentLogger })
+    const bus = await createBus({ transport: 'redis-pubsub', url: redis.url, log: silentLogger })
     await bus.start()
     const heard: string[] = []
     await bus.subscribe((event) => void heard.push(event.id))
@@ -92,7 +93,7 @@ describeOnRedis('on', ({ url }) => {
 
   it('gives up on a Redis that is connected and silent after 5 s, and comes back by itself', async () => {
     const redis = await startRedis()
-    const bus = createBus({ transport: 'redis-pubsub', url: redis.url, log: silentLogger })
+    const bus = await createBus({ transport: 'redis-pubsub', url: redis.url, log: silentLogger })
     await bus.start()
     const admin = await createClient({ url: redis.url }).connect()
     await admin.sendCommand(['CLIENT', 'PAUSE', '6000', 'ALL'])
@@ -110,7 +111,7 @@ describeOnRedis('on', ({ url }) => {
       await redis.stop()
       return redis.port
     })
-    const bus = createBus({ transport: 'redis-pubsub', url: `redis://127.0.0.1:${port}`, log: silentLogger })
+    const bus = await createBus({ transport: 'redis-pubsub', url: `redis://127.0.0.1:${port}`, log: silentLogger })
     await bus.start()
     expect(bus.healthy).toBe(false)
     await expect(bus.publish([eventSource()(newId())])).rejects.toMatchObject({ code: 'BUS_UNREACHABLE' })

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { createClient } from 'redis'
+import { createClient } from '@redis/client'
 import { expect, it } from 'vitest'
 import { type Bus, createBus, type Feed, type FeedOptions } from '../../src/foundation/bus/bus.ts'
 import type { EventEnvelope } from '../../src/foundation/events/events.ts'
@@ -27,7 +27,7 @@ function reader() {
 }
 
 describeOnRedis('on', ({ url }) => {
-  const open = (prefix: string, at = url): Bus =>
+  const open = (prefix: string, at = url): Promise<Bus> =>
     createBus({
       transport: 'redis-streams',
       url: at,
@@ -43,7 +43,7 @@ describeOnRedis('on', ({ url }) => {
 
   async function arena() {
     const prefix = newPrefix()
-    const bus = open(prefix)
+    const bus = await open(prefix)
     await bus.start()
     const admin = await createClient({ url }).connect()
     const pending = async (partition: number) => {
@@ -169,7 +169,7 @@ describeOnRedis('on', ({ url }) => {
 
   it('reads on after FLUSHALL and after a restart', async () => {
     let redis = await startRedis()
-    const bus = open('concordat', redis.url)
+    const bus = await open('concordat', redis.url)
     await bus.start()
     const { heard, options } = reader()
     await feeding(bus, options)

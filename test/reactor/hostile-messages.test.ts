@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
+import { createClient, type RedisClientType } from '@redis/client'
 import fc from 'fast-check'
-import { createClient, type RedisClientType } from 'redis'
 import { expect, it } from 'vitest'
 import { EventEnvelope, envelopesOf, eventTypes } from '../../src/foundation/events/events.ts'
 import { until } from '../flow/support/until.ts'

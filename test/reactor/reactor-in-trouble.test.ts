@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { createClient } from 'redis'
+import { createClient } from '@redis/client'
 import { describe, expect, it } from 'vitest'
 import type { Unhealthy } from '../../src/flow/reactor/reactor.ts'
 import { type Bus, createBus } from '../../src/foundation/bus/bus.ts'
@@ -80,7 +80,7 @@ describeOnPostgres('a reactor', (server) => {
   it('that can’t start leaves nothing open, and starts when it can', async () => {
     const world = await ReactorWorld.open(server, transports.postgres!('', ''))
     const { database } = world
-    const outbox = createBus({ transport: 'postgres', database, log: silentLogger })
+    const outbox = await createBus({ transport: 'postgres', database, log: silentLogger })
     await outbox.start()
     let open = 0
     const feed: Bus['feed'] = async (options) => {

@@ -12,7 +12,7 @@ import { createDatabase, type PostgresServer } from '../support/servers.ts'
 
 export const newId = createIdSource()
 
-export type OpenBus = (database: Database) => Bus
+export type OpenBus = (database: Database) => Promise<Bus>
 
 /** How each transport is opened; a transport within one process is opened once. */
 export const transports: Readonly<Record<string, (redisUrl: string, prefix: string) => OpenBus>> = {
@@ -64,7 +64,7 @@ export class ReactorWorld {
       'create table effects (handler text, run_id uuid, event_id uuid, n bigint generated always as identity)',
     )
     const world = new ReactorWorld(database, open, drop, openBus)
-    const bus = openBus(database)
+    const bus = await openBus(database)
     await bus.start()
     world.relay = createRelay({ ...world.#ground(database), bus, ownerId: newId(), leaseMs: 1_000 })
     await world.relay.start()
@@ -78,7 +78,7 @@ export class ReactorWorld {
   /** A reactor that is not started yet. */
   async reactor(options: Partial<EventReactorOptions> = {}): Promise<EventReactor> {
     const database = await this.#open()
-    const bus = this.#openBus(database)
+    const bus = await this.#openBus(database)
     await bus.start()
     const reactor = new EventReactor({
       ...this.#ground(database),

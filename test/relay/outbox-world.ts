@@ -64,7 +64,7 @@ export class OutboxWorld {
     const database = await this.#open()
     const relay = createRelay({
       database,
-      bus: this.#bus(treat),
+      bus: await this.#bus(treat),
       clock: systemClock,
       log: silentLogger,
       metrics: noMetrics,
@@ -166,9 +166,9 @@ export class OutboxWorld {
     await this.#drop()
   }
 
-  #bus(treat: Treatment): Bus {
+  async #bus(treat: Treatment): Promise<Bus> {
     const deliver = (events: readonly EventEnvelope[]) => void this.delivered.push(...events)
-    const bus = createBus({ transport: 'memory', log: silentLogger })
+    const bus = await createBus({ transport: 'memory', log: silentLogger })
     return {
       ...bus,
       publish: (outgoing) =>

@@ -10,7 +10,7 @@ describeOnPostgres('the relay over Redis', (server) => {
       const world = await OutboxWorld.onPostgres(server)
       const redis = await startRedis()
       const open = () => createBus({ transport: 'redis-pubsub', url: redis.url, log: silentLogger })
-      const [publisher, subscriber] = [open(), open()]
+      const [publisher, subscriber] = await Promise.all([open(), open()])
       await Promise.all([publisher.start(), subscriber.start()])
       await subscriber.subscribe((event) => void world.delivered.push(event))
       const relay = await world.startRelay(undefined, { bus: publisher })
@@ -42,7 +42,7 @@ describeOnPostgres('the relay over Redis', (server) => {
     it('publishes what waited as soon as Redis is back', async () => {
       const world = await OutboxWorld.onPostgres(server)
       const redis = await startRedis()
-      const bus = createBus({ transport: 'redis-pubsub', url: redis.url, log: silentLogger })
+      const bus = await createBus({ transport: 'redis-pubsub', url: redis.url, log: silentLogger })
       await bus.start()
       await world.startRelay(undefined, { bus })
       await redis.stop()

@@ -10,7 +10,7 @@ import { openDatabase } from '../../src/foundation/storage/storage.ts'
 
 const [databaseUrl = '', redisUrl = '', transport = 'redis-streams'] = process.argv.slice(2)
 const database = await openDatabase({ url: databaseUrl, dataDir: '', log: silentLogger })
-const bus = createBus({ transport: transport as 'redis-streams', url: redisUrl, log: silentLogger })
+const bus = await createBus({ transport: transport as 'redis-streams', url: redisUrl, log: silentLogger })
 await bus.start()
 const reactor = new EventReactor({
   database,

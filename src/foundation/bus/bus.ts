@@ -4,11 +4,8 @@ import type { Database } from '../storage/storage.ts'
 import { createMemoryBus } from './memory.ts'
 import type { Bus } from './port.ts'
 import { createPostgresBus } from './postgres.ts'
-import { createRedisPubSubBus } from './redis-pubsub.ts'
-import { createRedisStreamsBus } from './redis-streams.ts'
 
 export type { Bus, BusLosses, Feed, FeedOptions, Hear, SubscribeOptions, Subscription } from './port.ts'
-export { foreignKeys } from './redis-streams.ts'
 
 export type BusOptions = { readonly log: Logger } & (
   | { readonly transport: 'memory' }
@@ -23,16 +20,21 @@ export type BusOptions = { readonly log: Logger } & (
     }
 )
 
-/** The transport by its name. */
-export function createBus(options: BusOptions): Bus {
+/** The transport by its name. Those over Redis are loaded here: their client takes longer than all else of a command. */
+export async function createBus(options: BusOptions): Promise<Bus> {
   switch (options.transport) {
     case 'memory':
       return createMemoryBus(options)
     case 'postgres':
       return createPostgresBus(options)
     case 'redis-pubsub':
-      return createRedisPubSubBus(options)
+      return (await import('./redis-pubsub.ts')).createRedisPubSubBus(options)
     case 'redis-streams':
-      return createRedisStreamsBus(options)
+      return (await import('./redis-streams.ts')).createRedisStreamsBus(options)
   }
+}
+
+/** Keys under the streams' names that are no streams, each with what to do about it. Fails with `BUS_UNREACHABLE`. */
+export async function foreignKeys(url: string, log: Logger): Promise<{ key: string; type: string; remedy: string }[]> {
+  return (await import('./redis-streams.ts')).foreignKeys(url, log)
 }

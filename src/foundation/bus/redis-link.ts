@@ -1,4 +1,4 @@
-import { createClient } from 'redis'
+import { createClient } from '@redis/client'
 import { AppError } from '../app-error.ts'
 import { withTimeout } from '../backoff.ts'
 import type { Logger } from '../log.ts'

@@ -1,4 +1,4 @@
-import { ErrorReply } from 'redis'
+import { ErrorReply } from '@redis/client'
 import { AppError } from '../app-error.ts'
 import { sleep } from '../backoff.ts'
 import { EventEnvelope } from '../events/events.ts'

@@ -71,7 +71,7 @@ function neverCalled({ name, type }: HandlerDefinition): Finding[] {
 async function transport({ eventTransport, redisUrl }: Config): Promise<Finding[]> {
   const used = ok('events', `events travel by ${eventTransport}`)
   if (redisUrl === undefined) return [used]
-  const bus = createBus({ transport: 'redis-pubsub', url: redisUrl, log: silentLogger })
+  const bus = await createBus({ transport: 'redis-pubsub', url: redisUrl, log: silentLogger })
   await bus.start()
   const { healthy } = bus
   await bus.stop()

@@ -49,7 +49,7 @@ async function tailAll(context: TailContext, concordat: Concordat, signal: Abort
 }
 
 async function tailRun(context: TailContext, concordat: Concordat, signal: AbortSignal): Promise<ExitCode> {
-  const transport = watchTransport(concordat.config, context.terminal, context.options.json === true)
+  const transport = await watchTransport(concordat.config, context.terminal, context.options.json === true)
   return followRun(context, concordat, signal, transport).finally(() => transport.stop())
 }
 

@@ -29,7 +29,7 @@ export async function tailEvents(
   const { signal, sinceStart, asJson, wants, show } = options
   const now = await positionsNow(database)
   const after = sinceStart ? new Map([...now.keys()].map((partition) => [partition, 0])) : now
-  const bus = createBus({ transport: 'postgres', database, log: silentLogger })
+  const bus = await createBus({ transport: 'postgres', database, log: silentLogger })
   const read = new Map(after)
   await bus.start()
   await bus.subscribe(
@@ -40,7 +40,7 @@ export async function tailEvents(
     { after },
   )
   const isDone = () => [...now].every(([partition, last]) => (read.get(partition) ?? 0) >= last)
-  const transport = watchTransport(config, terminal, asJson)
+  const transport = await watchTransport(config, terminal, asJson)
   while (!signal.aborted && !(database.kind === 'embedded' && isDone())) {
     transport.look()
     await sleep(POLL_MS, signal).catch(() => {})

@@ -29,7 +29,11 @@ test('for tools it is one JSON object a line', () => {
 
 test('a Redis that is away from the start is told', async () => {
   const { lines, terminal } = recorder()
-  const watch = watchTransport({ eventTransport: 'redis-streams', redisUrl: 'redis://127.0.0.1:9' }, terminal, false)
+  const watch = await watchTransport(
+    { eventTransport: 'redis-streams', redisUrl: 'redis://127.0.0.1:9' },
+    terminal,
+    false,
+  )
   const look = () => {
     watch.look()
     return lines.length

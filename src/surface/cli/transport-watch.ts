@@ -12,13 +12,13 @@ export interface TransportWatch {
 }
 
 /** Who follows events would else take silence for a quiet system. Of transports other than Redis there is nothing to say. */
-export function watchTransport(
+export async function watchTransport(
   { eventTransport, redisUrl }: Pick<Config, 'eventTransport' | 'redisUrl'>,
   terminal: Terminal,
   asJson: boolean,
-): TransportWatch {
+): Promise<TransportWatch> {
   if (redisUrl === undefined || !eventTransport.startsWith('redis-')) return { look: () => {}, stop: async () => {} }
-  const bus = createBus({ transport: 'redis-pubsub', url: redisUrl, log: silentLogger })
+  const bus = await createBus({ transport: 'redis-pubsub', url: redisUrl, log: silentLogger })
   const started = bus.start()
   const told = tellOutages(terminal, asJson)
   let isStarted = false
