@@ -37,10 +37,6 @@ export class SteeredDatabase implements Database {
     return this.#inner.kind
   }
 
-  get kysely() {
-    return this.#inner.kysely
-  }
-
   /** Asks the interceptor from the next transaction on, until the returned function is called. */
   intercept(interceptor: Interceptor): () => void {
     this.#interceptors.add(interceptor)

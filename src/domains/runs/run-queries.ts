@@ -1,6 +1,5 @@
-import { sql } from 'kysely'
 import { eachOnce } from '../../foundation/json.ts'
-import { type Database, rowSet, statement, type Tx } from '../../foundation/storage/storage.ts'
+import { rowSet, type Statement, statement, type Tx } from '../../foundation/storage/storage.ts'
 import {
   type RunOutcome,
   type RunPhase,
@@ -281,25 +280,33 @@ export interface RunSummary {
   readonly ended_at: Date | null
 }
 
-const PAUSE = sql<RunSummary['pause']>`case when paused then (
-  select jsonb_build_object('reason', p.reason, 'message', p.message, 'since', p.paused_at, 'timeoutAt', p.timeout_at,
-                            'onTimeout', p.on_timeout, 'escalated', p.escalated_at is not null)
-    from concordat.pauses p
-   where p.tenant_id = concordat.runs.tenant_id and p.run_id = concordat.runs.run_id and p.ended_at is null) end`
+/** A page, newest first; a filter that has an index of its own has a statement of its own. */
+const pageOf = (name: string, filter: string): Statement =>
+  statement(
+    name,
+    `select run_id, agent, agent_version, phase, status, waiting, reason, created_at, ended_at, step_count, cost_nano_usd,
+            pending is not null as parked,
+            case when paused then (
+              select jsonb_build_object('reason', p.reason, 'message', p.message, 'since', p.paused_at,
+                                        'timeoutAt', p.timeout_at, 'onTimeout', p.on_timeout,
+                                        'escalated', p.escalated_at is not null)
+                from concordat.pauses p
+               where p.tenant_id = r.tenant_id and p.run_id = r.run_id and p.ended_at is null) end as pause
+       from concordat.runs r
+      where tenant_id = $1 and run_id < coalesce($2::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff')
+        and ($3::text is null or status = $3) and ($4::text is null or agent = $4)
+        and (not $5::boolean or pending is not null) ${filter}
+      order by run_id desc limit $6`,
+  )
+
+const PAGE = pageOf('runs_page', '')
+const PAGE_OF_CHILDREN = pageOf('runs_page_of_children', 'and parent_run_id = $7::uuid')
 
 /** A page of a tenant's runs, newest first, without payloads. */
-export async function listRuns(database: Database, filter: RunFilter): Promise<RunSummary[]> {
-  let query = database.kysely
-    .selectFrom('concordat.runs')
-    .select(['run_id', 'agent', 'agent_version', 'phase', 'status', 'waiting', 'reason', 'created_at', 'ended_at'])
-    .select(['step_count', 'cost_nano_usd', sql<boolean>`pending is not null`.as('parked'), PAUSE.as('pause')])
-    .where('tenant_id', '=', filter.tenantId)
-    .orderBy('run_id', 'desc')
-    .limit(filter.limit)
-  if (filter.status) query = query.where('status', '=', filter.status)
-  if (filter.agent) query = query.where('agent', '=', filter.agent)
-  if (filter.parent) query = query.where('parent_run_id', '=', filter.parent)
-  if (filter.parked) query = query.where(sql<boolean>`pending is not null`)
-  if (filter.before) query = query.where('run_id', '<', sql<string>`${filter.before}::uuid`)
-  return (await query.execute()) as RunSummary[]
+export async function listRuns(tx: Tx, filter: RunFilter): Promise<RunSummary[]> {
+  const { tenantId, before = null, status = null, agent = null, parked = false, parent, limit } = filter
+  const values = [tenantId, before, status, agent, parked, limit]
+  return parent === undefined
+    ? tx.query<RunSummary>(PAGE, values)
+    : tx.query<RunSummary>(PAGE_OF_CHILDREN, [...values, parent])
 }

@@ -1,6 +1,3 @@
-import type { Kysely } from 'kysely'
-import type { Schema } from './schema.ts'
-
 /** A whole SQL statement with the name under which the server keeps its plan. */
 export interface Statement {
   readonly name: string
@@ -41,8 +38,6 @@ export function lastFlight<T>(landed: Promise<T>): LastFlight<T> {
  */
 export interface Database extends Tx {
   readonly kind: 'postgres' | 'embedded'
-  /** For migrations and dynamic filters only; hot statements are written whole. */
-  readonly kysely: Kysely<Schema>
   /**
    * Runs `work` in one READ COMMITTED transaction: committed when it resolves, rolled back when it rejects.
    * When `work` resolves to `lastFlight(…)`, the commit travels together with the statements named there.

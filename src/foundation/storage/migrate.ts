@@ -1,50 +1,44 @@
-import { sql } from 'kysely'
-import { type Migration, type MigrationProvider, Migrator } from 'kysely/migration'
 import { AppError } from '../app-error.ts'
-import type { Database } from './database.ts'
-import { databaseError } from './errors.ts'
-import * as governedRun from './migrations/0001-governed-run.ts'
-import * as pauses from './migrations/0002-pauses.ts'
-import * as waitsAndApprovals from './migrations/0003-waits-and-approvals.ts'
-import * as budgets from './migrations/0004-budgets.ts'
-import * as stopScopes from './migrations/0005-stop-scopes.ts'
-import * as reactor from './migrations/0006-reactor.ts'
-import * as auditAndAlerts from './migrations/0007-audit-and-alerts.ts'
-import * as policyChecks from './migrations/0008-policy-checks.ts'
-import * as budgetLineage from './migrations/0009-budget-lineage.ts'
-import * as stopOrders from './migrations/0010-stop-orders.ts'
-import * as outboxPositions from './migrations/0011-outbox-positions.ts'
-import * as sharedContracts from './migrations/0012-shared-contracts.ts'
-import * as narrowRows from './migrations/0013-narrow-rows.ts'
-import * as askedLooks from './migrations/0014-asked-looks.ts'
-import * as ledgerMembers from './migrations/0015-ledger-members.ts'
-import * as reactorsByHandlers from './migrations/0016-reactors-by-handlers.ts'
-import * as looksOfChanges from './migrations/0017-looks-of-changes.ts'
-import * as outboxBatches from './migrations/0018-outbox-batches.ts'
+import type { Database, Tx } from './database.ts'
 
-const SCHEMA = 'concordat'
-
-/** Every migration in order. A name, once released, is never changed. */
-const MIGRATIONS: Record<string, Migration> = {
-  '0001-governed-run': governedRun,
-  '0002-pauses': pauses,
-  '0003-waits-and-approvals': waitsAndApprovals,
-  '0004-budgets': budgets,
-  '0005-stop-scopes': stopScopes,
-  '0006-reactor': reactor,
-  '0007-audit-and-alerts': auditAndAlerts,
-  '0008-policy-checks': policyChecks,
-  '0009-budget-lineage': budgetLineage,
-  '0010-stop-orders': stopOrders,
-  '0011-outbox-positions': outboxPositions,
-  '0012-shared-contracts': sharedContracts,
-  '0013-narrow-rows': narrowRows,
-  '0014-asked-looks': askedLooks,
-  '0015-ledger-members': ledgerMembers,
-  '0016-reactors-by-handlers': reactorsByHandlers,
-  '0017-looks-of-changes': looksOfChanges,
-  '0018-outbox-batches': outboxBatches,
+interface Migration {
+  /** Its statements, in order. */
+  readonly UP: readonly string[]
 }
+
+/** Every migration in order, loaded when it is applied. A name, once released, is never changed. */
+const MIGRATIONS: Readonly<Record<string, () => Promise<Migration>>> = {
+  '0001-governed-run': () => import('./migrations/0001-governed-run.ts'),
+  '0002-pauses': () => import('./migrations/0002-pauses.ts'),
+  '0003-waits-and-approvals': () => import('./migrations/0003-waits-and-approvals.ts'),
+  '0004-budgets': () => import('./migrations/0004-budgets.ts'),
+  '0005-stop-scopes': () => import('./migrations/0005-stop-scopes.ts'),
+  '0006-reactor': () => import('./migrations/0006-reactor.ts'),
+  '0007-audit-and-alerts': () => import('./migrations/0007-audit-and-alerts.ts'),
+  '0008-policy-checks': () => import('./migrations/0008-policy-checks.ts'),
+  '0009-budget-lineage': () => import('./migrations/0009-budget-lineage.ts'),
+  '0010-stop-orders': () => import('./migrations/0010-stop-orders.ts'),
+  '0011-outbox-positions': () => import('./migrations/0011-outbox-positions.ts'),
+  '0012-shared-contracts': () => import('./migrations/0012-shared-contracts.ts'),
+  '0013-narrow-rows': () => import('./migrations/0013-narrow-rows.ts'),
+  '0014-asked-looks': () => import('./migrations/0014-asked-looks.ts'),
+  '0015-ledger-members': () => import('./migrations/0015-ledger-members.ts'),
+  '0016-reactors-by-handlers': () => import('./migrations/0016-reactors-by-handlers.ts'),
+  '0017-looks-of-changes': () => import('./migrations/0017-looks-of-changes.ts'),
+  '0018-outbox-batches': () => import('./migrations/0018-outbox-batches.ts'),
+}
+
+/*
+ * One process applies what is missing, in one transaction; others wait for it, and find nothing to do. Table and lock are
+ * those of the library that did this first: databases have the one, and a process of an older version takes the other.
+ */
+const BEGIN = [
+  'select pg_advisory_xact_lock(3853314791062309107)',
+  'create schema if not exists concordat',
+  'create table if not exists concordat.kysely_migration (name text primary key, "timestamp" text not null)',
+]
+const APPLIED = 'select name from concordat.kysely_migration order by name'
+const MARK = 'insert into concordat.kysely_migration (name, "timestamp") values ($1, now()::text)'
 
 export interface SchemaState {
   /** Migrations that the database has, oldest first. */
@@ -60,10 +54,7 @@ export async function schemaState(database: Database): Promise<SchemaState> {
   const [table] = await database.query<{ found: string | null }>(
     `select to_regclass('concordat.kysely_migration')::text as found`,
   )
-  const rows = table?.found
-    ? await database.query<{ name: string }>('select name from concordat.kysely_migration order by name')
-    : []
-  const applied = rows.map((row) => row.name)
+  const applied = table?.found ? await appliedTo(database) : []
   const known = Object.keys(MIGRATIONS)
   return {
     applied,
@@ -82,15 +73,22 @@ export async function migrate(database: Database): Promise<readonly string[]> {
     throw new AppError('SCHEMA_NEWER', `the database has migrations that this version does not know: ${state.unknown}`)
   }
   if (state.pending.length === 0) return []
-  const provider: MigrationProvider = { getMigrations: async () => MIGRATIONS }
-  try {
-    await sql.raw(`create schema if not exists ${SCHEMA}`).execute(database.kysely)
-  } catch (error) {
-    // Two processes that create the schema at once: one of them gets a unique violation, and the schema is there.
-    if ((error as { code?: string }).code !== '23505') throw databaseError(error)
-  }
-  const migrator = new Migrator({ db: database.kysely, provider, migrationTableSchema: SCHEMA })
-  const { error, results = [] } = await migrator.migrateToLatest()
-  if (error) throw databaseError(error)
-  return results.map((result) => result.migrationName)
+  return database.transaction(async (tx) => {
+    await inOneFlight(tx, BEGIN)
+    const applied = await appliedTo(tx) // another process may have been faster
+    const pending = Object.entries(MIGRATIONS).filter(([name]) => !applied.includes(name))
+    for (const [name, load] of pending) {
+      const { UP } = await load()
+      await Promise.all([inOneFlight(tx, UP), tx.query(MARK, [name])])
+    }
+    return pending.map(([name]) => name)
+  })
+}
+
+async function appliedTo(tx: Tx): Promise<string[]> {
+  return (await tx.query<{ name: string }>(APPLIED)).map(({ name }) => name)
+}
+
+async function inOneFlight(tx: Tx, statements: readonly string[]): Promise<void> {
+  await Promise.all(statements.map((statement) => tx.query(statement)))
 }

@@ -63,7 +63,6 @@ export async function openEmbedded(options: EmbeddedOptions): Promise<EmbeddedDa
   const bus = new EventEmitter().setMaxListeners(0)
   return {
     kind: 'embedded',
-    kysely: database.kysely,
     query: (sql, values) => database.query(sql, values),
     transaction: (work) => database.transaction(work),
     notify: async (channel, payload) => {

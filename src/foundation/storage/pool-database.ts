@@ -1,10 +1,8 @@
 import type { Writable } from 'node:stream'
-import { Kysely, PostgresDialect } from 'kysely'
 import type { Pool, PoolClient, QueryConfig } from 'pg'
 import type { AppError } from '../app-error.ts'
 import { LastFlight, type Statement, type Tx } from './database.ts'
 import { databaseError, isAborted } from './errors.ts'
-import type { Schema } from './schema.ts'
 
 /**
  * Runs statements on a connection of the driver, with our errors. Those that travel behind one that fails fail too, and
@@ -51,13 +49,11 @@ async function land<T>(tx: Tx, { landed }: LastFlight<T>): Promise<T> {
 
 /** What PostgreSQL and the embedded database share: statements and transactions on a pool of the `pg` driver. */
 export class PoolDatabase implements Tx {
-  readonly kysely: Kysely<Schema>
   readonly #pool: Pool
   readonly #plannedAt = new WeakMap<PoolClient, number>()
 
   constructor(pool: Pool) {
     this.#pool = pool
-    this.kysely = new Kysely<Schema>({ dialect: new PostgresDialect({ pool }) })
   }
 
   async query<Row>(sql: Statement | string, values: readonly unknown[] = []): Promise<Row[]> {

@@ -104,7 +104,6 @@ export function openPostgres({ url, poolMax, log, connectTimeoutMs }: PostgresOp
   const listener = new Listener(client, log)
   return {
     kind: 'postgres',
-    kysely: database.kysely,
     query: (sql, values) => database.query(sql, values),
     transaction: (work) => database.transaction(work),
     notify: async (channel, payload) => {

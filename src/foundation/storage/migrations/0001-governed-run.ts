@@ -1,4 +1,3 @@
-import { type Kysely, sql } from 'kysely'
 import { STALE_STATE } from '../errors.ts'
 
 /*
@@ -7,7 +6,7 @@ import { STALE_STATE } from '../errors.ts'
  * columns of their own (`jsonb` refuses NUL), which lists never read. Keys compare by bytes (collation "C"): cheaper than
  * by a language's rules, and the same order on every machine.
  */
-const UP = [
+export const UP: readonly string[] = [
   // Ends a statement, and with it the transaction, that changed another number of rows than its caller knows it must.
   `create function concordat.require_rows(changed bigint, expected bigint, what text) returns void
     language plpgsql as $$
@@ -298,7 +297,3 @@ const UP = [
   )`,
   `create index participant_intents_due on concordat.participant_intents (due_at) where state in ('intended', 'compensating')`,
 ]
-
-export async function up(db: Kysely<unknown>): Promise<void> {
-  for (const statement of UP) await sql.raw(statement).execute(db)
-}

@@ -1,10 +1,8 @@
-import { type Kysely, sql } from 'kysely'
-
 /*
  * One row a pause; a run has at most one that is open. What the lists and the sweep ask is in the run's own row: that it
  * is paused, and with `due_at` when something is to be done about it.
  */
-const UP = [
+export const UP: readonly string[] = [
   `create table concordat.pauses (
     tenant_id    text collate "C" not null,
     run_id       uuid not null,
@@ -41,7 +39,3 @@ const UP = [
   `alter table concordat.runs add column policies_as_of timestamptz`,
   `create index runs_paused on concordat.runs (due_at) where paused`,
 ]
-
-export async function up(db: Kysely<unknown>): Promise<void> {
-  for (const statement of UP) await sql.raw(statement).execute(db)
-}

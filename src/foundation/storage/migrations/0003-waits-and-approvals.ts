@@ -1,6 +1,4 @@
-import { type Kysely, sql } from 'kysely'
-
-const UP = [
+export const UP: readonly string[] = [
   // Counts arrivals: who releases a run names the count that it has seen, so that no signal slips in between.
   `alter table concordat.runs add column signal_count integer not null default 0`,
 
@@ -67,7 +65,3 @@ const UP = [
   `create unique index approvals_id on concordat.approvals (tenant_id, approval_id)`,
   `create unique index approvals_open on concordat.approvals (tenant_id, run_id, step_key) where state in ('pending', 'approved')`,
 ]
-
-export async function up(db: Kysely<unknown>): Promise<void> {
-  for (const statement of UP) await sql.raw(statement).execute(db)
-}

@@ -1,12 +1,10 @@
-import { type Kysely, sql } from 'kysely'
-
 /*
  * The ledger counts use, whatever the limits are: one row for each subject, metric and period that some policy bounds.
  * It has what was settled and what is reserved, so that one row tells whether a step still fits. What a run has reserved
  * is one row for each row of the ledger, not one a step: a run is executed by one worker at a time, which knows which
  * step it is for, and a run that changes hands gives all of it back.
  */
-const UP = [
+export const UP: readonly string[] = [
   `create table concordat.budgets (
     tenant_id    text collate "C" not null,
     subject      text collate "C" not null,
@@ -37,7 +35,3 @@ const UP = [
     primary key (tenant_id, run_id, subject, metric, period, period_start)
   ) with (fillfactor = 50)`,
 ]
-
-export async function up(db: Kysely<unknown>): Promise<void> {
-  for (const statement of UP) await sql.raw(statement).execute(db)
-}

@@ -1,11 +1,9 @@
-import { type Kysely, sql } from 'kysely'
-
 /*
  * Runs that have not ended are found by what they do now: those that execute by `runs_held`, those that can be claimed by
  * `runs_ready`, all others by these two. A run that executes from its claim to its end is never in them, so they cost
  * the common run nothing. A child is found by its parent.
  */
-const UP = [
+export const UP: readonly string[] = [
   `alter table concordat.tenants add column suspension jsonb`,
   `create index tenants_suspended on concordat.tenants (tenant_id) where status = 'suspended'`,
 
@@ -22,7 +20,3 @@ const UP = [
   `create index runs_open_children on concordat.runs (tenant_id, parent_run_id)
      where parent_run_id is not null and phase in ('CREATED', 'AUTHORIZED', 'EXECUTING')`,
 ]
-
-export async function up(db: Kysely<unknown>): Promise<void> {
-  for (const statement of UP) await sql.raw(statement).execute(db)
-}

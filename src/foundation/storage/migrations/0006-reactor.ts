@@ -1,10 +1,8 @@
-import { type Kysely, sql } from 'kysely'
-
 /*
  * A group of reactors shares the partitions. What a handler has done is one row a partition; rows per event are only
  * there for what has failed.
  */
-const UP = [
+export const UP: readonly string[] = [
   // A process that handles events, with its heartbeat. `handlers`: only one that has all handlers may hold partitions.
   `create table concordat.reactor_members (
     member_id     uuid primary key,
@@ -74,7 +72,3 @@ const UP = [
   `create unique index system_incidents_open on concordat.system_incidents (component, subject) where status = 'open'`,
   `create index dead_letters_of_handler on concordat.dead_letters (reactor_group, handler, dead_letter_id)`,
 ]
-
-export async function up(db: Kysely<unknown>): Promise<void> {
-  for (const statement of UP) await sql.raw(statement).execute(db)
-}

@@ -1,6 +1,4 @@
-import { type Kysely, sql } from 'kysely'
-
-const UP = [
+export const UP: readonly string[] = [
   // When a run is next held against its contract: the earliest moment at which something of it may be overdue, or a
   // little after its end. The sweep finds runs by this index alone.
   `alter table concordat.runs add column reconcile_due_at timestamptz`,
@@ -62,7 +60,3 @@ const UP = [
   `create index deliveries_due on concordat.deliveries (target, due_at) where state = 'pending'`,
   `create index deliveries_ended on concordat.deliveries (ended_at) where ended_at is not null`,
 ]
-
-export async function up(db: Kysely<unknown>): Promise<void> {
-  for (const statement of UP) await sql.raw(statement).execute(db)
-}

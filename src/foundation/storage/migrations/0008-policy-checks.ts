@@ -1,6 +1,4 @@
-import { type Kysely, sql } from 'kysely'
-
-const UP = [
+export const UP: readonly string[] = [
   // When a tenant's policies changed last: who started later than that runs under what is in force.
   'alter table concordat.tenants add column policies_changed_at timestamptz',
   `create or replace function concordat.policies_changed() returns trigger language plpgsql as $$
@@ -20,7 +18,3 @@ const UP = [
     primary key (tenant_id, run_id, violation_key)
   )`,
 ]
-
-export async function up(db: Kysely<unknown>): Promise<void> {
-  for (const statement of UP) await sql.raw(statement).execute(db)
-}

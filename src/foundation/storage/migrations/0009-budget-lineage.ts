@@ -1,6 +1,4 @@
-import { type Kysely, sql } from 'kysely'
-
-const UP = [
+export const UP: readonly string[] = [
   // Whose budgets a run's steps move beside its own: those of the runs that wait for it, and of the key it came with.
   `alter table concordat.runs
      add column api_key_id text collate "C",
@@ -14,7 +12,3 @@ const UP = [
   'drop index concordat.budgets_minutes',
   `create index budgets_past on concordat.budgets (period, period_start) where period in ('minute', 'hour')`,
 ]
-
-export async function up(db: Kysely<unknown>): Promise<void> {
-  for (const statement of UP) await sql.raw(statement).execute(db)
-}

@@ -1,6 +1,4 @@
-import { type Kysely, sql } from 'kysely'
-
-const UP = [
+export const UP: readonly string[] = [
   /*
    * Nearly all runs have the same contract. It was a third of their rows, which are written four times each, and what
    * a write of a row costs goes by its width: 34 µs at 1.9 KB, 10 µs at 0.7.
@@ -15,7 +13,3 @@ const UP = [
   'update concordat.runs set contract_id = md5(expectations::text)::uuid',
   'alter table concordat.runs alter column contract_id set not null, drop column expectations',
 ]
-
-export async function up(db: Kysely<unknown>): Promise<void> {
-  for (const statement of UP) await sql.raw(statement).execute(db)
-}

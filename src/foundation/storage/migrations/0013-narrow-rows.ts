@@ -1,6 +1,4 @@
-import { type Kysely, sql } from 'kysely'
-
-const UP = [
+export const UP: readonly string[] = [
   // As lines they have half the characters, and a run's row is written anew with every change of it.
   'alter table concordat.runs add column lines text',
   `update concordat.runs set lines = (
@@ -13,7 +11,3 @@ const UP = [
   // Read with each claim and each look, and never by its members.
   'alter table concordat.audit_contracts alter column expectations type json using expectations::json',
 ]
-
-export async function up(db: Kysely<unknown>): Promise<void> {
-  for (const statement of UP) await sql.raw(statement).execute(db)
-}

@@ -1,9 +1,7 @@
-import { type Kysely, sql } from 'kysely'
-
 /** What a run's end leaves, and what says that it was left. Nothing of ours deletes from these tables. */
 const KEPT = ['runs', 'incidents', 'policy_evaluations', 'traces', 'audit_acks']
 
-const UP = [
+export const UP: readonly string[] = [
   /*
    * Runs to be held against their contracts though their own rows do not say so, or are gone: a row that somebody has
    * deleted takes its due time along. Asked for by the deletion itself, so that nothing has to search for what is not there.
@@ -28,7 +26,3 @@ const UP = [
        referencing old table as gone for each statement execute function concordat.ask_for_looks()`,
   ),
 ]
-
-export async function up(db: Kysely<unknown>): Promise<void> {
-  for (const statement of UP) await sql.raw(statement).execute(db)
-}

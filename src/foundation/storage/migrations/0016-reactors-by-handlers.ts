@@ -1,10 +1,8 @@
-import { type Kysely, sql } from 'kysely'
-
 /*
  * Reactors with different handlers share a group: those with the same ones share the partitions of a scope of their own,
  * and a lease names the handlers that it is for, so that no handler has two reactors on one partition.
  */
-const UP = [
+export const UP: readonly string[] = [
   'drop table concordat.reactor_partitions',
   `create table concordat.reactor_partitions (
     lease_scope   text collate "C" not null,
@@ -18,7 +16,3 @@ const UP = [
   ) with (fillfactor = 50)`,
   `alter table concordat.reactor_members add column lease_scope text collate "C" not null default ''`,
 ]
-
-export async function up(db: Kysely<unknown>): Promise<void> {
-  for (const statement of UP) await sql.raw(statement).execute(db)
-}

@@ -1,4 +1,3 @@
-import { type Kysely, sql } from 'kysely'
 import { OWN_SESSION_SQL } from '../session-settings.ts'
 
 /*
@@ -18,7 +17,7 @@ const KEPT = [
 const ASK = `on conflict (tenant_id, run_id) do update set due_at = excluded.due_at
              where look.due_at > excluded.due_at`
 
-const UP = [
+export const UP: readonly string[] = [
   `create or replace function concordat.ask_for_looks() returns trigger language plpgsql as $$
    begin
      insert into concordat.audit_looks as look (tenant_id, run_id)
@@ -62,7 +61,3 @@ const UP = [
   `create trigger audit_contracts_changed after update or delete on concordat.audit_contracts
      for each row execute function concordat.ask_for_looks_of_contract()`,
 ]
-
-export async function up(db: Kysely<unknown>): Promise<void> {
-  for (const statement of UP) await sql.raw(statement).execute(db)
-}

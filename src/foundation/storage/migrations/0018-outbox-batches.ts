@@ -1,11 +1,9 @@
-import { type Kysely, sql } from 'kysely'
-
 /*
  * A row of the outbox is marked once, soon after it was written. With its position in no index, and room beside it in its
  * page, the mark is a change of that page alone: it took a new place in the table, an entry in each index and the row's
  * width in the log. Positions are found by what a turn of the relay has published of a partition, a row for many.
  */
-const UP = [
+export const UP: readonly string[] = [
   `create table concordat.relay_batches (
     partition       smallint not null,
     position        bigint not null,
@@ -24,7 +22,3 @@ const UP = [
   'alter table concordat.outbox set (fillfactor = 50)',
   'alter table concordat.relay_partitions add column floor bigint not null default 0',
 ]
-
-export async function up(db: Kysely<unknown>): Promise<void> {
-  for (const statement of UP) await sql.raw(statement).execute(db)
-}
