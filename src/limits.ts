@@ -17,6 +17,7 @@ export const limits = Object.freeze({
   errorStackCharsMax: 8_192,
   resumeBatchMax: 500, // paused runs that one transaction resumes
   logDepthMax: 8,
+  expectationDeadlineMsMax: 3_155_760_000_000, // a century; what is much later is no date
   usdMax: 1_000_000_000, // as nano-dollars 10^18, which still fits a PostgreSQL bigint
 
   // Policies

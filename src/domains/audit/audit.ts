@@ -10,6 +10,7 @@ export {
   ackOf,
   type DomainAck,
   declareContract,
+  hasDeadline,
   sameAction,
 } from './contract.ts'
 export { expectationsSql, writeContracts } from './contract-store.ts'

@@ -1,4 +1,5 @@
 import { hash } from 'node:crypto'
+import { limits } from '../../limits.ts'
 
 /** The audit contract of a run: what must be acknowledged, and within how long. */
 
@@ -10,6 +11,11 @@ export interface AuditExpectation {
   readonly action: string
   readonly deadlineMs: number | null
   readonly anchor: Anchor
+}
+
+/** Whether it is a time that can be counted: stored contracts are JSON, where a hand may have left anything. */
+export function hasDeadline(deadlineMs: unknown): deadlineMs is number {
+  return typeof deadlineMs === 'number' && deadlineMs > 0 && deadlineMs <= limits.expectationDeadlineMsMax
 }
 
 export type AckStatus = 'SUCCESS' | 'FAILED' | 'ROLLED_BACK'

@@ -70,6 +70,16 @@ describe('expectations', () => {
     expect(late.map(({ action, status }) => [action, status])).toEqual(overdue.map((action) => [action, 'PENDING']))
   })
 
+  it.each([[null], [undefined], ['soon'], [-5], [1e300]])('without a deadline, as %s, are never due', (deadlineMs) => {
+    const broken = expected.map((each) => ({ ...each, deadlineMs: deadlineMs as number }))
+    for (const anchors of [executing, parked, ended]) {
+      const states = expectationStates(broken, [], anchors, later(100_000))
+      expect(states.map(({ deadlineMs, dueAt, overdue }) => [deadlineMs, dueAt, overdue])).toEqual(
+        Array(5).fill([null, null, false]),
+      )
+    }
+  })
+
   it('are PENDING, ACKED, FAILED or MISSING', () => {
     const acks = [
       ackOf(ACTIONS.startTrace, 'SUCCESS'),

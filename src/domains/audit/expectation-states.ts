@@ -1,4 +1,4 @@
-import { type AckOutcome, type AuditExpectation, sameAction } from './contract.ts'
+import { type AckOutcome, type AuditExpectation, hasDeadline, sameAction } from './contract.ts'
 
 /** An expectation as it stands: due when its anchor is set, met when a SUCCESS ack is stored. */
 export interface ExpectationState extends AuditExpectation {
@@ -28,13 +28,14 @@ export function expectationStates(
   return expected.map((expectation) => {
     const dueAt = dueAtOf(expectation, anchors)
     const status = statusOf(expectation, acks, anchors)
-    return { ...expectation, dueAt, status, overdue: status === 'PENDING' && dueAt !== null && now > dueAt }
+    const deadlineMs = hasDeadline(expectation.deadlineMs) ? expectation.deadlineMs : null
+    return { ...expectation, deadlineMs, dueAt, status, overdue: status === 'PENDING' && dueAt !== null && now > dueAt }
   })
 }
 
 /** When an expectation is due; null while that is open: its anchor is not set, or it has no deadline. */
 export function dueAtOf({ action, anchor, deadlineMs }: AuditExpectation, anchors: Anchors): Date | null {
-  if (deadlineMs === null) return null
+  if (!hasDeadline(deadlineMs)) return null
   if (action === 'finalize_run') return finalizeDueAt(deadlineMs, anchors)
   const from = anchor === 'EXECUTION_START' ? anchors.executionStartedAt : anchors.executionEndedAt
   return from && new Date(from.getTime() + deadlineMs)

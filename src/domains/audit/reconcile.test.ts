@@ -118,11 +118,14 @@ describe('a run’s contract', () => {
     ])
   })
 
-  it.each([[null], [0], [-5], [Number.NaN]])('with a deadline of %s is invalid', (deadlineMs) => {
-    const broken = expected.map((each, i) => (i === 2 ? { ...each, deadlineMs } : each))
-    expect(reconcile(facts({ expected: broken }), now)).toMatchObject({
-      result: 'INCOMPLETE',
-      findings: [{ kind: 'invalid_contract', domain: 'policies' }],
-    })
-  })
+  it.each([[null], [undefined], ['soon'], [0], [-5], [Number.NaN], [1e300]])(
+    'with a deadline of %s is invalid',
+    (deadlineMs) => {
+      const broken = expected.map((each, i) => (i === 2 ? { ...each, deadlineMs: deadlineMs as number } : each))
+      expect(reconcile(facts({ expected: broken }), now)).toMatchObject({
+        result: 'INCOMPLETE',
+        findings: [{ kind: 'invalid_contract', domain: 'policies' }],
+      })
+    },
+  )
 })

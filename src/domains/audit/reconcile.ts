@@ -1,4 +1,4 @@
-import { type AckOutcome, type Action, type AuditExpectation, sameAction } from './contract.ts'
+import { type AckOutcome, type Action, type AuditExpectation, hasDeadline, sameAction } from './contract.ts'
 import { type Anchors, dueAtOf } from './expectation-states.ts'
 
 export type ReconciliationResult = 'COMPLETE' | 'INCOMPLETE' | 'STALE'
@@ -37,7 +37,7 @@ export class AuditReconciler {
     const done = acks.filter((ack) => ack.status === 'SUCCESS')
     for (const expectation of expected) {
       const { domain, action } = expectation
-      if (expectation.deadlineMs === null || !(expectation.deadlineMs > 0)) {
+      if (!hasDeadline(expectation.deadlineMs)) {
         findings.push({ kind: 'invalid_contract', domain, action, detail: 'the expectation has no deadline' })
       }
       if (done.some((ack) => sameAction(ack, expectation))) {

@@ -1,3 +1,4 @@
+import { AppError } from '../../foundation/app-error.ts'
 import { eachOnce } from '../../foundation/json.ts'
 import { rowSet, type Statement, statement, type Tx } from '../../foundation/storage/storage.ts'
 import {
@@ -90,13 +91,21 @@ const FIND = statement(
       and run_id = $2`,
 )
 
+/** Null: its contract is gone, or no list any more, as by a hand. Nothing can be said then of what was expected. */
+function readExpectations(text: string | null): StoredExpectation[] | null {
+  const read: unknown = JSON.parse(text ?? 'null')
+  const isList =
+    Array.isArray(read) && read.every((each) => typeof each?.domain === 'string' && typeof each.action === 'string')
+  return isList ? read : null
+}
+
 /** One run with its payloads; of any tenant when `tenantId` is null (for operators). Null when there is none. */
 export async function findRun(tx: Tx, tenantId: string | null, runId: string): Promise<RunRow | null> {
   const [row] = await tx.query<
     Omit<RunRow, 'pending' | 'transitions' | 'expectations'> & {
       readonly pending: string | null
       readonly transitions: string
-      readonly expectations: string
+      readonly expectations: string | null
     }
   >(FIND, [tenantId, runId])
   if (!row) return null
@@ -105,7 +114,7 @@ export async function findRun(tx: Tx, tenantId: string | null, runId: string): P
     ...row,
     pending,
     transitions: readTransitions(row.transitions),
-    expectations: JSON.parse(row.expectations),
+    expectations: readExpectations(row.expectations) ?? [],
   }
 }
 
@@ -212,13 +221,17 @@ const CONTRACTS = statement(
         from concordat.runs a where a.tenant_id = x.tenant_id and a.run_id = x.run_id limit 1 for no key update) r`,
 )
 
-/** The contracts of runs, which are locked; those that are not there are left out. */
+/** The contracts of runs, which are locked; runs that are not there are left out. Fails with `CONTRACT_UNMET` for one that can't be read. */
 export async function contractsOf(tx: Tx, runs: readonly RunKey[]): Promise<ContractRow[]> {
   type Row = Omit<ContractRow, 'blockedBy' | 'blockedBecause' | 'expectations'> & {
     readonly pending: string | null
     readonly expectations: string
   }
-  const expectationsIn = eachOnce<StoredExpectation[]>(JSON.parse)
+  const expectationsIn = eachOnce((text) => {
+    const expectations = readExpectations(text)
+    if (expectations) return expectations
+    throw new AppError('CONTRACT_UNMET', 'its contract is gone, or no list of expectations any more')
+  })
   const rows = await tx.query<Row>(CONTRACTS, KEYS.values(runs))
   // Parsed here: PostgreSQL refuses to read any member of a JSON text that holds a NUL somewhere.
   return rows.map(({ pending, ...row }) => {

@@ -1,4 +1,4 @@
-import { type Action, type AuditExpectation, sameAction } from '../../domains/audit/audit.ts'
+import { type Action, type AuditExpectation, hasDeadline, sameAction } from '../../domains/audit/audit.ts'
 import { AppError } from '../../foundation/app-error.ts'
 
 /**
@@ -13,7 +13,7 @@ export function checkGovernance(
 ): void {
   const unmet = expectations.flatMap((expectation) => {
     const { domain, action, deadlineMs } = expectation
-    if (deadlineMs === null || !(deadlineMs > 0)) return [`${domain}/${action} has no deadline`]
+    if (!hasDeadline(deadlineMs)) return [`${domain}/${action} has no deadline`]
     if (acked.includes(`${domain}/${action}`) || decided.some((ack) => sameAction(ack, expectation))) return []
     return [`${domain}/${action} is met by no domain`]
   })
