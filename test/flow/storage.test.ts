@@ -16,6 +16,7 @@ import {
   rowSet,
   schemaState,
   snapshot,
+  statement,
   type Tx,
   transactionWhenUsed,
 } from '../../src/foundation/storage/storage.ts'
@@ -111,6 +112,78 @@ function promises(open: () => Promise<Database>) {
     expect(await count(database)).toBe(1)
     await database.transaction(async (tx) => lastFlight(tx.query('insert into kept values (4)')))
     expect(await count(database)).toBe(2)
+  })
+
+  describe('asked for several things at once', () => {
+    const double = statement('test_double', 'select 2 * $1::int as doubled')
+    const inverse = statement('test_inverse', 'select 1 / $1::int as inverse')
+    const name = statement('test_name', 'select name, null as nothing from (values ($1::text), ($2)) as x (name)')
+    const settle = async (queries: Promise<unknown>[]) => {
+      return (await Promise.allSettled(queries)).map((result) => {
+        return result.status === 'fulfilled' ? result.value : [result.reason.code, result.reason.details?.sqlState]
+      })
+    }
+
+    it('answers each in order with its own rows, the second time as the first', async () => {
+      const database = await open()
+      for (const round of [1, 2]) {
+        const answers = await database.transaction((tx) => {
+          return Promise.all([
+            tx.query(double, [round]),
+            tx.query('create temporary table if not exists passing (n int)'),
+            tx.query(name, ['a', null]),
+            tx.query(double, [10]),
+            tx.query('select $1::int as n, $2::text as t where false', [1, 'x']),
+            tx.query('insert into passing values ($1)', [1]),
+            tx.query(''),
+          ])
+        })
+        const names = ['a', null].map((each) => ({ name: each, nothing: null }))
+        expect(answers).toEqual([[{ doubled: 2 * round }], [], names, [{ doubled: 20 }], [], [], []])
+      }
+    })
+
+    it('answers what comes before one that fails; what comes behind fails with it, and works the next time', async () => {
+      const database = await open()
+      const cube = statement('test_cube', 'select ($1::int) ^ 3 as cubed')
+      const wrong = statement('test_wrong', 'select wrong($1)')
+      const zero = ['DATABASE_ERROR', '22012']
+      for (let round = 1; round <= 2; round++) {
+        const failing = database.transaction(async (tx) => {
+          const first = await settle([tx.query(double, [2]), tx.query(inverse, [0]), tx.query(cube, [2])])
+          expect(first).toEqual([[{ doubled: 4 }], zero, zero])
+          expect(await settle([tx.query(double, [2])])).toEqual([zero])
+          throw new Error('changed my mind')
+        })
+        await expect(failing).rejects.toThrow('changed my mind')
+      }
+      expect(await settle([database.query(wrong, [1])])).toEqual([['DATABASE_ERROR', '42883']])
+      expect(await database.query(inverse, [1])).toEqual([{ inverse: 1 }])
+      expect(await database.query(cube, [2])).toEqual([{ cubed: 8 }])
+    })
+
+    it('fails a statement whose own commit fails', async () => {
+      const database = await open()
+      await database.query('create table parents (n int primary key)')
+      await database.query('create table children (n int references parents deferrable initially deferred)')
+      const insert = (tx: Tx) => tx.query('insert into children values ($1) returning n', [1])
+      const violated = ['DATABASE_ERROR', '23503']
+      expect(await settle([insert(database)])).toEqual([violated])
+      expect(await settle([database.transaction(insert)])).toEqual([violated])
+      expect(await settle([database.transaction(async (tx) => lastFlight(insert(tx)))])).toEqual([violated])
+      expect(await database.query('select from children')).toEqual([])
+    })
+
+    it('fails a statement whose values can’t be written, and is there for the next', async () => {
+      const database = await open()
+      const circular: { self?: object } = {}
+      circular.self = circular
+      await expect(database.query(double, [circular])).rejects.toThrow('circular')
+      await expect(
+        database.transaction((tx) => Promise.all([tx.query(double, [1]), tx.query(double, [circular])])),
+      ).rejects.toThrow('circular')
+      expect(await database.query(double, [1])).toEqual([{ doubled: 2 }])
+    })
   })
 
   it('reads int8 as bigint and json as its text', async () => {
@@ -278,6 +351,17 @@ describeOnPostgres('PostgreSQL', (server) => {
       return heard.length
     }
     await expect.poll(heardAgain).toBeGreaterThan(0)
+  })
+
+  it('that ends a connection in the middle of a flight fails all of it that was not answered', async () => {
+    const database = closeLater(await open(await created()))
+    const end = 'select pg_terminate_backend(pg_backend_pid()) where $1'
+    const cut = database.transaction(async (tx) => {
+      return lastFlight(Promise.all([tx.query('select $1::int as n', [1]), tx.query(end, [true])]))
+    })
+    await expect(cut).rejects.toMatchObject({ code: 'DATABASE_UNREACHABLE', kind: 'retryable' })
+    await expect(database.query(end, [true])).rejects.toMatchObject({ code: 'DATABASE_UNREACHABLE' })
+    await expect.poll(() => database.query('select $1::int as n', [1]).catch(() => null)).toEqual([{ n: 1 }])
   })
 
   it('that is not there: DATABASE_UNREACHABLE, with a hint', async () => {

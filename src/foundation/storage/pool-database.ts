@@ -1,26 +1,43 @@
-import type { Writable } from 'node:stream'
-import type { Pool, PoolClient, QueryConfig } from 'pg'
+import type { Pool, PoolClient } from 'pg'
 import type { AppError } from '../app-error.ts'
 import { LastFlight, type Statement, type Tx } from './database.ts'
 import { databaseError, isAborted } from './errors.ts'
+import { Flight } from './flight.ts'
+
+const BEGIN: Statement = { name: 'begin', text: 'begin' }
+const COMMIT: Statement = { name: 'commit', text: 'commit' }
+const ROLLBACK: Statement = { name: 'rollback', text: 'rollback' }
 
 /**
- * Runs statements on a connection of the driver, with our errors. Those that travel behind one that fails fail too, and
- * only tell that the transaction is aborted: they fail with that first error, so that whoever waits for several of them
- * gets it from whichever it hears first.
+ * Runs statements on a connection of the driver, with our errors. What one turn of the event loop issues is one flight.
+ * Those behind one that fails fail too, with that first error, so that whoever waits for several of them gets it from
+ * whichever it hears first.
  */
 function onClient(client: Pick<PoolClient, 'query'>): Tx {
   let first: AppError | undefined
+  let boarding: Flight | undefined
+  const depart = () => {
+    if (boarding) client.query(boarding as unknown as string)
+    boarding = undefined
+  }
+  const send = (sql: Statement | string, values: readonly unknown[]): Promise<unknown[]> => {
+    if (typeof sql === 'string' && values.length === 0) {
+      depart() // without values it may be several statements, which go alone
+      return client.query(sql).then(({ rows }) => rows)
+    }
+    if (!boarding) {
+      boarding = new Flight()
+      process.nextTick(depart)
+    }
+    return boarding.add(typeof sql === 'string' ? { name: '', text: sql } : sql, values)
+  }
   return {
     async query<Row>(sql: Statement | string, values: readonly unknown[] = []): Promise<Row[]> {
-      const config: QueryConfig = typeof sql === 'string' ? { text: sql } : { name: sql.name, text: sql.text }
-      if (values.length > 0) config.values = values as unknown[]
-      gatherWrites(client)
       try {
-        return (await client.query(config)).rows as Row[]
+        return (await send(sql, values)) as Row[]
       } catch (error) {
         const failure = databaseError(error)
-        if (first && isAborted(failure)) throw first
+        if (first && (isAborted(failure) || failure.cause === first.cause)) throw first
         first = failure
         throw failure
       }
@@ -31,17 +48,9 @@ function onClient(client: Pick<PoolClient, 'query'>): Tx {
 /** Making all plans of a connection anew takes some 20 ms; until statistics are renewed by themselves it can be a minute. */
 const PLANS_KEPT_MS = 15_000
 
-/** Whatever one turn of the event loop sends on a connection leaves in one system call, and wakes the server once. */
-function gatherWrites(client: Pick<PoolClient, 'query'>): void {
-  const { stream } = (client as unknown as { connection: { stream: Partial<Writable> } }).connection
-  if (!stream.cork || !stream.uncork || (stream.writableCorked ?? 0) > 0) return
-  stream.cork()
-  process.nextTick(() => stream.uncork?.())
-}
-
 /** Sends the commit behind the last statements. If one of them failed, the server turns the commit into a rollback. */
 async function land<T>(tx: Tx, { landed }: LastFlight<T>): Promise<T> {
-  const [work, commit] = await Promise.allSettled([landed, tx.query('commit')])
+  const [work, commit] = await Promise.allSettled([landed, tx.query(COMMIT)])
   if (work.status === 'rejected') throw work.reason
   if (commit.status === 'rejected') throw commit.reason
   return work.value
@@ -69,15 +78,15 @@ export class PoolDatabase implements Tx {
     const client = await this.#connect()
     const tx = onClient(client)
     // BEGIN travels with the first statement: it fails only with the connection, and then that statement tells.
-    tx.query('begin').catch(() => undefined)
+    tx.query(BEGIN).catch(() => undefined)
     let broken: Error | undefined
     try {
       const result = await work(tx)
       if (result instanceof LastFlight) return await land(tx, result)
-      await tx.query('commit')
+      await tx.query(COMMIT)
       return result
     } catch (error) {
-      broken = await tx.query('rollback').then(
+      broken = await tx.query(ROLLBACK).then(
         () => undefined,
         (rollbackError: Error) => rollbackError,
       )
