@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest'
+import { afterEach, describe, expect, it, vi } from 'vitest'
 import { silentLogger } from '../../foundation/log.ts'
 import { noMetrics } from '../../foundation/metrics.ts'
 import { limits } from '../../limits.ts'
@@ -40,5 +40,32 @@ describe('the observability guard, when more traces fail at once than open its b
       await new Promise((resolve) => setImmediate(resolve))
     }
     expect(guard.mayTrace()).toBe(false)
+  })
+})
+
+describe('an open breaker', () => {
+  afterEach(() => void vi.useRealTimers())
+
+  it('lets a trace be tried after its time: a failure opens it for as long again, a success closes it', async () => {
+    vi.useFakeTimers({ toFake: ['Date'] })
+    let traces = false
+    const record = async (step: RecordStep) => {
+      if (!traces) await withoutTraces(step)
+    }
+    const guard = new ObservabilityGuard({ mode: 'DEGRADED', record, log: silentLogger, metrics: noMetrics })
+    for (let i = 0; i < limits.breakerFailures; i++) await guard.record(step)
+    expect(guard.mayTrace()).toBe(false)
+    expect(await guard.record(step)).toBe('the trace store is failing, not tried')
+
+    vi.advanceTimersByTime(limits.breakerOpenMs)
+    expect(guard.mayTrace()).toBe(true)
+    expect(await guard.record(step)).toBe('no room for traces')
+    expect(guard.mayTrace()).toBe(false)
+    traces = true
+    expect(await guard.record(step)).toBe('the trace store is failing, not tried')
+
+    vi.advanceTimersByTime(limits.breakerOpenMs)
+    expect(await Promise.all([guard.record(step), guard.record(step)])).toEqual([null, null])
+    expect(guard.mayTrace()).toBe(true)
   })
 })

@@ -1,4 +1,11 @@
-import { type CircuitBreakerPolicy, CircuitState, ConsecutiveBreaker, circuitBreaker, handleAll } from 'cockatiel'
+import {
+  type CircuitBreakerPolicy,
+  CircuitState,
+  ConsecutiveBreaker,
+  circuitBreaker,
+  handleWhen,
+  isBrokenCircuitError,
+} from 'cockatiel'
 import { unrecorded } from '../../domains/budgets/budgets.ts'
 import { AppError } from '../../foundation/app-error.ts'
 import type { Logger } from '../../foundation/log.ts'
@@ -40,26 +47,31 @@ function isAboutLease(error: unknown): boolean {
 export class ObservabilityGuard {
   readonly #options: ObservabilityGuardOptions
   readonly #breaker: CircuitBreakerPolicy
-  /** True from a failure to the next success: only then does the breaker count. */
+  /** True from a failure to the next success: only then do traces go through the breaker. */
   #shaky = false
+  #openUntilMs = 0
 
   constructor(options: ObservabilityGuardOptions) {
     this.#options = options
-    this.#breaker = circuitBreaker(handleAll, {
-      halfOpenAfter: limits.breakerOpenMs,
-      breaker: new ConsecutiveBreaker(limits.breakerFailures),
+    // What the lease's loss or an absent database says does not concern it: it must not open for that.
+    this.#breaker = circuitBreaker(
+      handleWhen((error) => !isAboutLease(error)),
+      { halfOpenAfter: limits.breakerOpenMs, breaker: new ConsecutiveBreaker(limits.breakerFailures) },
+    )
+    this.#breaker.onBreak(() => {
+      this.#openUntilMs = Date.now() + limits.breakerOpenMs
     })
   }
 
-  /** False while the breaker is open: traces are not even tried. */
+  /** False while the breaker is open: traces are not even tried. After its time they are: only a try can close it. */
   mayTrace(): boolean {
-    return this.#breaker.state !== CircuitState.Open
+    return this.#breaker.state !== CircuitState.Open || Date.now() >= this.#openUntilMs
   }
 
   /** Feeds a failure outside of steps, as of a trace that could not be started, to the breaker. */
   traceFailed(error: unknown, runId: string): void {
     this.#gap(error, runId)
-    this.#count(() => Promise.reject(error))
+    this.#count(error)
   }
 
   /**
@@ -80,34 +92,33 @@ export class ObservabilityGuard {
     }
   }
 
-  /**
-   * Past the breaker while all is well: it costs more than the rest of a step. What the lease's loss or an absent
-   * database says does not concern it: it must not open for that.
-   */
+  /** Past the breaker while all is well: it costs more than the rest of a step. */
   async #withTrace(record: RecordStep): Promise<void> {
-    if (this.#shaky && !this.mayTrace()) throw new Error('the trace store is failing, not tried')
+    if (this.#shaky) return this.#throughBreaker(record)
     try {
       await this.#options.record(record)
     } catch (error) {
-      if (!isAboutLease(error)) this.#count(() => Promise.reject(error))
+      this.#count(error)
       throw error
     }
-    if (this.#shaky) this.#count(() => Promise.resolve())
   }
 
-  /**
-   * Tells the breaker how a try went. A success ends the series of failures that it counts. Made inside the breaker:
-   * an open one does not call it, and a rejection made before would be nobody's and end the process.
-   */
-  #count(tried: () => Promise<void>): void {
-    this.#breaker.execute(tried).then(
-      () => {
-        this.#shaky = false
-      },
-      () => {
-        this.#shaky = true
-      },
-    )
+  /** While it is open nothing is tried; after its time one trace is, for which others wait, and which may close it. */
+  async #throughBreaker(record: RecordStep): Promise<void> {
+    try {
+      await this.#breaker.execute(() => this.#options.record(record))
+      this.#shaky = false
+    } catch (error) {
+      if (isBrokenCircuitError(error)) throw new Error('the trace store is failing, not tried')
+      throw error
+    }
+  }
+
+  /** Tells the breaker of a failure. Thrown inside it: an open one does not call, and a rejection would be nobody's. */
+  #count(error: unknown): void {
+    if (isAboutLease(error)) return
+    this.#shaky = true
+    this.#breaker.execute(() => Promise.reject(error)).catch(() => undefined)
   }
 
   #gap(error: unknown, runId: string): void {
