@@ -14,7 +14,7 @@ export async function multiplyRows(client: pg.Client, times: number): Promise<vo
   const { rows } = await client.query<Column>(
     `select c.relname as table, a.attname as name, format_type(a.atttypid, null) as type
        from pg_class c join pg_attribute a on a.attrelid = c.oid
-      where c.relnamespace = 'concordat'::regnamespace and c.relkind = 'r' and c.relname not like 'kysely%'
+      where c.relnamespace = 'concordat'::regnamespace and c.relkind = 'r' and c.relname <> 'migrations'
         and a.attnum > 0 and not a.attisdropped and a.attgenerated = '' and a.attidentity = ''
       order by c.relname, a.attnum`,
   )

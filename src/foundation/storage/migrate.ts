@@ -28,17 +28,14 @@ const MIGRATIONS: Readonly<Record<string, () => Promise<Migration>>> = {
   '0018-outbox-batches': () => import('./migrations/0018-outbox-batches.ts'),
 }
 
-/*
- * One process applies what is missing, in one transaction; others wait for it, and find nothing to do. Table and lock are
- * those of the library that did this first: databases have the one, and a process of an older version takes the other.
- */
+// One process applies what is missing, in one transaction; others wait for it, and find nothing to do.
 const BEGIN = [
-  'select pg_advisory_xact_lock(3853314791062309107)',
+  `select pg_advisory_xact_lock(hashtextextended('concordat.migrations', 0))`,
   'create schema if not exists concordat',
-  'create table if not exists concordat.kysely_migration (name text primary key, "timestamp" text not null)',
+  'create table if not exists concordat.migrations (name text primary key, applied_at timestamptz not null default now())',
 ]
-const APPLIED = 'select name from concordat.kysely_migration order by name'
-const MARK = 'insert into concordat.kysely_migration (name, "timestamp") values ($1, now()::text)'
+const APPLIED = 'select name from concordat.migrations order by name'
+const MARK = 'insert into concordat.migrations (name) values ($1)'
 
 export interface SchemaState {
   /** Migrations that the database has, oldest first. */
@@ -52,7 +49,7 @@ export interface SchemaState {
 /** Where the database's schema stands against this version's. Changes nothing. */
 export async function schemaState(database: Database): Promise<SchemaState> {
   const [table] = await database.query<{ found: string | null }>(
-    `select to_regclass('concordat.kysely_migration')::text as found`,
+    `select to_regclass('concordat.migrations')::text as found`,
   )
   const applied = table?.found ? await appliedTo(database) : []
   const known = Object.keys(MIGRATIONS)
