@@ -18,14 +18,15 @@ const facts = {
 }
 
 describe('the policy files that docs show', () => {
-  it.each(files)('are without problems, in $page', ({ text }) => {
-    const { policies, findings } = lintPolicies(text, expressions)
+  it.each(files)('are without problems, in $page', async ({ text }) => {
+    const { policies, findings } = await lintPolicies(text, expressions)
     expect(findings).toEqual([])
     expect(policies.length).toBeGreaterThan(0)
   })
 
-  it('say of a run what the page says', () => {
-    const policies = files.flatMap(({ text }) => lintPolicies(text, expressions).policies)
+  it('say of a run what the page says', async () => {
+    const linted = await Promise.all(files.map(({ text }) => lintPolicies(text, expressions)))
+    const policies = linted.flatMap((file) => file.policies)
     const { outcome, findings } = evaluate(
       facts,
       policies.map((policy) => inForce(policy, 1, expressions)),

@@ -8,7 +8,7 @@ import { COMPLETION_WRITES } from '../src/flow/completion/completion-writes.ts'
 import { errorCodes } from '../src/foundation/error-codes.ts'
 import { eventTypes } from '../src/foundation/events/events.ts'
 import type { Shell } from '../src/surface/cli/command.ts'
-import { createProgram } from '../src/surface/cli/program.ts'
+import { COMMAND_NAMES, createProgram } from '../src/surface/cli/program.ts'
 import { anchors, codeBlocks, inlineCode, links, page, pages, root } from './support/markdown.ts'
 
 const scripts = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')).scripts as Record<string, string>
@@ -93,7 +93,7 @@ describe('the table of commands in README', () => {
 })
 
 // Only its commands and options are looked at; nothing is printed.
-const program = createProgram({} as Shell)
+const program = await createProgram({} as Shell, COMMAND_NAMES)
 
 /** The words of each call of our command in a line of shell, as `npx concordat …` or `npm run -s concordat -- …`. */
 function commandsIn(line: string): string[][] {

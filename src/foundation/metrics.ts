@@ -1,4 +1,4 @@
-import { Counter as PromCounter, Gauge as PromGauge, Histogram as PromHistogram, Registry } from 'prom-client'
+import { createRequire } from 'node:module'
 import { type CounterName, type GaugeName, type HistogramName, type LabelsOf, metricTable } from './metric-table.ts'
 
 export type { CounterName, GaugeName, HistogramName } from './metric-table.ts'
@@ -28,23 +28,38 @@ export interface Metrics {
 
 /** Metrics of one runtime, in a registry of its own: two runtimes in one process do not mix. */
 export function createMetrics(): Metrics {
-  const registers = [new Registry()] as const
+  let opened: ReturnType<typeof openRegistry> | undefined
+  const registry = () => (opened ??= openRegistry())
+  const collector = <T>(name: string) => registry().collectors.get(name) as T
+  return {
+    counter: (name) => ({
+      inc: (labels, amount = 1) => collector<Counter<typeof labels>>(name).inc(labels, amount),
+    }),
+    gauge: (name) => ({
+      set: (labels, value) => collector<Gauge<typeof labels>>(name).set(labels, value),
+    }),
+    histogram: (name) => ({
+      observe: (labels, value) => collector<Histogram<typeof labels>>(name).observe(labels, value),
+    }),
+    text: () => registry().registers[0].metrics(),
+  }
+}
+
+/** Loads the library: 83 modules, and most commands count nothing. */
+function openRegistry() {
+  const prometheus: typeof import('prom-client') = createRequire(import.meta.url)('prom-client')
+  const registers = [new prometheus.Registry()] as const
   const collectors = new Map<string, unknown>()
 
   // All metrics exist from the start, at zero where they have no labels: a rate over a metric that appears with its
   // first event misses that event.
   for (const [name, { type, help, labels }] of Object.entries(metricTable)) {
     const options = { name, help, labelNames: [...labels], registers: [...registers] }
-    if (type === 'counter') collectors.set(name, new PromCounter(options))
-    else if (type === 'gauge') collectors.set(name, new PromGauge(options))
-    else collectors.set(name, new PromHistogram({ ...options, buckets: SECONDS_BUCKETS }))
+    if (type === 'counter') collectors.set(name, new prometheus.Counter(options))
+    else if (type === 'gauge') collectors.set(name, new prometheus.Gauge(options))
+    else collectors.set(name, new prometheus.Histogram({ ...options, buckets: SECONDS_BUCKETS }))
   }
-  return {
-    counter: (name) => collectors.get(name) as Counter<LabelsOf<typeof name>>,
-    gauge: (name) => collectors.get(name) as Gauge<LabelsOf<typeof name>>,
-    histogram: (name) => collectors.get(name) as Histogram<LabelsOf<typeof name>>,
-    text: () => registers[0].metrics(),
-  }
+  return { registers, collectors }
 }
 
 // From the measured 1 ms of a pushed stop to a minute, each bound at most 2.5 times the one before it.

@@ -1,4 +1,5 @@
-import { Ajv2020, type ErrorObject, type ValidateFunction } from 'ajv/dist/2020.js'
+import { createRequire } from 'node:module'
+import type { Ajv2020, ErrorObject, ValidateFunction } from 'ajv/dist/2020.js'
 import type { z } from 'zod'
 import { AppError } from '../../foundation/app-error.ts'
 import type { Json, JsonObject } from '../../foundation/json.ts'
@@ -56,13 +57,7 @@ export class SignalSchemas {
     const text = JSON.stringify(schema)
     const known = this.#compiled.get(text)
     if (known) return known
-    this.#ajv ??= new Ajv2020({
-      allErrors: true,
-      strict: false,
-      validateFormats: false,
-      unicodeRegExp: false,
-      addUsedSchema: false,
-    })
+    this.#ajv ??= createAjv()
     try {
       const validate = this.#ajv.compile(schema)
       this.#ajv.removeSchema(schema) // what it is compiled to stays; its own cache knows no bound
@@ -74,6 +69,18 @@ export class SignalSchemas {
       throw new AppError('INVALID_REQUEST', message, { cause })
     }
   }
+}
+
+/** Loads the library: 83 modules, for the few waits that have a schema. */
+function createAjv(): Ajv2020 {
+  const library: typeof import('ajv/dist/2020.js') = createRequire(import.meta.url)('ajv/dist/2020.js')
+  return new library.Ajv2020({
+    allErrors: true,
+    strict: false,
+    validateFormats: false,
+    unicodeRegExp: false,
+    addUsedSchema: false,
+  })
 }
 
 function isZod<T>(schema: z.ZodType<T> | JsonObject): schema is z.ZodType<T> {

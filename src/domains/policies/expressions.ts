@@ -1,4 +1,5 @@
-import { type ASTNode, Environment, ParseError } from '@marcbachmann/cel-js'
+import { createRequire } from 'node:module'
+import type { ASTNode, Environment, ParseError } from '@marcbachmann/cel-js'
 import { limits } from '../../limits.ts'
 import { type ExpressionContext, FACTS } from './expression-facts.ts'
 import { type ExpressionProblem, FACT_NAMES, guardExpression, REGEX_FUNCTION } from './expression-guards.ts'
@@ -27,10 +28,11 @@ export type Compiled =
  * characters and answers true or false; what may be in it is said in docs/reference/policies.md.
  */
 export class Expressions {
-  readonly #environment = createEnvironment()
+  #environment: Environment | undefined
   readonly #compiled = new Map<string, Compiled>()
 
   compile(text: string): Compiled {
+    this.#environment ??= createEnvironment()
     const compiled = this.#compiled.get(text) ?? compile(this.#environment, text)
     this.#compiled.delete(text)
     this.#compiled.set(text, compiled) // the last one was used last
@@ -42,7 +44,9 @@ export class Expressions {
   }
 }
 
+/** Loads the library: most commands, and tenants with limits alone, have no expressions. */
 function createEnvironment(): Environment {
+  const { Environment }: typeof import('@marcbachmann/cel-js') = createRequire(import.meta.url)('@marcbachmann/cel-js')
   const environment = new Environment({
     limits: {
       maxAstNodes: limits.policyExpressionNodesMax,
@@ -131,7 +135,8 @@ function messageOf(thrown: unknown): string {
 }
 
 function hintFor(thrown: unknown): string {
-  if (thrown instanceof ParseError) return 'It is CEL, as in step.tool == "shell" && run.cost_usd > 0.5'
+  if (thrown instanceof Error && thrown.name === 'ParseError')
+    return 'It is CEL, as in step.tool == "shell" && run.cost_usd > 0.5'
   if (/^(No such key|Unknown variable)/.test(messageOf(thrown))) return `Facts: ${FACT_NAMES.join(', ')}.`
   return 'Compare like with like: texts with texts, numbers with numbers.'
 }

@@ -1,4 +1,5 @@
 import { rowSet, statement, type Tx } from '../../foundation/storage/storage.ts'
+import type { LintedFile, lintPolicies as lintText } from './policy-file.ts'
 import type { EvaluationOutcome, PolicyFinding, Verdict } from './policy-rules.ts'
 import type { MetViolation } from './violations.ts'
 
@@ -10,7 +11,7 @@ export { type Lesson, lessonsOf, writeLessons } from './lessons.ts'
 export { inForce, PolicyBook, type PolicySet } from './policy-book.ts'
 export { type PolicyChange, planChanges, type StoredPolicy } from './policy-changes.ts'
 export { isLimit, type PolicyDefinition, type PolicyEffect, type PolicyInput } from './policy-document.ts'
-export { type LintedFile, type LintFinding, lintPolicies } from './policy-file.ts'
+export type { LintedFile, LintFinding } from './policy-file.ts'
 export {
   type ActivePolicy,
   evaluate,
@@ -33,6 +34,11 @@ export {
   violationsOfRun,
   violationsSql,
 } from './violations.ts'
+
+/** Reads and checks a policy file, see `lintPolicies` in policy-file.ts. YAML is loaded here: only files are written in it. */
+export async function lintPolicies(...file: Parameters<typeof lintText>): Promise<LintedFile> {
+  return (await import('./policy-file.ts')).lintPolicies(...file)
+}
 
 /** A verdict as it is stored: one a run. */
 export interface PolicyEvaluation {

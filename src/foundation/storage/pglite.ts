@@ -1,6 +1,5 @@
 import { EventEmitter } from 'node:events'
-import { PGlite } from '@electric-sql/pglite'
-import { createPgConfig } from '@electric-sql/pglite/node-postgres'
+import type { PGlite } from '@electric-sql/pglite'
 import pg from 'pg'
 import type { Database } from './database.ts'
 import { folderError, lockFolder } from './folder-lock.ts'
@@ -36,6 +35,9 @@ export interface EmbeddedDatabase extends Database {
 export async function openEmbedded(options: EmbeddedOptions): Promise<EmbeddedDatabase> {
   const { dataDir, snapshot, sessionTimeoutMs = SESSION_TIMEOUT_MS } = options
   const inMemory = dataDir === IN_MEMORY
+  // Loaded here: who has a PostgreSQL needs neither.
+  const { PGlite } = await import('@electric-sql/pglite')
+  const { createPgConfig } = await import('@electric-sql/pglite/node-postgres')
   const unlock = inMemory ? async () => undefined : await lockFolder(dataDir)
   let lite: PGlite
   try {

@@ -2,7 +2,7 @@ import { CommanderError } from 'commander'
 import { AppError } from '../../foundation/app-error.ts'
 import { type ExitCode, reportError } from './errors.ts'
 import { createProgram } from './program.ts'
-import { type OpenSession, openSession } from './session.ts'
+import type { OpenSession } from './session.ts'
 import { processTerminal, type Terminal } from './terminal.ts'
 
 export interface Surroundings {
@@ -13,18 +13,14 @@ export interface Surroundings {
 /** Runs a command and returns its exit code. The process ends by itself when all that it opened is closed. */
 export async function runCommandLine(
   args: readonly string[],
-  { terminal, open }: Surroundings = { terminal: processTerminal(process), open: openSession },
+  { terminal, open }: Surroundings = { terminal: processTerminal(process), open: openWhenNeeded },
 ): Promise<ExitCode> {
   const asJson = args.includes('--json')
   let exitCode: ExitCode = 0
-  const program = createProgram({
-    terminal,
-    open,
-    asJson,
-    onExit: (code) => {
-      exitCode = code
-    },
-  })
+  const onExit = (code: ExitCode) => {
+    exitCode = code
+  }
+  const program = await createProgram({ terminal, open, asJson, onExit }, args)
   const unfinished = (code: number) => {
     if (code <= 128) process.exitCode = reportError(terminal, cutOff(), asJson) // a person's second Ctrl-C is not told
   }
@@ -39,6 +35,9 @@ export async function runCommandLine(
     process.off('exit', unfinished)
   }
 }
+
+/** Loads configuration and log with the first session: version and help need neither. */
+const openWhenNeeded: OpenSession = async (...session) => (await import('./session.ts')).openSession(...session)
 
 /** An agent may call `process.exit(0)`: that must not look as if the command had done its work. */
 function cutOff(): AppError {

@@ -15,10 +15,14 @@ export interface Shell {
 /** Adds a command to its parent. */
 export type AddCommand = (parent: Command, shell: Shell) => void
 
-export interface CommandSpec<Options> {
+/** A command as help lists it. */
+export interface CommandHead {
   /** Name and arguments, as in `get <run>`. */
   readonly usage: string
   readonly description: string
+}
+
+export interface CommandSpec<Options> extends CommandHead {
   readonly options?: readonly Option[]
   run(context: CommandContext<Options & CommonOptions>): Promise<ExitCode>
 }
@@ -26,9 +30,7 @@ export interface CommandSpec<Options> {
 /** A command with its own options and the common ones. */
 export function defineCommand<Options extends object = object>(spec: CommandSpec<Options>): AddCommand {
   return (parent, shell) => {
-    const command = parent.command(spec.usage).description(spec.description)
-    for (const option of [...(spec.options ?? []), ...commonOptions()]) command.addOption(option)
-    setUp(command, shell)
+    const command = addHead(parent, shell, spec, spec.options)
     command.action(async () => {
       const { terminal } = shell
       const options = command.optsWithGlobals<Options & CommonOptions>()
@@ -39,13 +41,23 @@ export function defineCommand<Options extends object = object>(spec: CommandSpec
 }
 
 /** A noun with its verbs, as in `runs list`. */
-export function defineNoun(name: string, description: string, verbs: readonly AddCommand[]): AddCommand {
+export function defineNoun(head: CommandHead, verbs: readonly AddCommand[]): AddCommand {
   return (parent, shell) => {
-    const noun = parent.command(name).description(description)
-    for (const option of commonOptions()) noun.addOption(option)
-    setUp(noun, shell)
+    const noun = addHead(parent, shell, head)
     for (const verb of verbs) verb(noun, shell)
   }
+}
+
+/** A command that does nothing yet: for help to list it. */
+export function addHead(
+  parent: Command,
+  shell: Shell,
+  { usage, description }: CommandHead,
+  options: readonly Option[] = [],
+): Command {
+  const command = parent.command(usage).description(description)
+  for (const option of [...options, ...commonOptions()]) command.addOption(option)
+  return setUp(command, shell)
 }
 
 /** What every command takes; the program itself too, so that they may also stand before the command. */

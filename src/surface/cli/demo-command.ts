@@ -2,6 +2,7 @@ import { agreement, type DemoAudience, type DemoOutcome, runDemo, type Scene, te
 import type { FootprintCounts } from '../footprint/footprint.ts'
 import type { RunReport } from '../library/library.ts'
 import { defineCommand } from './command.ts'
+import { COMMANDS } from './command-list.ts'
 import { count, duration, fillLines } from './format.ts'
 import { onInterruption } from './interruption.ts'
 import { toJson } from './json.ts'
@@ -15,8 +16,7 @@ const INTRODUCTION =
   'Agents do real work on this machine; what is staged is said. Profile STRICT: what a run leaves – incident, verdict, trace, status – is committed together or not at all.'
 
 export const demoCommand = defineCommand({
-  usage: 'demo',
-  description: 'fourteen governed runs on this machine, failures included; needs nothing, leaves nothing',
+  ...COMMANDS.demo,
   run: async ({ terminal, options }) => {
     const startedAt = performance.now()
     const interruption = onInterruption(terminal, 'Ending after this scene.')

@@ -5,6 +5,7 @@ import { createBus, foreignKeys } from '../../foundation/bus/bus.ts'
 import { meansNothing } from '../../foundation/events/events.ts'
 import { silentLogger } from '../../foundation/log.ts'
 import { defineCommand } from './command.ts'
+import { COMMANDS } from './command-list.ts'
 import { loadConfigFile } from './config-file.ts'
 import { examineDatabase } from './doctor-database.ts'
 import { type Finding, ok, warning, worstExitCode } from './doctor-findings.ts'
@@ -21,8 +22,7 @@ const SIGNS: { readonly [Level in Finding['level']]: readonly [string, Style] } 
 }
 
 export const doctorCommand = defineCommand({
-  usage: 'doctor',
-  description: 'what is effective, what answers, and what is not enforced; changes nothing',
+  ...COMMANDS.doctor,
   run: async ({ terminal, options }) => {
     const { config, problems, refused } = readConfig()
     const rows = effectiveConfig(config, refused)

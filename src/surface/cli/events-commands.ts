@@ -1,8 +1,6 @@
 import { defineNoun } from './command.ts'
+import { COMMANDS } from './command-list.ts'
 import { eventsRedrive } from './events-redrive.ts'
 import { eventsTail } from './events-tail.ts'
 
-export const eventsCommands = defineNoun('events', 'follow events, and give them to handlers again', [
-  eventsTail,
-  eventsRedrive,
-])
+export const eventsCommands = defineNoun(COMMANDS.events, [eventsTail, eventsRedrive])

@@ -3,6 +3,7 @@ import type { Config } from '../../config.ts'
 import { AppError } from '../../foundation/app-error.ts'
 import { migrate, type SchemaState, schemaState } from '../../foundation/storage/storage.ts'
 import { defineCommand } from './command.ts'
+import { COMMANDS } from './command-list.ts'
 import { databaseExists, withDatabase } from './database.ts'
 import type { ExitCode } from './errors.ts'
 import { plural } from './format.ts'
@@ -10,8 +11,7 @@ import { toJson } from './json.ts'
 import { type CommandContext, commandConfig } from './session.ts'
 
 export const migrateCommand = defineCommand<{ check?: true }>({
-  usage: 'migrate',
-  description: 'bring the database’s schema up to date (other commands do so too)',
+  ...COMMANDS.migrate,
   options: [new Option('--check', 'change nothing; exit code 1 when migrations are pending')],
   run: async (context) => {
     const { terminal, options } = context

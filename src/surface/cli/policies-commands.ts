@@ -1,4 +1,5 @@
 import { defineNoun } from './command.ts'
+import { COMMANDS } from './command-list.ts'
 import { policiesApply } from './policies-apply.ts'
 import { policiesGet } from './policies-get.ts'
 import { policiesLint } from './policies-lint.ts'
@@ -6,7 +7,7 @@ import { policiesList } from './policies-list.ts'
 import { policiesSimulate } from './policies-simulate.ts'
 import { policiesUsage } from './policies-usage.ts'
 
-export const policiesCommands = defineNoun('policies', 'limits and conditions that a tenant’s runs are held against', [
+export const policiesCommands = defineNoun(COMMANDS.policies, [
   policiesApply,
   policiesList,
   policiesGet,

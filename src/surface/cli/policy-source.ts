@@ -17,7 +17,8 @@ export interface PolicySource extends LintedFile {
 export async function lintFile(path: string): Promise<PolicySource> {
   const [stream, name] = path === '-' ? [process.stdin, 'standard input'] : [createReadStream(path), path]
   const text = await readText(stream, name, limits.policyFileBytesMax)
-  return { path: name, text, ...lintPolicies(text, new Expressions(), /\.json$/i.test(path) ? 'json' : 'yaml') }
+  const linted = await lintPolicies(text, new Expressions(), /\.json$/i.test(path) ? 'json' : 'yaml')
+  return { path: name, text, ...linted }
 }
 
 /** The file's policies. Tells what is wrong with it, with the places, and fails with `INVALID_POLICY`. */

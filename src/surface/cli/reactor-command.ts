@@ -1,11 +1,11 @@
 import type { Concordat } from '../../runtime.ts'
 import { defineCommand } from './command.ts'
+import { COMMANDS } from './command-list.ts'
 import { plural } from './format.ts'
 import { databasePlace, runService } from './service-command.ts'
 
 export const reactorCommand = defineCommand({
-  usage: 'reactor',
-  description: 'call the event handlers, and nothing else, until it is told to end (Ctrl-C, SIGTERM)',
+  ...COMMANDS.reactor,
   run: (context) =>
     runService(context, {
       processKind: 'reactor',

@@ -2,6 +2,7 @@ import { Option } from 'commander'
 import { AppError } from '../../foundation/app-error.ts'
 import type { Concordat } from '../../runtime.ts'
 import { defineCommand, integer } from './command.ts'
+import { COMMANDS } from './command-list.ts'
 import type { ExitCode } from './errors.ts'
 import { count, plural } from './format.ts'
 import { onInterruption } from './interruption.ts'
@@ -21,8 +22,7 @@ interface ReplayOptions extends CommonOptions {
 type ReplayContext = CommandContext<ReplayOptions>
 
 export const replayCommand = defineCommand<ReplayOptions>({
-  usage: 'replay <file...>',
-  description: 'run recorded trajectories (.jsonl, .jsonl.gz), one run a line; again: only what is missing',
+  ...COMMANDS.replay,
   options: [
     new Option('--concurrency <n>', 'runs at the same time; default WORKER_CONCURRENCY').argParser(integer(1, 10_000)),
     new Option('--limit <n>', 'lines at the most').argParser(integer(1, Number.MAX_SAFE_INTEGER)),

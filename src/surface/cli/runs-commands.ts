@@ -1,4 +1,5 @@
 import { defineNoun } from './command.ts'
+import { COMMANDS } from './command-list.ts'
 import { runsFinalize } from './runs-finalize.ts'
 import { runsGet } from './runs-get.ts'
 import { runsList } from './runs-list.ts'
@@ -10,7 +11,7 @@ import { runsStop } from './runs-stop.ts'
 import { runsSubmit } from './runs-submit.ts'
 import { runsTail } from './runs-tail.ts'
 
-export const runsCommands = defineNoun('runs', 'submit runs, look at them, signal, pause and stop them', [
+export const runsCommands = defineNoun(COMMANDS.runs, [
   runsSubmit,
   runsList,
   runsGet,

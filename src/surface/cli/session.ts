@@ -1,6 +1,6 @@
 import { type Config, type ConfigOverrides, loadConfig, type ProcessKind } from '../../config.ts'
 import { createLogger, type Logger, type LogLevel } from '../../foundation/log.ts'
-import { type Concordat, createConcordat } from '../../runtime.ts'
+import type { Concordat } from '../../runtime.ts'
 import { loadConfigFile } from './config-file.ts'
 import { whileWaiting } from './progress.ts'
 import type { Terminal } from './terminal.ts'
@@ -50,6 +50,7 @@ export async function openSession(
 ): Promise<Concordat> {
   const { definition } = await loadConfigFile(process.cwd(), configFile)
   const config = commandConfig(session)
+  const { createConcordat } = await import('../../runtime.ts') // half of all code; help and wrong usage need none of it
   const opening = createConcordat({
     ...definition,
     log: commandLog(terminal, config, session.logLevel),

@@ -1,6 +1,7 @@
 import { Option } from 'commander'
 import { actingOptions } from './acting.ts'
 import { defineCommand, defineNoun, integer } from './command.ts'
+import { COMMANDS } from './command-list.ts'
 import { toJson } from './json.ts'
 import { noteOf, type StopOptions, stopOptions } from './runs-stop.ts'
 import { withSession } from './session.ts'
@@ -67,9 +68,4 @@ const tenantsResume = defineCommand<Pick<StopOptions, 'by' | 'as' | 'why'>>({
   },
 })
 
-export const tenantsCommands = defineNoun('tenants', 'the customers on whose behalf runs execute', [
-  tenantsCreate,
-  tenantsList,
-  tenantsSuspend,
-  tenantsResume,
-])
+export const tenantsCommands = defineNoun(COMMANDS.tenants, [tenantsCreate, tenantsList, tenantsSuspend, tenantsResume])

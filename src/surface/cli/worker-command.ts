@@ -1,12 +1,12 @@
 import { Option } from 'commander'
 import type { Concordat } from '../../runtime.ts'
 import { defineCommand, integer } from './command.ts'
+import { COMMANDS } from './command-list.ts'
 import { plural } from './format.ts'
 import { databasePlace, runService } from './service-command.ts'
 
 export const workerCommand = defineCommand<{ concurrency?: number }>({
-  usage: 'worker',
-  description: 'execute runs until it is told to end (Ctrl-C, SIGTERM), then drain',
+  ...COMMANDS.worker,
   options: [
     new Option('--concurrency <n>', 'runs at the same time; default WORKER_CONCURRENCY').argParser(integer(1, 10_000)),
   ],
