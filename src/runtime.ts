@@ -314,6 +314,7 @@ function compose(foundations: Foundations): Concordat {
     stop: () => service.stop(),
     async close() {
       await service.stop()
+      await reactor.stop() // which a program may have started by itself
       await results.stop()
       await database.close()
     },

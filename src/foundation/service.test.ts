@@ -25,6 +25,21 @@ describe('a service', () => {
     expect(service.state).toBe('STOPPED')
   })
 
+  it('says at once that it starts or stops, and in its turn what was asked for meanwhile', async () => {
+    const service = recorded('a', [])
+    const started = service.start()
+    const stopped = service.stop()
+    expect(service.state).toBe('STARTING')
+    await started
+    await stopped
+    expect(service.state).toBe('STOPPED')
+    await service.start()
+    const stopping = service.stop()
+    expect(service.state).toBe('STOPPING')
+    await stopping
+    expect(service.state).toBe('STOPPED')
+  })
+
   it('that fails to start is stopped, and may be started again', async () => {
     const calls: string[] = []
     const failing = { start: true }

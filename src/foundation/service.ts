@@ -5,7 +5,8 @@ export type ServiceState = 'STOPPED' | 'STARTING' | 'RUNNING' | 'STOPPING'
 
 /**
  * The one lifecycle of every background part: `start` resolves when it is ready, `stop` when it is truly idle. Both
- * may be called twice, at the same time, and again after each other.
+ * may be called twice, at the same time, and again after each other. Who calls one of an idle service sees `STARTING` or
+ * `STOPPING` at once.
  */
 export interface Service {
   readonly name: string
@@ -21,9 +22,11 @@ export interface Service {
 export function defineService(name: string, body: { start(): Promise<void>; stop(): Promise<void> }): Service {
   let state: ServiceState = 'STOPPED'
   let lastTurn: Promise<void> = Promise.resolve()
+  let turns = 0
 
   const inTurn = (act: () => Promise<void>): Promise<void> => {
-    const turn = lastTurn.then(act)
+    const take = () => act().finally(() => turns--)
+    const turn = turns++ === 0 ? take() : lastTurn.then(take)
     lastTurn = turn.catch(() => {})
     return turn
   }

@@ -6,8 +6,10 @@ import { type Bus, createBus } from '../../src/foundation/bus/bus.ts'
 import { type EventEnvelope, pruneOutbox } from '../../src/foundation/events/events.ts'
 import { createLogger, silentLogger } from '../../src/foundation/log.ts'
 import { createMetrics } from '../../src/foundation/metrics.ts'
+import { createTestRuntime } from '../../src/testing/testing.ts'
 import { Gate } from '../flow/support/gate.ts'
 import { until } from '../flow/support/until.ts'
+import { sharedSnapshot } from '../support/embedded.ts'
 import { describeOnPostgres, describeOnRedis, startRedis } from '../support/servers.ts'
 import { hearing, newId, ReactorWorld, transports, untilHeard } from './reactor-world.ts'
 
@@ -17,6 +19,20 @@ const openIncidents = ({ database }: ReactorWorld) =>
   database.query<{ reason: string; message: string }>(
     `select reason, message from concordat.system_incidents where status = 'open'`,
   )
+
+describe('a runtime that is closed', () => {
+  it('stops the reactor that a program has started by itself, which says at once what it is about to do', async () => {
+    const { concordat } = await createTestRuntime({ started: false, snapshot: await sharedSnapshot() })
+    const { reactor } = concordat
+    const running = reactor.start()
+    expect(reactor.state).toBe('STARTING')
+    await reactor.startBackground()
+    expect(reactor.state).toBe('RUNNING')
+    await concordat.close()
+    expect(reactor.state).toBe('STOPPED')
+    await running
+  })
+})
 
 describeOnPostgres('a reactor', (server) => {
   it('calls methods of classes that are decorated, each instance its own', async () => {
