@@ -30,6 +30,8 @@ export type ReactorState = keyof typeof ReactorState
 /** The group of reactors that share the partitions, unless another is named. */
 export const DEFAULT_GROUP = 'concordat'
 const TICK_MS = 50
+/** Of an outage that lasts, this is a line every ten seconds or so. */
+const TROUBLE_LOGGED_EVERY = 100
 
 export interface EventReactorOptions {
   readonly database: Database
@@ -151,11 +153,19 @@ export class EventReactor {
     const { group = DEFAULT_GROUP, metrics, drainTimeoutMs, onDatabaseTime = () => {}, ...options } = this.#options
     for (const handler of this.#handlers.all) this.#warnOfType(handler)
     const deliveries = new Deliveries()
+    let failures = 0
     const ticker = createTicker({
       name: 'event reactor',
       intervalMs: TICK_MS,
-      tick: () => work.tick(),
-      onError: (error) => options.log.warn({ error }, 'The reactor has trouble with the database, trying again'),
+      tick: async () => {
+        await work.tick()
+        if (failures > 0) options.log.info({ failures }, 'The reactor works with the database again')
+        failures = 0
+      },
+      onError: (error) => {
+        if (failures++ % TROUBLE_LOGGED_EVERY > 0) return
+        options.log.warn({ error, failures }, 'The reactor has trouble with the database, trying again')
+      },
     })
     const work: ReactorWork = new ReactorWork({
       ...options,
