@@ -3,6 +3,7 @@ import { createClient, type RedisClientType } from '@redis/client'
 import fc from 'fast-check'
 import { expect, it } from 'vitest'
 import { EventEnvelope, envelopesOf, eventTypes } from '../../src/foundation/events/events.ts'
+import { createLogger } from '../../src/foundation/log.ts'
 import { until } from '../flow/support/until.ts'
 import { describeOnPostgres, describeOnRedis } from '../support/servers.ts'
 import { hearing, newId, ReactorWorld, transports } from './reactor-world.ts'
@@ -106,14 +107,16 @@ const asSent = (text: string) => Buffer.from(text).toString()
 describeOnPostgres('hostile messages', (server) => {
   describeOnRedis('and', ({ url }) => {
     it.each(server.version > 15 ? ['redis-pubsub', 'postgres'] : ['redis-streams', 'memory'])(
-      'on %s crash nothing, are counted and kept, and take no event’s place',
+      'on %s crash nothing, are counted, logged and kept, and take no event’s place',
       async (transport) => {
         const prefix = `concordat-test-${randomBytes(6).toString('hex')}`
         const world = await ReactorWorld.open(server, transports[transport]!(url, prefix))
-        const reactor = await world.reactor()
+        const lines: string[] = []
+        const log = createLogger({ level: 'warn', destination: { write: (line) => void lines.push(line) } })
+        const reactor = await world.reactor({ log })
         const { heard, handle } = hearing()
         reactor.on('*', handle, { name: 'all' })
-        const beside = await world.reactor() // meets the same, and keeps none of it
+        const beside = await world.reactor({ log }) // meets the same, and keeps none of it
         beside.on('*', () => {}, { name: 'other' })
         await beside.startBackground()
         await reactor.startBackground()
@@ -163,6 +166,9 @@ describeOnPostgres('hostile messages', (server) => {
         ).toBe(true)
         const metrics = await world.metrics.text()
         expect(metrics).toContain(`concordat_events_malformed_total ${malformed}\n`)
+        const told = lines.filter((line) => JSON.parse(line).msg === 'A message is no event')
+        expect(told).toHaveLength(malformed)
+        expect(told.filter((line) => JSON.parse(line).message.length > 200)).toEqual([])
         const labels = [...metrics.matchAll(/events_received_total\{type="(.*?)"\}/g)].map(([, type]) => type)
         expect(labels.filter((type = '') => type !== 'other' && !Object.hasOwn(eventTypes, type))).toEqual([])
         expect(reactor.state).toBe('RUNNING')

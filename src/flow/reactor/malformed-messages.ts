@@ -4,7 +4,9 @@ import { limits } from '../../limits.ts'
 import { insertDeadMessage } from './dead-letter-store.ts'
 import type { LaneGround } from './lane-ground.ts'
 
-/** Messages that are no events: each is counted and kept as a dead letter, as long as they do not come in floods. */
+const LOGGED_CHARS_MAX = 200
+
+/** Messages that are no events: each is counted, and logged and kept as a dead letter as long as they do not come in floods. */
 export class MalformedMessages {
   readonly #ground: LaneGround
   #waiting: { readonly message: string; readonly cause: string }[] = []
@@ -18,6 +20,7 @@ export class MalformedMessages {
     if (!keeps(hash32(message) % limits.partitions)) return
     this.#ground.metrics.malformed.inc({})
     if (this.#waiting.length >= limits.malformedMessagesMax) return
+    this.#ground.log.warn({ error, message: message.slice(0, LOGGED_CHARS_MAX) }, 'A message is no event')
     const cut = message.slice(0, limits.deadMessageCharsMax)
     this.#waiting.push({ message: cut, cause: JSON.stringify(serializeError(error)) })
   }

@@ -87,10 +87,10 @@ export class RedisListener {
       event = EventEnvelope.parse(message)
     } catch (error) {
       this.losses.malformed++
-      this.#log.warn(
-        { error, message: message.slice(0, LOGGED_CHARS_MAX) },
-        'A message on the event channel is no event',
-      )
+      // A reactor logs it itself, once for all of its group.
+      if (this.#feeds.size === 0) {
+        this.#log.warn({ error, message: message.slice(0, LOGGED_CHARS_MAX) }, 'A message is no event')
+      }
       for (const feed of this.#feeds) feed.malformed(message, error, 'all')
       return
     }
