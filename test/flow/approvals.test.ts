@@ -153,6 +153,49 @@ describeOnDatabases('a step that needs an approval', (open) => {
     }
   })
 
+  it('demanded by a policy: the agent can narrow who decides, and not loosen it', async () => {
+    const { runs, approvals, policies, tenants } = runtime.concordat
+    const rule = {
+      name: 'ask-first',
+      when: 'step.tool == "transfer"',
+      effect: 'require_approval',
+      onChange: 'live',
+    } as const
+    await tenants.put({ tenantId: 'strict' })
+    const submit = async (approvers: readonly string[]) => {
+      const name = `strict ${approvers.join()} ${crypto.randomUUID()}`
+      scripts.set(name, asking({ approvers }))
+      return runs.submit({ tenant: 'strict', agent: 'scripted', input: name })
+    }
+    const asked = async ({ runId }: RunRef) => {
+      const run = await until(
+        () => runs.get('strict', runId),
+        (each) => each.approvals.some(({ state }) => state === 'pending'),
+      )
+      return run.approvals.find(({ state }) => state === 'pending')!
+    }
+    const decide = (approvalId: string, as: 'TENANT_USER' | 'TENANT_ADMIN' | 'OPERATOR') => {
+      return approvals.decide('strict', approvalId, { decision: 'approved', by: 'ada', as })
+    }
+    const before = await submit(['TENANT_USER'])
+    const own = await asked(before)
+    expect(own).toMatchObject({ policy: null, approvers: ['TENANT_USER'] })
+    await policies.apply('strict', [rule])
+    await decide(own.approvalId, 'TENANT_USER')
+    const again = await asked(before) // nobody has been asked yet of those whom the policy asks
+    expect(again).toMatchObject({ policy: 'ask-first', approvers: ['TENANT_ADMIN'] })
+    await expect(decide(again.approvalId, 'TENANT_USER')).rejects.toMatchObject({ code: 'APPROVAL_FORBIDDEN' })
+    expect(acted.get(before.runId)).toBeUndefined()
+    await decide(again.approvalId, 'TENANT_ADMIN')
+    const ended = await t.ended({ ...before, tenantId: 'strict' })
+    expect([ended.output, statesOf(ended)]).toEqual(['done', ['expired', 'consumed']])
+
+    const narrowed = await asked(await submit(['TENANT_USER', 'OPERATOR']))
+    expect(narrowed).toMatchObject({ policy: 'ask-first', approvers: ['OPERATOR'] })
+    await decide(narrowed.approvalId, 'OPERATOR')
+    expect((await t.ended({ tenantId: 'strict', runId: narrowed.runId })).output).toBe('done')
+  })
+
   it('asked for by a policy that has changed: the change is to be let pass first', async () => {
     const rule = { name: 'ask-first', when: 'step.tool == "transfer"', effect: 'require_approval' } as const
     const { runs, approvals, policies, tenants } = runtime.concordat

@@ -56,6 +56,21 @@ const COLUMNS = `a.tenant_id as "tenantId", a.run_id as "runId", a.approval_id a
           a.expires_at as "expiresAt", a.decided_at as "decidedAt", a.decided_by as "decidedBy",
           a.decided_as as "decidedAs", a.note, a.consumed_at as "consumedAt"`
 
+const SUPERSEDE = statement(
+  'approvals_supersede',
+  `update concordat.approvals a set state = 'expired'
+    where a.tenant_id = $1 and a.run_id = $2 and a.step_key = $3 and a.state = 'approved' and a.approval_id <> $4
+   returning ${COLUMNS}`,
+)
+
+/** What was approved at this step and was not enough for it counts no more: somebody else is asked. */
+export async function supersedeApprovals(
+  tx: Tx,
+  { tenantId, runId, stepKey, approvalId }: Pick<NewApproval, 'tenantId' | 'runId' | 'stepKey' | 'approvalId'>,
+): Promise<Approval[]> {
+  return tx.query<Approval>(SUPERSEDE, [tenantId, runId, stepKey, approvalId])
+}
+
 const AT = statement(
   'approvals_at_step',
   `select ${COLUMNS} from concordat.approvals a

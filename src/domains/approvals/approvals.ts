@@ -17,4 +17,5 @@ export {
   listApprovals,
   type NewApproval,
   pendingApproval,
+  supersedeApprovals,
 } from './approval-store.ts'

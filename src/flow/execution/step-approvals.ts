@@ -97,7 +97,8 @@ export class StepApprovals {
     const digest = actionDigest(action)
     const latest = step.stored ? await kernel.approvalAt(this.#claim, step.key) : null
     // A step that is to run again after it may have acted needs an approval of that, and each time a new one.
-    const given = purpose === 'REPEAT' && (latest?.purpose !== 'REPEAT' || latest.state === 'consumed') ? null : latest
+    const isSpent = purpose === 'REPEAT' && (latest?.purpose !== 'REPEAT' || latest.state === 'consumed')
+    const given = isSpent || (latest && ask.unreserved && isTooWeak(latest)) ? null : latest
     if (given === null) return { kind: 'ask', pause: this.#ask(step, ask, { purpose, digest, action }) }
     if (given.digest !== digest) {
       throw new AppError(
@@ -170,6 +171,23 @@ export class StepApprovals {
       },
     }
   }
+}
+
+/** As what somebody may approve a step that a policy holds back. */
+const ABOVE_AGENTS: readonly string[] = ['TENANT_ADMIN', 'OPERATOR'] satisfies Approver[]
+
+/**
+ * Pure. Who may approve what a policy demands: those of the agent's own approvers that are not below the policy's, which is
+ * `TENANT_ADMIN`. An agent can narrow who decides, and can't loosen it. Undefined: the policy's.
+ */
+export function approversUnderPolicy(named: readonly Approver[] | undefined): readonly Approver[] | undefined {
+  const fit = named?.filter((approver) => ABOVE_AGENTS.includes(approver)) ?? []
+  return fit.length > 0 ? fit : undefined
+}
+
+/** Pure. True for what the agent asked of its own approvers before a policy demanded it, and one below the policy's granted. */
+function isTooWeak({ state, decidedAs }: Approval): boolean {
+  return (state === 'approved' || state === 'consumed') && !ABOVE_AGENTS.includes(decidedAs ?? '')
 }
 
 function question({ key, kind }: AskingStep, purpose: AskedApproval['purpose']): string {

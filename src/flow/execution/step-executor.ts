@@ -13,7 +13,7 @@ import { ChildRuns, type ChildSpec, type StartChild } from './child-runs.ts'
 import type { ObservabilityGuard } from './observability-guard.ts'
 import type { RunControl } from './run-control.ts'
 import { type SignalSpec, SignalWaits } from './signal-waits.ts'
-import { type ApprovalAsk, StepApprovals } from './step-approvals.ts'
+import { type ApprovalAsk, approversUnderPolicy, StepApprovals } from './step-approvals.ts'
 import { runAttempt } from './step-attempt.ts'
 import { interruptionBy, notRepeated, RecordedStepError } from './step-failures.ts'
 import type { ComingStep, StepGate } from './step-gate.ts'
@@ -172,7 +172,8 @@ export class StepExecutor {
     if (refusal && !demanded) return this.#flight.yieldTo(refusal)
     if (this.#flight.closed) return this.#flight.never()
     const { message, detail } = demanded ?? {}
-    const ask = demanded ? { ...spec.approval, message, detail, unreserved: true } : spec.approval
+    const approvers = approversUnderPolicy(spec.approval?.approvers)
+    const ask = demanded ? { ...spec.approval, approvers, message, detail, unreserved: true } : spec.approval
     if (ask || asked) return this.#whenApproved(step, ask ?? {}, 'ACTION', attempt)
     return this.#begin(step, attempt)
   }

@@ -4,6 +4,7 @@ import {
   expireApprovals,
   extendApprovals,
   insertApproval,
+  supersedeApprovals,
 } from '../../domains/approvals/approvals.ts'
 import type { NewPause } from '../../domains/pauses/pauses.ts'
 import type { RunKey } from '../../domains/runs/runs.ts'
@@ -22,15 +23,12 @@ interface Context {
 }
 
 /** Somebody is asked, in the commit that pauses the run for it. The same approval again, of a pause before, stays as it is. */
-export async function requestApproval(
-  tx: Tx,
-  { newId }: Context,
-  pause: NewPause,
-  asked: AskedApproval,
-): Promise<void> {
+export async function requestApproval(tx: Tx, context: Context, pause: NewPause, asked: AskedApproval): Promise<void> {
   const { tenantId, runId, message, pausedAt: requestedAt, timeoutAt: expiresAt } = pause
   const { action, ...rest } = asked
   const approvers = pause.approvers ?? ['TENANT_ADMIN']
+  const superseded = await supersedeApprovals(tx, { ...asked, tenantId, runId })
+  await announceExpired(tx, context, superseded, requestedAt)
   const isNew = await insertApproval(
     tx,
     { ...rest, tenantId, runId, message, approvers, requestedAt, expiresAt },
@@ -40,7 +38,11 @@ export async function requestApproval(
   const { approvalId, stepKey, purpose, digest, policy } = asked
   const data = { approvalId, stepKey, purpose, digest, message, approvers, policy, expiresAt: expiresAt.toISOString() }
   await announce(tx, [
-    { tenantId, runId, event: { id: newId(), type: 'approval.requested', time: requestedAt.toISOString(), data } },
+    {
+      tenantId,
+      runId,
+      event: { id: context.newId(), type: 'approval.requested', time: requestedAt.toISOString(), data },
+    },
   ])
 }
 
