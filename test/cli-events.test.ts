@@ -162,6 +162,30 @@ describeOnPostgres('the commands on events', (server) => {
     expect(none.out).toContain('nothing to give again')
   })
 
+  it('`events tail` begins with a time, or with a position of one partition or of all, if it is told so', async () => {
+    const fromThird = ['trace.started', 'incident.created', 'policy.evaluated', 'trace.completed', 'run.completed']
+    const partition = `${Number.parseInt(first.slice(-1), 16)}`
+    for (const [args, expected] of [
+      [['--from', '3', '--partition', partition], fromThird],
+      [['--since', afterFirst, '--type', 'run.*'], ONE_RUN],
+    ] as const) {
+      const tailing = startCli(['events', 'tail', ...args, '--json'], place)
+      await tailing.printed('"run.completed"')
+      tailing.child.kill('SIGINT')
+      const lines = (await tailing.ended).out.trim().split('\n')
+      const shown = lines.map((line): { type: string; subject: string } => JSON.parse(line))
+      expect(shown.slice(0, expected.length).map(({ type }) => type)).toEqual(expected)
+      expect(shown[0]?.subject === first).toBe(args[0] === '--from')
+    }
+    for (const args of [
+      ['--since', afterFirst, '--from', '1'],
+      ['--from', '0'],
+      ['--since', 'yesterday'],
+    ]) {
+      expect((await cli('events', 'tail', ...args)).code).toBe(2)
+    }
+  })
+
   it('`events redrive --dead-letters` gives a handler what it has failed on for good', async () => {
     await until(deadLetters, (rows) => rows.length === 2)
     const before = await runtime.database.query('select max(dead_letter_id) from concordat.dead_letters')

@@ -12,7 +12,7 @@ export {
   type RunEvent,
 } from './outbox.ts'
 export { type OutgoingEvent, outgoingEvents } from './outgoing.ts'
-export { type Positions, positionsGiven, positionsNow, readPublished } from './published-events.ts'
+export { type Positions, positionsBefore, positionsGiven, positionsNow, readPublished } from './published-events.ts'
 export { eventsOfRun, type StoredEvent, UNPUBLISHED_SQL } from './stored-events.ts'
 export { meansNothing, typeMatcher } from './type-patterns.ts'
 export { envelopesOf, type OutboxRow } from './unpack.ts'

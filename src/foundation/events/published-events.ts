@@ -14,6 +14,18 @@ export async function positionsNow(tx: Tx): Promise<Positions> {
   return new Map(rows.map((row) => [row.partition, Number(row.last)]))
 }
 
+/** Where the events end that were published before a time. */
+export async function positionsBefore(tx: Tx, since: Date): Promise<Positions> {
+  const rows = await tx.query<{ partition: number; last: bigint }>(
+    `select p.partition,
+            coalesce((select min(b.position) from concordat.relay_batches b
+                       where b.partition = p.partition and b.published_at >= $1), p.next_position) - 1 as last
+       from concordat.relay_partitions p`,
+    [since],
+  )
+  return new Map(rows.map((row) => [row.partition, Number(row.last)]))
+}
+
 /*
  * The batch that a reader is in, or the next one there is, and as many after it as hold what it asks for; the rows of
  * each in order, without those between them that were published at other times. Not a named statement: a plan that was

@@ -2,25 +2,38 @@ import { Option } from 'commander'
 import { requireTenant } from '../../domains/tenants/tenants.ts'
 import { AppError } from '../../foundation/app-error.ts'
 import { meansNothing, typeMatcher } from '../../foundation/events/events.ts'
-import { defineCommand } from './command.ts'
+import { limits } from '../../limits.ts'
+import { defineCommand, instant, integer } from './command.ts'
 import { eventLine } from './event-line.ts'
 import { onInterruption } from './interruption.ts'
 import { toJsonLine } from './json.ts'
 import { withSession } from './session.ts'
-import { tailEvents } from './tail-events.ts'
+import { type TailStart, tailEvents } from './tail-events.ts'
 
-export const eventsTail = defineCommand<{ type?: string; sinceStart?: true }>({
+interface EventsTailOptions {
+  readonly type?: string
+  readonly sinceStart?: true
+  readonly since?: Date
+  readonly from?: number
+  readonly partition?: number
+}
+
+export const eventsTail = defineCommand<EventsTailOptions>({
   usage: 'tail',
   description: 'follow events as they are published',
   options: [
     new Option('--type <type>', 'only this type, or a prefix as in audit.*'),
     new Option('--since-start', 'from the first event that is kept on'),
+    new Option('--since <time>', 'first those that were published at this time or later').argParser(instant),
+    new Option('--from <position>', 'first those from this position on').argParser(integer(1, Number.MAX_SAFE_INTEGER)),
+    new Option('--partition <n>', 'only this partition').argParser(integer(0, limits.partitions - 1)),
   ],
   run: async (context) => {
     const { terminal, options } = context
-    const { type, tenant, sinceStart = false, json } = options
+    const { type, tenant, partition, json } = options
     const nothing = meansNothing(type ?? '*')
     if (nothing !== null) throw new AppError('INVALID_REQUEST', nothing)
+    const from = startOf(options)
     const matches = typeMatcher(type ?? '*')
     const interruption = onInterruption(terminal, 'Stopped.')
     try {
@@ -28,9 +41,12 @@ export const eventsTail = defineCommand<{ type?: string; sinceStart?: true }>({
         if (tenant !== undefined) await requireTenant(concordat.database, tenant)
         await tailEvents(concordat, terminal, {
           signal: interruption.signal,
-          sinceStart,
+          from,
           asJson: json === true,
-          wants: (event) => matches(event.type) && (tenant === undefined || event.tenantId === tenant),
+          wants: (event) =>
+            matches(event.type) &&
+            (tenant === undefined || event.tenantId === tenant) &&
+            (partition === undefined || event.partition === partition),
           show: (event) => terminal.out(json ? toJsonLine(event) : eventLine(terminal, event, false)),
         })
       })
@@ -40,3 +56,12 @@ export const eventsTail = defineCommand<{ type?: string; sinceStart?: true }>({
     return 0
   },
 })
+
+function startOf({ sinceStart, since, from, partition }: EventsTailOptions): TailStart {
+  if ([sinceStart, since, from].filter((given) => given !== undefined).length > 1) {
+    throw new AppError('INVALID_REQUEST', 'only one of --since-start, --since and --from can be given')
+  }
+  if (since) return { since }
+  if (from !== undefined) return { position: from, partition }
+  return sinceStart ? 'start' : 'now'
+}

@@ -40,7 +40,7 @@ async function tailAll(context: TailContext, concordat: Concordat, signal: Abort
   if (tenant !== undefined) await requireTenant(concordat.database, tenant)
   await tailEvents(concordat, context.terminal, {
     signal,
-    sinceStart,
+    from: sinceStart ? 'start' : 'now',
     asJson: context.options.json === true,
     wants: (event) => tenant === undefined || event.tenantId === tenant,
     show: (event) => show(context, event),

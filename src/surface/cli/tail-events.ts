@@ -1,16 +1,24 @@
 import { sleep } from '../../foundation/backoff.ts'
 import { createBus } from '../../foundation/bus/bus.ts'
-import { type EventEnvelope, positionsNow } from '../../foundation/events/events.ts'
+import { type EventEnvelope, type Positions, positionsBefore, positionsNow } from '../../foundation/events/events.ts'
 import { silentLogger } from '../../foundation/log.ts'
+import type { Database } from '../../foundation/storage/storage.ts'
 import type { Concordat } from '../../runtime.ts'
 import type { Terminal } from './terminal.ts'
 import { watchTransport } from './transport-watch.ts'
 
 const POLL_MS = 200
 
+/** With what is published next, the first event that is kept, a time, or a position of one partition or of all. */
+export type TailStart =
+  | 'now'
+  | 'start'
+  | { readonly since: Date }
+  | { readonly position: number; readonly partition?: number | undefined }
+
 export interface TailOptions {
   readonly signal: AbortSignal
-  readonly sinceStart: boolean
+  readonly from: TailStart
   /** What is told beside the events is told as JSON. */
   readonly asJson: boolean
   wants(event: EventEnvelope): boolean
@@ -26,9 +34,9 @@ export async function tailEvents(
   terminal: Terminal,
   options: TailOptions,
 ): Promise<void> {
-  const { signal, sinceStart, asJson, wants, show } = options
+  const { signal, from, asJson, wants, show } = options
   const now = await positionsNow(database)
-  const after = sinceStart ? new Map([...now.keys()].map((partition) => [partition, 0])) : now
+  const after = await startOf(database, from, now)
   const bus = await createBus({ transport: 'postgres', database, log: silentLogger })
   const read = new Map(after)
   await bus.start()
@@ -48,6 +56,16 @@ export async function tailEvents(
   await transport.stop()
   await bus.stop()
   if (!signal.aborted) sayNobodyElse(terminal)
+}
+
+async function startOf(database: Database, from: TailStart, now: Positions): Promise<Positions> {
+  if (from === 'now') return now
+  if (from === 'start') return new Map([...now.keys()].map((partition) => [partition, 0]))
+  if ('since' in from) return positionsBefore(database, from.since)
+  const { position, partition: only } = from
+  return new Map(
+    [...now].map(([partition, last]) => [partition, (only ?? partition) === partition ? position - 1 : last]),
+  )
 }
 
 /** This process has the embedded database for itself, and executes nothing. */
