@@ -31,7 +31,7 @@ import {
 } from './flow/execution/execution.ts'
 import { type Authorize, Intake } from './flow/intake/intake.ts'
 import { RunOrchestrationKernel, removeDeadWorkers } from './flow/kernel/kernel.ts'
-import { createMaintenance } from './flow/maintenance/maintenance.ts'
+import { createMaintenance, sweepDueRuns } from './flow/maintenance/maintenance.ts'
 import { type EventReactor, type HandlerDefinition, pruneDeadLetters, type Unhealthy } from './flow/reactor/reactor.ts'
 import { createReconciliationSweep } from './flow/reconciliation/reconciliation.ts'
 import { createRelay } from './flow/relay/relay.ts'
@@ -330,7 +330,7 @@ function compose(foundations: Foundations): Concordat {
       schemas,
       onWoken: () => worker.nudge(),
     }),
-    audit: createAuditApi(ground),
+    audit: createAuditApi(ground, () => sweepDueRuns({ kernel, completion, onWoken: () => worker.nudge() })),
     approvals: createApprovalsApi({ ...ground, kernel, codec, onReady: () => worker.nudge() }),
     policies: createPoliciesApi({
       ...ground,

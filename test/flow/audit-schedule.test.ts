@@ -378,3 +378,23 @@ describeOnDatabases('the audit on its schedule', (open) => {
     expect(alertsOf(await alerted(run))).toEqual([['MISSING_ACK', 'policies/evaluate_policy', 'firing']])
   })
 })
+
+describeOnDatabases('a sweep that somebody asks for while no worker lives', (open) => {
+  it('ends the run that is past its time, with its whole footprint', async () => {
+    const { concordat, database } = await open({ agents: [works], started: false })
+    const { runId } = await concordat.runs.submit({ tenant: 'default', agent: 'works' })
+    await database.query(
+      `update concordat.runs set phase = 'EXECUTING', ready_at = null, active_ms = 4000000,
+              execution_started_at = clock_timestamp() - interval '2 h', reconcile_due_at = clock_timestamp()
+        where run_id = $1`,
+      [runId],
+    )
+    expect(await concordat.audit.sweep()).toEqual({ runs: 1, found: 1 })
+    const run = await concordat.runs.get('default', runId)
+    expect(run).toMatchObject({ status: 'failed', reason: 'RUN_STALE', trace: { ending: 'ABORTED' } })
+    expect(run.acks.filter(({ status }) => status === 'SUCCESS')).toHaveLength(5)
+    expect((await concordat.alerts.list()).map(({ type }) => type)).toContain('STALE_RUN')
+    await concordat.audit.reconcile('default', runId)
+    expect(await concordat.alerts.list()).toEqual([])
+  })
+})

@@ -82,12 +82,6 @@ export function createMaintenance(options: MaintenanceOptions): Maintenance {
     },
   }
 
-  async function sweepDueRuns({ onWoken }: MaintenanceOptions): Promise<void> {
-    const { woken, ends } = await kernel.sweepDue()
-    if (woken > 0) onWoken()
-    await Promise.all(ends.map((due) => tryEnd(completion, due)))
-  }
-
   async function reapLeases({ onWoken }: MaintenanceOptions): Promise<void> {
     const { workers, runs } = await kernel.reap()
     if (workers.length > 0 || runs.length > 0) {
@@ -96,6 +90,17 @@ export function createMaintenance(options: MaintenanceOptions): Maintenance {
       onWoken()
     }
   }
+}
+
+/** Wakes runs whose time has come, and tries to complete those whose end is known and due. */
+export async function sweepDueRuns({
+  kernel,
+  completion,
+  onWoken,
+}: Pick<MaintenanceOptions, 'kernel' | 'completion' | 'onWoken'>): Promise<void> {
+  const { woken, ends } = await kernel.sweepDue()
+  if (woken > 0) onWoken()
+  await Promise.all(ends.map((due) => tryEnd(completion, due)))
 }
 
 /** Pauses that are near their end or past it, and rate limits that have room again. */

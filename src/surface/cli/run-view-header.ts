@@ -22,7 +22,7 @@ export function headerLines(canvas: Canvas, { report, now, unclaimedBecause }: R
     ['ended', endedAt && `${timestamp(endedAt)}, after ${duration(endedAt.getTime() - createdAt.getTime())}`],
     ['waits for', waitingFor(report, now, unclaimedBecause)],
     ['goes on by', goesOnBy(report)],
-    ['blocked', blockedBy(report, now)],
+    [report.pending?.error === null ? 'ends' : 'blocked', blockedBy(report, now)],
     ...pauseRows(report, now),
     ['stop', stopOf(report)],
     ['workers', report.workerLosses > 0 ? `${report.workerLosses} lost while they executed it` : null],
@@ -111,7 +111,7 @@ function blockedBy({ pending, dueAt }: RunReport, now: Date): string | null {
   if (pending === null) return null
   const { attempts, error, end } = pending
   const nextTry = dueAt ? `next try ${fromNow(dueAt, now)}` : 'is being tried now'
-  if (error === null) return `nothing: it ends as ${end.outcome} (${end.reason}); ${nextTry}`
+  if (error === null) return `as ${end.outcome} (${end.reason}), as soon as a worker completes it; ${nextTry}`
   return `${printable(error, TEXT_CHARS_MAX)}; ${attempts === 1 ? '1 try' : `${attempts} tries`}, ${nextTry}`
 }
 

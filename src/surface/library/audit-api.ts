@@ -38,14 +38,16 @@ export interface AuditApi {
   reconcile(tenantId: string | null, runId: string): Promise<RunReconciliation>
   /**
    * Holds all runs that are due against their contracts, of every tenant, and once more those that were submitted since
-   * `since` and have ended: also what was changed by hand after they were last looked at is found then.
+   * `since` and have ended: also what was changed by hand after they were last looked at is found then. A run that is past
+   * its time and that nobody executes has ended when this resolves, if its domains let it.
    */
   sweep(options?: { readonly since?: Date }): Promise<AuditSweep>
   /** Many of a tenant's runs in batches. Ids that are not its runs are left out. */
   reconcileMany(tenantId: string, runIds: readonly string[]): Promise<RunReconciliation[]>
 }
 
-export function createAuditApi(context: ReconciliationContext): AuditApi {
+/** `endDue` completes the runs whose end is known and due, as that of stale ones. */
+export function createAuditApi(context: ReconciliationContext, endDue: () => Promise<void>): AuditApi {
   const { database, clock } = context
   return {
     get(tenantId, runId) {
@@ -74,7 +76,11 @@ export function createAuditApi(context: ReconciliationContext): AuditApi {
       if (!reconciled) throw new AppError('RUN_NOT_FOUND', `there is no run ${JSON.stringify(runId)}`)
       return reconciled
     },
-    sweep: ({ since } = {}) => sweepAudit(context, since),
+    async sweep({ since } = {}) {
+      const swept = await sweepAudit(context, since)
+      if (swept.found > 0) await endDue()
+      return swept
+    },
     async reconcileMany(tenantId, runIds) {
       const runs = runIds.map((runId) => ({ tenantId, runId }))
       const { results, failures } = await reconcileRuns(context, runs)
