@@ -105,6 +105,7 @@ describeOnDatabases('a subscription', (open) => {
     ).toMatchObject({
       state: 'enabled',
       failingSince: expect.any(Date),
+      lastError: 'status 503',
     })
     await makeDue(subscription)
     await until(

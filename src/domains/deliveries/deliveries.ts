@@ -12,7 +12,13 @@ export {
   untakenDeliveries,
 } from './delivery-store.ts'
 export { isSecret, newSecret, signatureHeaders } from './signature.ts'
-export { matchesType, parseSubscription, type Subscription, type SubscriptionInput } from './subscription.ts'
+export {
+  type ListedSubscription,
+  matchesType,
+  parseSubscription,
+  type Subscription,
+  type SubscriptionInput,
+} from './subscription.ts'
 export {
   deleteSubscription,
   type Endpoint,

@@ -1,6 +1,6 @@
 import { rowSet, statement, type Tx } from '../../foundation/storage/storage.ts'
 import { limits } from '../../limits.ts'
-import type { Subscription } from './subscription.ts'
+import type { ListedSubscription, Subscription } from './subscription.ts'
 
 const COLUMNS = `subscription_id as "subscriptionId", tenant_id as "tenantId", types, url, state,
   disabled_because as "disabledBecause", failing_since as "failingSince",
@@ -32,9 +32,13 @@ export async function insertSubscription(tx: Tx, subscription: NewSubscription):
 }
 
 /** A tenant's subscriptions, or those of all tenants, the oldest first. */
-export async function listSubscriptions(tx: Tx, tenantId: string | null): Promise<Subscription[]> {
-  return tx.query<Subscription>(
-    `select ${COLUMNS} from concordat.subscriptions where ($1::text is null or tenant_id = $1)
+export async function listSubscriptions(tx: Tx, tenantId: string | null): Promise<ListedSubscription[]> {
+  return tx.query<ListedSubscription>(
+    `select ${COLUMNS}, case when failing_since is not null then (
+              select d.last_error from concordat.deliveries d
+               where d.target = 'subscription/' || subscription_id and d.state = 'pending' and d.last_error is not null
+               order by d.due_at desc limit 1) end as "lastError"
+       from concordat.subscriptions where ($1::text is null or tenant_id = $1)
       order by tenant_id, subscription_id`,
     [tenantId],
   )

@@ -22,6 +22,11 @@ export interface Subscription {
   readonly createdAt: Date
 }
 
+export interface ListedSubscription extends Subscription {
+  /** Why a delivery that waits to be tried again has not arrived; null while none fails. */
+  readonly lastError: string | null
+}
+
 const input = z.strictObject({
   tenantId: z.string().min(1).max(200).default('default'),
   types: z

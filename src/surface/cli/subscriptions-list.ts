@@ -1,4 +1,4 @@
-import type { Subscription } from '../../domains/deliveries/deliveries.ts'
+import type { ListedSubscription } from '../../domains/deliveries/deliveries.ts'
 import { requireTenant } from '../../domains/tenants/tenants.ts'
 import { defineCommand } from './command.ts'
 import { age } from './format.ts'
@@ -6,6 +6,8 @@ import { toJson } from './json.ts'
 import { withSession } from './session.ts'
 import { tableLines } from './table.ts'
 import { printable, type Terminal } from './terminal.ts'
+
+const NOTE_CHARS_MAX = 200
 
 export const subscriptionsList = defineCommand({
   usage: 'list',
@@ -22,7 +24,7 @@ export const subscriptionsList = defineCommand({
   },
 })
 
-function show(terminal: Terminal, subscriptions: readonly Subscription[]): void {
+function show(terminal: Terminal, subscriptions: readonly ListedSubscription[]): void {
   if (subscriptions.length === 0) {
     terminal.out('There is no subscription: concordat subscriptions create --url URL')
     return
@@ -34,15 +36,26 @@ function show(terminal: Terminal, subscriptions: readonly Subscription[]): void 
     { head: 'TYPES', flexible: true },
     { head: 'URL', flexible: true },
     { head: 'AGE', align: 'right', optional: true },
-    { head: '', flexible: true, optional: true },
   ] as const
   const now = Date.now()
-  const rows = subscriptions.map(({ subscriptionId, tenantId, state, types, url, createdAt, ...rest }) => {
+  const rows = subscriptions.map(({ subscriptionId, tenantId, state, types, url, createdAt }) => {
     const styled = terminal.style(state === 'enabled' ? 'green' : 'yellow', state)
-    const failing = rest.failingSince ? `failing for ${age(now - rest.failingSince.getTime())}` : ''
-    const note = rest.disabledBecause ?? failing
-    const since = age(now - createdAt.getTime())
-    return [subscriptionId, tenantId, styled, types.join(', '), printable(url, 200), since, printable(note, 200)]
+    return [subscriptionId, tenantId, styled, types.join(', '), printable(url, 200), age(now - createdAt.getTime())]
   })
-  for (const line of tableLines(terminal, columns, rows)) terminal.out(line)
+  const [head = '', ...lines] = tableLines(terminal, columns, rows)
+  terminal.out(head)
+  for (const [i, line] of lines.entries()) {
+    terminal.out(line)
+    const note = noteOf(subscriptions[i], now)
+    if (note !== null) terminal.out(`    ${terminal.style('yellow', printable(note, NOTE_CHARS_MAX))}`)
+  }
+}
+
+/** What is wrong with it. */
+function noteOf(subscription: ListedSubscription | undefined, now: number): string | null {
+  if (!subscription) return null
+  const { disabledBecause, failingSince, lastError } = subscription
+  if (disabledBecause !== null || failingSince === null) return disabledBecause
+  const failing = `failing for ${age(now - failingSince.getTime())}`
+  return lastError === null ? failing : `${failing}: ${lastError}`
 }

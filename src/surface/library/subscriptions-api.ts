@@ -1,6 +1,7 @@
 import {
   deleteSubscription,
   insertSubscription,
+  type ListedSubscription,
   listSubscriptions,
   newSecret,
   parseSubscription,
@@ -35,7 +36,7 @@ export interface SubscriptionsApi {
    * @example await concordat.subscriptions.create({ types: ['run.completed'], url: 'https://example.com/hook' })
    */
   create(subscription: SubscriptionInput): Promise<SubscriptionWithSecret>
-  list(tenantId?: string): Promise<Subscription[]>
+  list(tenantId?: string): Promise<ListedSubscription[]>
   /** Makes a new secret. For a day, or `overlapMs`, messages are signed with the old one too. */
   rotateSecret(
     subscriptionId: string,
