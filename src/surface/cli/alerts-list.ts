@@ -5,6 +5,7 @@ import { defineCommand, integer } from './command.ts'
 import { age } from './format.ts'
 import { toJson } from './json.ts'
 import { withSession } from './session.ts'
+import { silenceText } from './silence-text.ts'
 import { tableLines } from './table.ts'
 import { printable, type Style, type Terminal } from './terminal.ts'
 
@@ -12,7 +13,7 @@ const STATES = ['open', 'firing', 'acknowledged', 'resolved', 'all'] as const sa
 
 export const alertsList = defineCommand<{ state: AlertFilter['state']; limit: number }>({
   usage: 'list',
-  description: 'alerts, the latest first; of every tenant unless one is named',
+  description: 'alerts, the latest first, and silences; of every tenant unless one is named',
   options: [
     new Option('--state <state>', 'open: firing or acknowledged').choices(STATES).default('open'),
     new Option('--limit <n>', 'how many at most').argParser(integer(1, 1_000)).default(100),
@@ -20,12 +21,18 @@ export const alertsList = defineCommand<{ state: AlertFilter['state']; limit: nu
   run: async (context) => {
     const { terminal, options } = context
     const { state, limit, tenant = null, json } = options
-    const alerts = await withSession(context, async (concordat) => {
+    const { alerts, silences } = await withSession(context, async (concordat) => {
       if (tenant !== null) await requireTenant(concordat.database, tenant)
-      return concordat.alerts.list({ state, limit, tenantId: tenant })
+      return {
+        alerts: await concordat.alerts.list({ state, limit, tenantId: tenant }),
+        silences: await concordat.alerts.silences(options.tenant),
+      }
     })
-    if (json) terminal.out(toJson({ alerts }))
-    else show(terminal, alerts, state)
+    if (json) terminal.out(toJson({ alerts, silences }))
+    else {
+      show(terminal, alerts, state)
+      for (const silence of silences) terminal.out(terminal.style('yellow', `  ${silenceText(silence)}`))
+    }
     return 0
   },
 })

@@ -5,6 +5,7 @@ import { defineCommand, instant } from './command.ts'
 import type { ExitCode } from './errors.ts'
 import { toJson } from './json.ts'
 import { withSession } from './session.ts'
+import { silenceText } from './silence-text.ts'
 
 interface SilenceOptions {
   readonly until: Date
@@ -30,12 +31,7 @@ export const alertsSilence = defineCommand<SilenceOptions>({
       const by = options.by ?? userInfo().username
       const silence = await concordat.alerts.silence({ tenantId, runId, type, until, by })
       if (json) terminal.out(toJson(silence))
-      else {
-        const what = [type ?? 'every type', runId && `run ${runId}`, tenantId && `tenant ${tenantId}`]
-          .filter(Boolean)
-          .join(', ')
-        terminal.out(`Silent until ${silence.until.toISOString()}: ${what}. Alerts are stored all the same.`)
-      }
+      else terminal.out(`Now ${silenceText(silence)}. Alerts are stored all the same.`)
       return 0
     })
   },

@@ -1,8 +1,9 @@
-import { listAlerts } from '../../domains/alerts/alerts.ts'
+import { activeSilences, listAlerts } from '../../domains/alerts/alerts.ts'
 import { listSubscriptions, untakenDeliveries } from '../../domains/deliveries/deliveries.ts'
 import type { Tx } from '../../foundation/storage/storage.ts'
 import { type Finding, ok, warning } from './doctor-findings.ts'
 import { count, duration, plural } from './format.ts'
+import { silenceText } from './silence-text.ts'
 
 const SHOWN_MAX = 5
 /** A sender looks twice a second. */
@@ -11,7 +12,10 @@ const UNTAKEN_MS = 60_000
 /** The latest alerts that fire, each with its run and the command to look at it. */
 export async function alerts(tx: Tx): Promise<Finding[]> {
   const firing = await listAlerts(tx, { tenantId: null, state: 'firing', limit: SHOWN_MAX })
-  if (firing.length === 0) return [ok('events', 'no alert is firing')]
+  const silent = (await activeSilences(tx, null)).slice(0, SHOWN_MAX).map((silence) => {
+    return warning('events', `nobody is told of alerts: ${silenceText(silence)}`)
+  })
+  if (firing.length === 0) return [ok('events', 'no alert is firing'), ...silent]
   const [row] = await tx.query<{ n: number }>(
     `select count(*)::int as n from concordat.alerts where state <> 'resolved' and state = 'firing'`,
   )
@@ -25,6 +29,7 @@ export async function alerts(tx: Tx): Promise<Finding[]> {
       )
     }),
     ...(more > 0 ? [warning('events', `${count(more)} more alerts fire`, 'concordat alerts list')] : []),
+    ...silent,
   ]
 }
 
