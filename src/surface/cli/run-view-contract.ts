@@ -51,11 +51,13 @@ export function contractLines(canvas: Canvas, contract: Contract): string[] {
   const doubled = expectations.filter((each) => doubledText(acks.filter((ack) => isSame(ack, each))) !== '')
   const drifted = doubled.length + beyond.filter(({ status }) => status === 'SUCCESS').length
   const told = (reconciliation?.findings ?? []).some(({ kind }) => kind === 'drift')
+  const missing = expectations.filter((each) => missingText(each, false) !== '' && !isGone(each)).length
   const result = reconciliation ? styledOutcome(canvas, reconciliation.result) : 'not reconciled yet'
-  // The reconciliation may be older than what is overdue, or has drifted, now.
+  // The reconciliation may be older than what is overdue or missing, or has drifted, now.
   const overdue = expectations.filter((expectation) => expectation.overdue).length
   const since = [
     overdue > 0 && `${overdue} overdue`,
+    reconciliation && missing > 0 && `${missing} missing since`,
     reconciliation && !told && drifted > 0 && `${drifted} drifted since`,
   ]
   const summary = [result, ...since.flatMap((text) => (text ? [canvas.style('red', text)] : []))].join('  ')

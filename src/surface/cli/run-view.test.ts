@@ -199,6 +199,16 @@ describe('a run that does not go on says why', () => {
     expect(shown({ phase: 'FINALIZING', pending, dueAt: at(11_000) })).toContain(
       '  blocked     incidents refused after NOT_STARTED: disk full; 3 tries, next try in 1.00 s',
     )
+    const stale = {
+      ...pending,
+      attempts: 0,
+      blockedBy: null,
+      error: null,
+      end: { ...end, reason: 'RUN_STALE' },
+    } as const
+    expect(shown({ pending: stale, dueAt: at(10_000) })).toContain(
+      '  ends        as succeeded (RUN_STALE), as soon as a worker completes it; next try now',
+    )
   })
 
   test('stopped, with how long each part of it took', () => {
@@ -244,6 +254,12 @@ describe('the contract', () => {
     const lines = shown({ expectations: within })
     expect(lines).toMatch(/orchestrator\/finalize_run +1 h 00 m 05 s {2}start {2}09:00:05\.000/)
     expect(lines).toMatch(/incidents\/create_incident +1 h 00 m 05 s {2}end {4}09:00:05\.000/)
+  })
+
+  test('shows what is missing though the last look has found nothing', () => {
+    const reconciliation = { result: 'COMPLETE' as const, findings: [], reconciledAt: at(0) }
+    const now = expectations.map((each, i) => ({ ...each, status: i < 2 ? ('MISSING' as const) : each.status }))
+    expect(shown({ expectations: now, reconciliation })).toContain('Contract  COMPLETE  2 missing since')
   })
 
   test('shows what is overdue and what the reconciliation found', () => {
