@@ -265,7 +265,7 @@ describeOnDatabases('a budget that comes into force while runs are under way', (
 
   it.each([
     ['changed', 'pause', 'paused', [['LIMIT_CHANGED', 1, 2]]],
-    ['disabled', 'pause', 'paused', [['POLICY_DISABLED', 1, null]]],
+    ['disabled', 'pause', 'paused', [['POLICY_DISABLED', 1, 2]]],
     ['deleted', 'pause', 'paused', [['POLICY_DISABLED', 1, null]]],
     ['changed', 'live', 'failed_policy', [['BUDGET_EXCEEDED', 1, 2]]],
     ['disabled', 'live', 'succeeded', []],

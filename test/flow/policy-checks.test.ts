@@ -195,7 +195,7 @@ describeOnDatabases('a run whose policies are checked on the way', (open) => {
     const resume = { by: 'ann', as: 'OPERATOR' } as const
     it.each([
       ['changed', [steps()], [tight], false, ['LIMIT_CHANGED', 1, 2]],
-      ['disabled', [steps()], [off], false, ['POLICY_DISABLED', 1, null]],
+      ['disabled', [steps()], [off], false, ['POLICY_DISABLED', 1, 2]],
       ['deleted', [steps()], nothing, true, ['POLICY_DISABLED', 1, null]],
       ['new', nothing, [tight], false, ['LIMIT_CHANGED', null, 1]],
     ] as [string, PolicyInput[], PolicyInput[], boolean, unknown[]][])(

@@ -106,7 +106,7 @@ async function killSome(pool: WorkerPool, random: () => number, kills: number): 
 const EXPECTED: Readonly<Record<Mode, Readonly<Record<Change, readonly [string, readonly string[]]>>>> = {
   pause: {
     changed: ['failed_policy', ['LIMIT_CHANGED 1 2', 'BUDGET_EXCEEDED 2 2']],
-    disabled: ['succeeded', ['POLICY_DISABLED 1 null']],
+    disabled: ['succeeded', ['POLICY_DISABLED 1 2']],
     deleted: ['succeeded', ['POLICY_DISABLED 1 null']],
   },
   live: {

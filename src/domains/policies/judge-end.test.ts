@@ -2,12 +2,16 @@ import { describe, expect, it } from 'vitest'
 import { Expressions } from './expressions.ts'
 import { judgeEnd } from './judge-end.ts'
 import { type ActivePolicy, evaluate, inForce, type MetViolation, parsePolicies } from './policies.ts'
-import { heldAtEnd, heldWhileRunning } from './policy-versions.ts'
+import { heldAtEnd, heldWhileRunning, versionNow, versionsOf } from './policy-versions.ts'
 
 const at = new Date('2026-01-01T00:00:00Z')
 const expressions = new Expressions()
 const policy = (input: object = {}, version = 1): ActivePolicy => {
   const [definition] = parsePolicies([{ name: 'p', metric: 'steps', max: 5, ...input }], expressions)
+  return inForce(definition!, version, expressions)
+}
+const condition = (when: string, version: number): ActivePolicy => {
+  const [definition] = parsePolicies([{ name: 'c', when }], expressions)
   return inForce(definition!, version, expressions)
 }
 const run = {
@@ -123,5 +127,23 @@ describe('a policy that has changed since a run started', () => {
     ],
   ])('holds as its mode says: %s', (onChange, expected) => {
     expect(of(onChange)).toEqual(expected)
+  })
+
+  it('is the same where only its description differs, and the same rule applied again', () => {
+    const [before, now] = [policy({}, 1), policy({ description: 'for people' }, 3)]
+    expect(heldWhileRunning({ before, now })).toEqual({ holds: now, changed: false })
+    expect(heldWhileRunning({ before, now: policy({ effect: 'warn' }, 2) }).changed).toBe(true)
+    const [asked, again] = ['run.steps > 1', 'run.steps > 1'].map((when, i) => condition(when, i + 1))
+    expect(heldWhileRunning({ before: asked!, now: again! }).changed).toBe(false)
+    expect(heldWhileRunning({ before: asked!, now: condition('run.steps > 2', 2) }).changed).toBe(true)
+  })
+
+  it('is told with the version that disables it, and with none where it was removed', () => {
+    const [before, off] = [policy({}, 1), policy({ enabled: false }, 2)]
+    const disabled = versionsOf([before], [off]).get('p')!
+    expect([disabled.now, versionNow(disabled), heldAtEnd(disabled)]).toEqual([null, 2, null])
+    expect(versionNow(versionsOf([before], []).get('p')!)).toBe(null)
+    expect(heldWhileRunning(versionsOf([off], [off]).get('p')!)).toEqual({ holds: null, changed: false })
+    expect(evaluate({ ...run, steps: 9 }, [off]).outcome).toBe('NOT_APPLICABLE')
   })
 })

@@ -1,6 +1,6 @@
 import { isLimit } from './policy-document.ts'
 import type { ActivePolicy, EvaluationOutcome, PolicyFinding, Verdict } from './policy-rules.ts'
-import type { PolicyVersions } from './policy-versions.ts'
+import { type PolicyVersions, versionNow } from './policy-versions.ts'
 import { type MetViolation, violationKey } from './violations.ts'
 
 /** What a verdict takes into account beside the policies themselves. */
@@ -62,7 +62,7 @@ function violationOf(finding: PolicyFinding, changed: PolicyVersions | undefined
     currentValue: isLimit ? finding.value : null,
     limit: isLimit ? finding.limit : null,
     policyId: name,
-    policyVersion: changed ? (changed.now?.version ?? null) : version,
+    policyVersion: changed ? versionNow(changed) : version,
     previousVersion: changed ? (changed.before?.version ?? null) : version,
     decision: DECISIONS[effect],
     at: at.toISOString(),
@@ -81,7 +81,7 @@ export function brokenText(finding: PolicyFinding): string {
  */
 export function standsUnder({ type, policyId, limit, policyVersion }: MetViolation, policies: readonly ActivePolicy[]) {
   if (type !== 'BUDGET_EXCEEDED' && type !== 'RATE_LIMIT_HIT') return true
-  const policy = policies.find(({ name }) => name === policyId)
+  const policy = policies.find(({ name, enabled }) => enabled && name === policyId)
   if (!policy) return false
   return isLimit(policy) ? limit !== null && policy.max <= limit : policy.version === policyVersion
 }

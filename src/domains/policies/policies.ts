@@ -21,7 +21,14 @@ export {
   type WindowUses,
 } from './policy-rules.ts'
 export { applyPolicies, listPolicies, policyVersions } from './policy-store.ts'
-export { heldAtEnd, heldWhileRunning, type PolicyVersions, versionsOf } from './policy-versions.ts'
+export {
+  heldAtEnd,
+  heldWhileRunning,
+  isEnabled,
+  type PolicyVersions,
+  versionNow,
+  versionsOf,
+} from './policy-versions.ts'
 export { brokenBy, type NextStep, nextStep } from './step-rules.ts'
 export {
   keepViolations,

@@ -4,7 +4,10 @@ import type { Expressions } from './expressions.ts'
 import { isLimit, type PolicyDefinition } from './policy-document.ts'
 import type { ActivePolicy } from './policy-rules.ts'
 
-/** A tenant's policies in force. The version counts every change to any of them; 0: there have never been any. */
+/**
+ * A tenant's policies, the disabled ones among them, so that who is told of a change is told the version that disables.
+ * The version counts every change to any of them; 0: there have never been any.
+ */
 export interface PolicySet {
   readonly version: number
   readonly policies: readonly ActivePolicy[]
@@ -15,7 +18,7 @@ export interface PolicySet {
 const SELECT_ACTIVE = statement(
   'policies_active_of_tenants',
   `select t.tenant_id, t.policies_version, t.policies_changed_at, p.version, p.definition
-     from concordat.tenants t left join concordat.policies p on p.tenant_id = t.tenant_id and p.active and p.enabled
+     from concordat.tenants t left join concordat.policies p on p.tenant_id = t.tenant_id and p.active
     where t.tenant_id = any($1::text[]) order by t.tenant_id, p.name`,
 )
 
@@ -28,7 +31,7 @@ interface PolicyRow {
   readonly definition: PolicyDefinition | null
 }
 
-/** The policies in force, by tenant, as they were last read: whoever knows the version that is in force needn't read them. */
+/** The policies, by tenant, as they were last read: whoever knows the version that is in force needn't read them. */
 export class PolicyBook {
   readonly #expressions: Expressions
   readonly #sets = new Map<string, Pick<PolicySet, 'version' | 'policies'>>()

@@ -82,7 +82,7 @@ export function evaluate(
   policies: readonly ActivePolicy[],
   windowUses: WindowUses = NONE_SEEN,
 ): Verdict {
-  const inScope = policies.filter(({ agent }) => agent === null || agent === facts.agent)
+  const inScope = policies.filter(({ agent, enabled }) => enabled && (agent === null || agent === facts.agent))
   if (inScope.length === 0) return NOTHING_IN_SCOPE
   const context = inScope.every(isLimit) ? null : { run: runContext(facts) }
   const findings = inScope.map((policy) =>

@@ -26,7 +26,7 @@ export interface PolicyViolation {
   readonly currentValue: number | null
   readonly limit: number | null
   readonly policyId: string | null
-  /** In force now; null when it is not any more. */
+  /** Now, one that disables the policy among them; null when it was removed. */
   readonly policyVersion: number | null
   /** In force when the run started, or was resumed last; null when it was not there. */
   readonly previousVersion: number | null

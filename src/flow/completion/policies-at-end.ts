@@ -5,6 +5,7 @@ import {
   type PolicyDefinition,
   type PolicySet,
   type PolicyVersions,
+  versionNow,
   versionsOf,
 } from '../../domains/policies/policies.ts'
 import type { RunKey } from '../../domains/runs/runs.ts'
@@ -38,7 +39,7 @@ const SELECT_AT_START = statement(
     cross join lateral (
       select a.tenant_id, a.run_id, coalesce(a.policies_as_of, a.execution_started_at) as since
         from concordat.runs a where a.tenant_id = x.tenant_id and a.run_id = x.run_id limit 1) r
-     join concordat.policies p on p.tenant_id = r.tenant_id and p.enabled
+     join concordat.policies p on p.tenant_id = r.tenant_id
       and p.created_at <= r.since and (p.retired_at is null or p.retired_at > r.since)
     order by p.name`,
 )
@@ -78,6 +79,6 @@ function afterChanges(before: readonly ActivePolicy[], now: readonly ActivePolic
   const versions = [...versionsOf(before, now)]
   return {
     policies: versions.flatMap(([, each]) => heldAtEnd(each) ?? []),
-    changed: new Map(versions.filter(([, each]) => each.before?.version !== each.now?.version)),
+    changed: new Map(versions.filter(([, each]) => (each.before?.version ?? null) !== versionNow(each))),
   }
 }

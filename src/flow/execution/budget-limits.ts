@@ -5,7 +5,13 @@ import {
   periodEnd,
   shownAmount,
 } from '../../domains/budgets/budgets.ts'
-import { type ActivePolicy, heldWhileRunning, isLimit, versionsOf } from '../../domains/policies/policies.ts'
+import {
+  type ActivePolicy,
+  heldWhileRunning,
+  isLimit,
+  versionNow,
+  versionsOf,
+} from '../../domains/policies/policies.ts'
 import type { PoliciesSeen } from './check-facts-store.ts'
 import { askedBy, type JudgedViolation } from './policy-check.ts'
 
@@ -16,7 +22,7 @@ import { askedBy, type JudgedViolation } from './policy-check.ts'
 function budgetLimits({ atStart, now }: PoliciesSeen): BudgetLimit[] {
   return [...versionsOf(atStart, now).values()].flatMap((versions) => {
     const { holds, changed } = heldWhileRunning(versions)
-    const [policyVersion, previousVersion] = [versions.now?.version ?? null, versions.before?.version ?? null]
+    const [policyVersion, previousVersion] = [versionNow(versions), versions.before?.version ?? null]
     const limitsOf = (policy: ActivePolicy | null, pending: boolean) => {
       if (!policy || !isLimit(policy) || !isMeterMetric(policy.metric)) return []
       return [{ ...policy, policyVersion, previousVersion, pending }]

@@ -43,7 +43,7 @@ const READ = statement(
                 order by p.name) as policies
          from concordat.policies p
         where x.policies_version is distinct from t.policies_version
-          and p.tenant_id = x.tenant_id and p.enabled and (p.active or p.retired_at > r.since)) p
+          and p.tenant_id = x.tenant_id and (p.active or p.retired_at > r.since)) p
      cross join lateral (
        select jsonb_agg(jsonb_build_object('subject', h.subject, 'metric', h.metric, 'period', h.period,
                 'periodStart', extract(epoch from h.period_start) * 1000)) as counting

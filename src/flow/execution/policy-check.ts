@@ -3,6 +3,7 @@ import {
   type ActivePolicy,
   brokenBy,
   heldWhileRunning,
+  isEnabled,
   isLimit,
   type NextStep,
   nextStep,
@@ -13,6 +14,7 @@ import {
   type PolicyViolationType,
   type RunFacts,
   type StepFacts,
+  versionNow,
   versionsOf,
 } from '../../domains/policies/policies.ts'
 
@@ -31,7 +33,7 @@ export interface CheckFacts {
   readonly run: RunFacts
   readonly stop: { readonly by: string; readonly why: string } | null
   readonly tenantSuspended: boolean
-  /** In force now. */
+  /** In force now, and those that are disabled. */
   readonly policies: readonly ActivePolicy[]
   /** In force when the run started to execute, or was resumed last. */
   readonly atStart: readonly ActivePolicy[]
@@ -54,7 +56,7 @@ export function violationsBefore(step: StepFacts, facts: CheckFacts, at: Date): 
     judged.push(...breaches(policy, versions, next, facts, at))
   const policies = facts.policies.filter(inScope)
   if (facts.atStart === facts.policies) {
-    for (const policy of policies) hold(policy, { before: policy, now: policy })
+    for (const policy of policies.filter(isEnabled)) hold(policy, { before: policy, now: policy })
     return judged
   }
   for (const [name, versions] of versionsOf(facts.atStart.filter(inScope), policies)) {
@@ -65,8 +67,10 @@ export function violationsBefore(step: StepFacts, facts: CheckFacts, at: Date): 
   return judged
 }
 
-function changeOf(name: string, { before, now }: PolicyVersions, at: Date): JudgedViolation {
-  const what = now === null ? 'was disabled or removed' : before === null ? 'is new' : 'has changed'
+function changeOf(name: string, versions: PolicyVersions, at: Date): JudgedViolation {
+  const { before, now, disabledBy } = versions
+  const gone = disabledBy === undefined ? 'was removed' : 'was disabled'
+  const what = now === null ? gone : before === null ? 'is new' : 'has changed'
   return {
     violation: {
       type: now === null ? 'POLICY_DISABLED' : 'LIMIT_CHANGED',
@@ -74,7 +78,7 @@ function changeOf(name: string, { before, now }: PolicyVersions, at: Date): Judg
       currentValue: before && isLimit(before) ? before.max : null,
       limit: now && isLimit(now) ? now.max : null,
       policyId: name,
-      policyVersion: now?.version ?? null,
+      policyVersion: versionNow(versions),
       previousVersion: before?.version ?? null,
       at,
     },
@@ -87,7 +91,7 @@ function changeOf(name: string, { before, now }: PolicyVersions, at: Date): Judg
 /** One violation if the next step would break the policy, else none. */
 function breaches(
   policy: ActivePolicy,
-  { before, now }: PolicyVersions,
+  versions: PolicyVersions,
   next: NextStep,
   { windowUse }: CheckFacts,
   at: Date,
@@ -102,8 +106,8 @@ function breaches(
     currentValue: broken.value,
     limit: isLimit(policy) ? policy.max : null,
     policyId: policy.name,
-    policyVersion: now?.version ?? null,
-    previousVersion: before?.version ?? null,
+    policyVersion: versionNow(versions),
+    previousVersion: versions.before?.version ?? null,
     at,
   }
   return [{ violation, ...askedBy(policy.effect, isRate), byPolicy: true }]
