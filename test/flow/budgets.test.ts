@@ -391,6 +391,10 @@ describeOnDatabases('a budget', (open) => {
     expect(ended.steps.map(({ key, costUsd }) => [key, costUsd])).toEqual([['ask#1', 0.02]])
     expect(ended.steps[0]?.attributes).toMatchObject({ 'concordat.overrun.cost_usd': 0.005 })
     expect(await ledger(tenant)).toMatchObject([{ settled: 0.02e9, overrun: 0.005e9, reserved: 0 }])
+
+    const last = await ask(tenant, { tokensOut: 2_000, options: { maxCostUsd: 0.015 }, more: 0 })
+    const overrun = { ...blocked, reason: 'POLICY_VIOLATION' }
+    expect(endingOf(await runtime.ended(last))).toMatchObject(overrun)
   })
 
   it('lets a step use more than was estimated, as an overrun, and ends the run only where that breaks a limit', async () => {

@@ -63,6 +63,8 @@ describe('the verdict on a run with what it met on its way', () => {
     ['was paused for a change to nothing and resumed', outcome(5, [], { met: [changed] }), 'ADVISORY'],
     ['was paused for a change and let end', outcome(5, [policy()], { refused: true, met: [changed] }), 'VIOLATION'],
     ['was resumed and then broke the new limit', outcome(9, [policy({}, 2)], { met: [changed] }), 'VIOLATION'],
+    ['met an end after its last step', outcome(5, [policy()], { met: [met('TERMINATE')] }), 'VIOLATION'],
+    ['met one by a version that holds no more', outcome(5, [policy({}, 2)], { met: [met('TERMINATE')] }), 'ADVISORY'],
     ['met what was muted', outcome(5, [policy()], { met: [met('TERMINATE')], muted: true }), 'ADVISORY'],
     ['needed an approval, and got none', outcome(6, [policy({ effect: 'require_approval' })]), 'VIOLATION'],
     ['was approved', outcome(6, [policy({ effect: 'require_approval' })], { met: [met('PAUSE')] }), 'ADVISORY'],

@@ -32,23 +32,35 @@ export function judgeEnd(verdict: Verdict, facts: EndFacts): JudgedEnd {
   const broken = verdict.findings.filter((finding) => finding.met === false)
   const atEnd = broken.map((finding) => violationOf(finding, changed.get(finding.name), at))
   return {
-    verdict: { ...verdict, outcome: outcomeOf(verdict.outcome, broken, facts) },
+    verdict: { ...verdict, outcome: outcomeOf(verdict, broken, facts) },
     violations: [...met, ...atEnd.filter((violation) => !known.has(violationKey(violation)))],
   }
 }
 
-function outcomeOf(
-  outcome: EvaluationOutcome,
-  broken: readonly PolicyFinding[],
-  { refused, met, muted }: EndFacts,
-): EvaluationOutcome {
+/**
+ * Pure. What should have ended the run by a policy that still stands: its last step used more than it had declared, and no
+ * step came after it. Nobody can let that pass.
+ */
+export function endedTooSoon(
+  { findings }: Pick<Verdict, 'findings'>,
+  { met, muted }: Pick<EndFacts, 'met' | 'muted'>,
+): MetViolation[] {
+  const stands = ({ policyId, policyVersion }: MetViolation) =>
+    findings.some(({ name, version, effect }) => {
+      return name === policyId && version === policyVersion && effect === 'terminate'
+    })
+  return muted ? [] : met.filter((each) => each.decision === 'TERMINATE' && stands(each))
+}
+
+function outcomeOf(verdict: Verdict, broken: readonly PolicyFinding[], facts: EndFacts): EvaluationOutcome {
+  const { refused, met, muted } = facts
   const approved = new Set(met.filter(({ decision }) => decision === 'PAUSE').map(({ policyId }) => policyId))
   const counts = ({ name, effect }: PolicyFinding) => {
     return effect !== 'warn' && !muted && !(effect === 'require_approval' && approved.has(name))
   }
   const ended = refused && met.some(({ decision }) => decision !== 'CONTINUE')
-  if (broken.some(counts) || ended) return 'VIOLATION'
-  return broken.length > 0 || met.length > 0 ? 'ADVISORY' : outcome
+  if (broken.some(counts) || ended || endedTooSoon(verdict, facts).length > 0) return 'VIOLATION'
+  return broken.length > 0 || met.length > 0 ? 'ADVISORY' : verdict.outcome
 }
 
 const DECISIONS = { terminate: 'TERMINATE', pause: 'PAUSE', require_approval: 'PAUSE', warn: 'CONTINUE' } as const

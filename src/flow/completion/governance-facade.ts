@@ -1,10 +1,12 @@
 import { type Incident, IncidentFacade } from '../../domains/incidents/incidents.ts'
 import {
   brokenText,
+  endedTooSoon,
   evaluate,
   judgeEnd,
   type Lesson,
   lessonsOf,
+  type MetViolation,
   type PolicyEvaluation,
   type RunFacts,
   type WindowUses,
@@ -50,7 +52,7 @@ export const GovernanceFacade = Object.freeze({
       muted,
       at,
     })
-    const { status, reason, message } = statusAfter(end, verdict)
+    const { status, reason, message } = statusAfter(end, verdict, endedTooSoon(verdict, { met: run.violations, muted }))
     const ending = {
       tenantId,
       runId,
@@ -90,13 +92,19 @@ function factsAtEnd({ tenantId, agent, totals, executionStartedAt }: HeldRun, at
   return { tenantId, agent, ...totals, wallClockMs }
 }
 
-function statusAfter(end: RunEnd, { outcome, findings }: PolicyEvaluation['verdict']) {
+function statusAfter(
+  end: RunEnd,
+  { outcome, findings }: PolicyEvaluation['verdict'],
+  met: readonly Pick<MetViolation, 'message'>[],
+) {
   if (end.outcome !== 'succeeded' || outcome !== 'VIOLATION') {
     return { status: end.outcome, reason: end.reason, message: end.message }
   }
   const hit = findings.filter(({ met, effect }) => met === false && effect !== 'warn')
-  const message = hit
-    .map((finding) => `${finding.name}: ${brokenText(finding)}`)
+  const message = [
+    ...hit.map((finding) => `${finding.name}: ${brokenText(finding)}`),
+    ...met.map((each) => each.message),
+  ]
     .join('; ')
     .slice(0, limits.errorMessageCharsMax)
   return { status: 'failed_policy' as const, reason: 'POLICY_VIOLATION', message }
