@@ -213,6 +213,33 @@ describeOnPostgres('the commands on events', (server) => {
     }
   })
 
+  it('shows silences with the alerts, and why a subscription fails below it', async () => {
+    const until = new Date(Date.now() + 3_600_000).toISOString()
+    await cli('alerts', 'silence', '--until', until, '--type', 'DRIFT', '--by', 'ada')
+    expect((await cli('alerts', 'list')).out).toBe(`No alert is open.\n  silent until ${until}: DRIFT, by ada\n`)
+    expect(json(await cli('alerts', 'list', '--json')).silences).toMatchObject([{ type: 'DRIFT', by: 'ada' }])
+    const { out } = await cli(
+      'subscriptions',
+      'create',
+      '--url',
+      'https://example.com/hook',
+      '--types',
+      'run.*',
+      '--json',
+    )
+    const { subscriptionId } = JSON.parse(out)
+    await runtime.database.query('update concordat.subscriptions set failing_since = clock_timestamp()')
+    await runtime.database.query(
+      `insert into concordat.deliveries (tenant_id, delivery_id, target, source_id, payload, attempts, due_at, last_error)
+       values ('default', gen_random_uuid(), 'subscription/' || $1, gen_random_uuid(), '{}', 1, 'infinity', 'status 418')`,
+      [subscriptionId],
+    )
+    expect((await cli('subscriptions', 'list')).out).toMatch(
+      /run\.\* +https:\/\/example\.com\/hook .*\n +failing for \d s: status 418\n$/,
+    )
+    await cli('subscriptions', 'delete', subscriptionId)
+  })
+
   it('says that a tenant or a type of events is not there, instead of showing nothing for ever', async () => {
     for (const args of [
       ['events', 'tail'],

@@ -35,21 +35,20 @@ export async function alerts(tx: Tx): Promise<Finding[]> {
 
 /** What waits to be sent, and what is sent no more. */
 export async function deliveries(tx: Tx): Promise<Finding[]> {
-  const [row] = await tx.query<{ n: number; oldest: number }>(
-    `select count(*)::int as n, coalesce(extract(epoch from clock_timestamp() - min(created_at)), 0)::float8 as oldest
-       from concordat.deliveries where state = 'pending'`,
+  const waiting = await tx.query<{ target: string; n: number; oldest: number; lastError: string | null }>(
+    `select target, count(*)::int as n, extract(epoch from clock_timestamp() - min(created_at))::float8 as oldest,
+            (array_agg(last_error order by due_at desc) filter (where last_error is not null))[1] as "lastError"
+       from concordat.deliveries where state = 'pending' group by target order by 3 desc limit $1`,
+    [SHOWN_MAX],
   )
   const untaken = await untakenDeliveries(tx, UNTAKEN_MS)
   const disabled = (await listSubscriptions(tx, null)).filter(({ state }) => state === 'disabled')
   return [
-    ...(row && row.n > 0
-      ? [
-          warning(
-            'events',
-            `${plural(row.n, 'delivery', 'deliveries')} wait to arrive, the oldest for ${duration(row.oldest * 1_000)}`,
-          ),
-        ]
-      : []),
+    ...waiting.map(({ target, n, oldest, lastError }) => {
+      const since = `${n === 1 ? 'waits' : 'wait'} to arrive, the oldest for ${duration(oldest * 1_000)}`
+      const because = lastError === null ? '' : `: ${lastError}`
+      return warning('events', `${plural(n, 'delivery', 'deliveries')} to ${target} ${since}${because}`)
+    }),
     ...untaken.slice(0, SHOWN_MAX).map(({ target, count: n, sinceMs }) => {
       const text = `${plural(n, 'delivery', 'deliveries')} to ${target}: nobody has taken them for ${duration(sinceMs)}`
       const hint = target.startsWith('sink/')
