@@ -1,4 +1,5 @@
 import { findRun } from '../../domains/runs/runs.ts'
+import type { Concordat } from '../../runtime.ts'
 import { defineCommand } from './command.ts'
 import type { ExitCode } from './errors.ts'
 import { requireNamedTenant } from './find-run.ts'
@@ -12,7 +13,7 @@ export const auditReconcile = defineCommand({
   description: 'hold a run against its contract now, and keep the result; exit code 1 unless COMPLETE',
   run: async (context) => {
     const { terminal, options } = context
-    return withSession(context, async (concordat): Promise<ExitCode> => {
+    const reconcile = async (concordat: Concordat): Promise<ExitCode> => {
       await requireNamedTenant(concordat, context)
       const name = context.args[0]?.toLowerCase() ?? ''
       const { tenantId, runId, result, findings, at } = await concordat.audit.reconcile(options.tenant ?? null, name)
@@ -25,6 +26,7 @@ export const auditReconcile = defineCommand({
         if (rows.length > 0) for (const line of tableLines(terminal, columns, rows)) terminal.out(line)
       }
       return result === 'COMPLETE' ? 0 : 1
-    })
+    }
+    return withSession(context, reconcile, { logLevel: 'silent' }) // a failure is the command's own answer
   },
 })
