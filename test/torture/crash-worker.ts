@@ -2,6 +2,7 @@ import pg from 'pg'
 import { silentLogger } from '../../src/foundation/log.ts'
 import { createConcordat } from '../../src/index.ts'
 import { crashAgents } from './crash-agents.ts'
+import { tellReady } from './tell-ready.ts'
 
 /*
  * A worker process to be killed. Configured by the environment, as the product's own; says `ready` when it executes.
@@ -16,7 +17,7 @@ process.on('SIGTERM', async () => {
   await witness.end()
 })
 await concordat.start()
-process.stdout.write('ready\n')
+tellReady()
 for (let left = Number(process.env.OWN_RUNS ?? 0); left > 0; left--) {
   const run = await concordat.runs.submit({ tenant: 'default', agent: 'witnessed', input: 3 })
   await run.result().catch(() => undefined) // the observer judges how it ended

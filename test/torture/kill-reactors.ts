@@ -5,6 +5,7 @@ import { silentLogger } from '../../src/foundation/log.ts'
 import { until } from '../flow/support/until.ts'
 import { newId, ReactorWorld } from '../reactor/reactor-world.ts'
 import type { OwnRedis } from '../support/redis-server.ts'
+import { COMPILE_CACHE } from './worker-process.ts'
 
 const SCRIPT = new URL('./reactor-process.ts', import.meta.url).pathname
 const RUNS = 200
@@ -86,7 +87,8 @@ function wrongIn(
 }
 
 function startReactor(...args: string[]): ChildProcess {
-  return spawn(process.execPath, [SCRIPT, ...args], { stdio: ['ignore', 'pipe', 'inherit'] })
+  const env = { ...process.env, NODE_COMPILE_CACHE: COMPILE_CACHE }
+  return spawn(process.execPath, [SCRIPT, ...args], { env, stdio: ['ignore', 'pipe', 'inherit'] })
 }
 
 async function untilReady(child: ChildProcess): Promise<void> {

@@ -5,6 +5,7 @@ import { createIdSource } from '../../src/foundation/ids.ts'
 import { silentLogger } from '../../src/foundation/log.ts'
 import { createMetrics } from '../../src/foundation/metrics.ts'
 import { openDatabase } from '../../src/foundation/storage/storage.ts'
+import { tellReady } from './tell-ready.ts'
 
 /* A reactor process to be killed: its one handler writes a row for each event. Says `ready` when it runs. */
 
@@ -42,4 +43,4 @@ process.on('SIGTERM', async () => {
   await database.close()
 })
 await reactor.startBackground()
-process.stdout.write('ready\n')
+tellReady()

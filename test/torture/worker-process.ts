@@ -5,6 +5,9 @@ import { join } from 'node:path'
 
 const SCRIPT = new URL('./crash-worker.ts', import.meta.url).pathname
 
+/** Processes that are started again and again share what the first has compiled. */
+export const COMPILE_CACHE = join(tmpdir(), 'concordat-test-compile-cache')
+
 /** A worker in a process of its own. */
 export interface WorkerProcess {
   readonly pid: number
@@ -26,7 +29,7 @@ export function startWorker(databaseUrl: string, env: Record<string, string> = {
       LEASE_SECONDS: '1',
       WORKER_CONCURRENCY: '8',
       DRAIN_TIMEOUT_SECONDS: '0',
-      NODE_COMPILE_CACHE: join(tmpdir(), 'concordat-test-compile-cache'),
+      NODE_COMPILE_CACHE: COMPILE_CACHE,
       ...env,
     },
     stdio: ['ignore', 'pipe', 'pipe'],
