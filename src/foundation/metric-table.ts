@@ -54,6 +54,11 @@ export const metricTable = Object.freeze({
   },
   concordat_trace_gaps_total: { type: 'counter', help: 'Steps and runs whose trace could not be written', labels: [] },
   concordat_policy_checks_total: { type: 'counter', help: 'Policy checks', labels: ['decision'] },
+  concordat_policy_check_errors_total: {
+    type: 'counter',
+    help: 'Policy checks that failed themselves; POLICY_CHECK_ON_ERROR says what followed',
+    labels: [],
+  },
   concordat_policy_check_duration_seconds: { type: 'histogram', help: 'Time that a policy check took', labels: [] },
   concordat_stop_duration_seconds: {
     type: 'histogram',

@@ -303,6 +303,7 @@ describeOnDatabases('a run whose policies are checked on the way', (open) => {
     agree()
     expect(endingOf(ended)).toMatchObject({ status: 'succeeded', evaluation: 'NO_VIOLATION' })
     expect(await observed.concordat.metrics.text()).toMatch(/concordat_policy_checks_total\{decision="CONTINUE"\} \d/)
+    expect(await observed.concordat.metrics.text()).toMatch(/concordat_policy_check_errors_total [1-9]/)
   })
 
   it('whose check fails pauses, where it says that, and goes on once the database answers', async () => {

@@ -96,7 +96,7 @@ export class MidExecutionPolicyChecker {
   }
 
   async #judge(step: StepFacts): Promise<Omit<PolicyCheckResult, 'shouldContinue' | 'violations' | 'durationMs'>> {
-    const { readFacts, clock, muted, onError, log } = this.#options
+    const { readFacts, clock, muted, onError, log, metrics } = this.#options
     try {
       const judged = violationsBefore(step, await readFacts(), clock.now())
       const worst = worstOf(judged, muted)
@@ -109,6 +109,7 @@ export class MidExecutionPolicyChecker {
       }
     } catch (error) {
       log.error({ error, onError }, 'the policy check failed')
+      metrics.counter('concordat_policy_check_errors_total').inc({})
       const decision = onError === 'pause' ? PolicyDecision.PAUSE : PolicyDecision.CONTINUE
       const pauseReason = onError === 'pause' ? 'POLICY_CHANGE' : null
       return { decision, reason: `the check failed: ${(error as Error).message}`, judged: [], worst: null, pauseReason }
