@@ -219,6 +219,7 @@ describe('a run that does not go on says why', () => {
       why: 'enough',
       deliveredAt: at(1_002).toISOString(),
       confirmedAt: null,
+      state: 'unconfirmed' as const,
     }
     expect(shown({ stop })).toContain(
       'requested by Eve (enough) 2026-01-31 08:00:01.000 UTC, delivered after 2 ms, unconfirmed',

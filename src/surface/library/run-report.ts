@@ -22,6 +22,7 @@ import {
   childrenOf,
   isTerminal,
   type RunRow,
+  type RunStop,
   type StepWithTrace,
   stepsOfRun,
 } from '../../domains/runs/runs.ts'
@@ -72,12 +73,18 @@ export interface RunBudget {
   readonly estimated: number
 }
 
+/** How far the stop of a run has come. `unconfirmed`: a step ignored its signal, and was left behind. */
+export interface StopReport extends RunStop {
+  readonly state: 'requested' | 'delivered' | 'confirmed' | 'unconfirmed'
+}
+
 /** Everything that is known of one run: the run itself and its whole footprint. */
-export interface RunReport extends Omit<RunRow, 'input' | 'output' | 'error' | 'metadata' | 'expectations'> {
+export interface RunReport extends Omit<RunRow, 'input' | 'output' | 'error' | 'metadata' | 'expectations' | 'stop'> {
   readonly input: Json
   readonly output: Json
   readonly error: Json
   readonly metadata: Json
+  readonly stop: StopReport | null
   readonly steps: readonly StepReport[]
   /** The oldest first; the last one lasts where the run is paused. */
   readonly pauses: readonly PauseReport[]
@@ -148,6 +155,7 @@ export async function reportOf(tx: Tx, { codec, clock }: ReportContext, run: Run
     output: decode(run.output),
     error: parse(run.error),
     metadata: decode(run.metadata),
+    stop: run.stop && { ...run.stop, state: stopState(run.stop, isTerminal(run.phase)) },
     steps: steps.map((step) => stepReport(step, decode)),
     pauses: pauses.map(pauseReport),
     incident,
@@ -165,6 +173,13 @@ export async function reportOf(tx: Tx, { codec, clock }: ReportContext, run: Run
     approvals,
     events,
   }
+}
+
+/** Pure. Of a run that has ended and that nobody executed, there was nothing to deliver it to. */
+function stopState({ deliveredAt, confirmedAt }: RunStop, ended: boolean): StopReport['state'] {
+  if (confirmedAt === null) return 'unconfirmed'
+  if (confirmedAt !== undefined || ended) return 'confirmed'
+  return deliveredAt === undefined ? 'requested' : 'delivered'
 }
 
 function budgetReport({ subject, metric, period, periodStart, ...amounts }: RunLedgerUse): RunBudget {
