@@ -212,6 +212,9 @@ describeOnDatabases('the commands on policies', (open) => {
     }
     const none = await cli('policies', 'get', 'none', '--json')
     expect([none.code, error(none)]).toMatchObject([1, { code: 'POLICY_NOT_FOUND', next: 'concordat policies list' }])
+    const tenant = await newTenant()
+    const ofTenant = await cli('policies', 'get', 'none', '--tenant', tenant, '--json')
+    expect(error(ofTenant)).toMatchObject({ next: `concordat policies list --tenant ${tenant}` })
   })
 
   test('simulate tells which verdicts would be others, and writes nothing', async () => {

@@ -32,6 +32,23 @@ describe('the commands that let a run go on', () => {
   })
   afterAll(() => runtime.close())
 
+  // The first one: a command stops the runtime when it is done, and what a test hears with it.
+  test('`runs submit --wait` says that its run is paused, and the next command', async () => {
+    const waiting = cli('runs', 'submit', '--agent', 'pays', '--wait')
+    const [asked] = await until(
+      () => runtime.concordat.approvals.list({ state: 'pending' }),
+      (approvals) => approvals.length > 0,
+    )
+    await runtime.heard('run.paused', { runId: asked!.runId })
+    const decision = { decision: 'approved', by: 'Eve', as: 'TENANT_ADMIN' } as const
+    await runtime.concordat.approvals.decide('default', asked!.approvalId, decision)
+    const { code, err } = await waiting
+    expect(code).toBe(0)
+    expect(err).toContain(
+      `Run ${asked!.runId} is paused: APPROVAL_REQUIRED, Pay 100?\n  next  concordat approvals list\n`,
+    )
+  })
+
   const waitingRun = async () => {
     const handle = await runtime.runs.submit({ tenant: 'default', agent: 'asks' })
     await until(
@@ -91,6 +108,7 @@ describe('the commands that let a run go on', () => {
     expect(error(await send('no-run', 'x')).code).toBe('RUN_NOT_FOUND')
     expect(error(await send(runId, 'x', '--tenant', 'other')).code).toBe('UNKNOWN_TENANT')
     await runtime.runs.stop('default', runId)
+    expect((await runtime.runs.get('default', runId)).stop).toMatchObject({ state: 'confirmed' }) // nobody executed it
     expect(error(await send(runId, 'x'))).toMatchObject({
       code: 'RUN_ENDED',
       hint: expect.stringContaining('runs get'),

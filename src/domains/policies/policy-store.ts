@@ -25,7 +25,9 @@ export async function policyVersions(tx: Tx, tenantId: string, name: string): Pr
     [tenantId, name, VERSIONS_MAX],
   )
   if (versions.length > 0) return versions
-  throw new AppError('POLICY_NOT_FOUND', `tenant ${tenantId} has no policy ${JSON.stringify(name.slice(0, 200))}`)
+  throw new AppError('POLICY_NOT_FOUND', `tenant ${tenantId} has no policy ${JSON.stringify(name.slice(0, 200))}`, {
+    details: { tenantId },
+  })
 }
 
 const ADDED = rowSet<PolicyChange>({

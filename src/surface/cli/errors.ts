@@ -12,10 +12,15 @@ const NEXT_COMMANDS: { readonly [Code in ErrorCode]?: string } = {
   DATABASE_UNREACHABLE: 'concordat doctor',
   BUS_UNREACHABLE: 'concordat doctor',
   RUN_NOT_FOUND: 'concordat runs list',
-  POLICY_NOT_FOUND: 'concordat policies list',
+  APPROVAL_NOT_FOUND: 'concordat approvals list',
   UNKNOWN_AGENT: 'concordat doctor',
   UNKNOWN_HANDLER: 'concordat doctor',
   UNKNOWN_TENANT: 'concordat tenants list',
+}
+/** The same where the command is about the tenant that the error's details name. */
+const NEXT_COMMANDS_ON_TENANT: { readonly [Code in ErrorCode]?: (tenantId: string) => string } = {
+  POLICY_NOT_FOUND: (tenantId) => `concordat policies list${tenantId === 'default' ? '' : ` --tenant ${tenantId}`}`,
+  TENANT_SUSPENDED: (tenantId) => `concordat tenants resume ${tenantId}`,
 }
 /** The same where the command takes the run that the error's details name. */
 const NEXT_COMMANDS_ON_RUN: { readonly [Code in ErrorCode]?: string } = {
@@ -69,6 +74,8 @@ function nextCommand(error: AppError): string | undefined {
   const { runId, phase } = error.details ?? {}
   if (error.code === 'RUN_ENDED' && phase === 'FINALIZING') return `concordat runs finalize ${runId}`
   if (error.code === 'EMBEDDED_LOCKED' && error.details?.pid) return `ps -p ${error.details.pid}`
+  const onTenant = NEXT_COMMANDS_ON_TENANT[error.code]
+  if (onTenant !== undefined && typeof error.details?.tenantId === 'string') return onTenant(error.details.tenantId)
   const onRun = NEXT_COMMANDS_ON_RUN[error.code]
   return onRun !== undefined && runId !== undefined ? `${onRun} ${runId}` : NEXT_COMMANDS[error.code]
 }

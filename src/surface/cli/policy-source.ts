@@ -13,10 +13,12 @@ export interface PolicySource extends LintedFile {
   readonly text: string
 }
 
+const TOO_LARGE = `A tenant has at most ${limits.policiesPerTenantMax} policies: leave out what is not one.`
+
 /** Reads and checks the file, as JSON where its name ends so; `-` is standard input. Fails when it can't be read or is too large. */
 export async function lintFile(path: string): Promise<PolicySource> {
   const [stream, name] = path === '-' ? [process.stdin, 'standard input'] : [createReadStream(path), path]
-  const text = await readText(stream, name, limits.policyFileBytesMax)
+  const text = await readText(stream, name, limits.policyFileBytesMax, TOO_LARGE)
   const linted = await lintPolicies(text, new Expressions(), /\.json$/i.test(path) ? 'json' : 'yaml')
   return { path: name, text, ...linted }
 }

@@ -27,7 +27,12 @@ export async function jsonFile(name: string, path: string): Promise<Json> {
 }
 
 /** All of a stream as UTF-8. Fails with `INVALID_REQUEST` when it can't be read, `INPUT_TOO_LARGE` beyond the bound. */
-export async function readText(stream: Readable, what: string, bytesMax = TEXT_BYTES_MAX): Promise<string> {
+export async function readText(
+  stream: Readable,
+  what: string,
+  bytesMax = TEXT_BYTES_MAX,
+  hint?: string,
+): Promise<string> {
   const chunks: Buffer[] = []
   let sizeBytes = 0
   try {
@@ -39,7 +44,8 @@ export async function readText(stream: Readable, what: string, bytesMax = TEXT_B
   } catch (cause) {
     throw new AppError('INVALID_REQUEST', `cannot read ${what}: ${(cause as Error).message}`, { cause })
   }
-  if (sizeBytes > bytesMax) throw new AppError('INPUT_TOO_LARGE', `${what} has more than ${bytesMax} bytes`)
+  if (sizeBytes > bytesMax)
+    throw new AppError('INPUT_TOO_LARGE', `${what} has more than ${bytesMax} bytes`, hint ? { hint } : {})
   return Buffer.concat(chunks).toString('utf8')
 }
 

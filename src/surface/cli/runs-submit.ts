@@ -2,6 +2,8 @@ import { Option } from 'commander'
 import { isTerminal } from '../../domains/runs/runs.ts'
 import type { SubmitRequest } from '../../flow/intake/intake.ts'
 import { AppError, serializeError, toAppError } from '../../foundation/app-error.ts'
+import type { Subscription } from '../../foundation/bus/bus.ts'
+import type { EventEnvelope } from '../../foundation/events/events.ts'
 import type { Json } from '../../foundation/json.ts'
 import type { Concordat } from '../../runtime.ts'
 import type { RunHandle } from '../library/library.ts'
@@ -11,6 +13,7 @@ import { onInterruption } from './interruption.ts'
 import { toJson } from './json.ts'
 import { jsonFile, jsonOption } from './read-json.ts'
 import { type CommandContext, type CommonOptions, withSession } from './session.ts'
+import { printable, type Terminal } from './terminal.ts'
 import { liveWorkers } from './workers.ts'
 
 interface SubmitOptions {
@@ -52,7 +55,9 @@ export const runsSubmit = defineCommand<SubmitOptions>({
       const run = await concordat.runs.submit(request)
       if (run.denial) {
         showSubmitted(context, run)
-        throw new AppError(run.denial.code, `run ${run.runId} was refused: ${run.denial.reason}`)
+        throw new AppError(run.denial.code, `run ${run.runId} was refused: ${run.denial.reason}`, {
+          details: { runId: run.runId, tenantId: run.tenantId },
+        })
       }
       if (context.options.wait) return waitFor(context, concordat, run)
       showSubmitted(context, run)
@@ -107,11 +112,15 @@ async function waitFor(context: SubmitContext, concordat: Concordat, run: RunHan
   const interrupted = new Promise<'interrupted'>((resolve) => {
     interruption.signal.addEventListener('abort', () => resolve('interrupted'), { once: true })
   })
+  let subscription: Subscription | undefined
   try {
     if (concordat.database.kind === 'embedded') await concordat.start()
     else if ((await liveWorkers(concordat.database)).length === 0) {
       terminal.err(`Run ${run.runId} waits: no worker is alive on this database. Start one with \`concordat worker\`.`)
     }
+    subscription = await concordat.bus.subscribe((event) => {
+      if (event.type === 'run.paused' && event.runId === run.runId && !context.options.json) sayPaused(terminal, event)
+    })
     const ended = run.result().then(
       (output) => ({ output }),
       (error: unknown) => ({ error }),
@@ -123,8 +132,17 @@ async function waitFor(context: SubmitContext, concordat: Concordat, run: RunHan
     }
     return await showEnd(context, concordat, run, await ended)
   } finally {
+    await subscription?.close()
     interruption.end()
   }
+}
+
+/** Whoever waits is told that nothing goes on before somebody acts, and with which command. */
+function sayPaused(terminal: Terminal, { runId, data }: EventEnvelope): void {
+  const { reason, message } = data as { readonly reason: string; readonly message: string }
+  const next = reason === 'APPROVAL_REQUIRED' ? 'concordat approvals list' : `concordat runs resume ${runId}`
+  terminal.err(`Run ${runId} is paused: ${reason}, ${printable(message, 500)}`)
+  terminal.err(`  ${terminal.styleErr('dim', 'next')}  ${next}`)
 }
 
 function whenInterrupted({ database, config }: Concordat): string {

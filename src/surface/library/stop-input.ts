@@ -70,7 +70,9 @@ export async function agentOf(
   if (agent !== undefined) throw new AppError('INVALID_REQUEST', 'name an agent or a policy, not both')
   const found = (await listPolicies(database, tenantId)).find(({ name }) => name === policy)
   if (found) return found.definition.agent
-  throw new AppError('POLICY_NOT_FOUND', `tenant ${tenantId} has no policy ${JSON.stringify(policy.slice(0, 200))}`)
+  throw new AppError('POLICY_NOT_FOUND', `tenant ${tenantId} has no policy ${JSON.stringify(policy.slice(0, 200))}`, {
+    details: { tenantId },
+  })
 }
 
 export async function countStopped(
