@@ -85,6 +85,17 @@ describeOnDatabases('a run that is submitted beside a worker whose queue is empt
     expect((await runtime.ended(first)).steps).toHaveLength(2)
   })
 
+  it('is started so right after another one has ended: the queue is as empty as it was', async () => {
+    const started: (string | undefined)[] = []
+    for (let n = 0; n < 20; n++) {
+      const handle = await submit('two steps')
+      await runtime.ended(handle)
+      started.push(await startedHow(handle.runId))
+    }
+    // Not all: every 100 ms a claim looks for what others have queued.
+    expect(started.filter((how) => how === EAGER).length).toBeGreaterThan(10)
+  })
+
   it('is queued when its agent or its tenant has a limit, or when it is to run later', async () => {
     await runtime.concordat.tenants.put({ tenantId: 'narrow', maxRunning: 1 })
     const runs = [

@@ -304,17 +304,21 @@ class Pool implements WorkerPool {
   async #runAndClose(control: RunControl): Promise<void> {
     const { claim } = control
     const { log, onClosed } = this.#options
+    let freesOnlyItsSlot = false
     try {
       const closing = await runToEnd(this.#options, control)
       if (closing.kind === 'lease_lost') this.#adopt = true // or only the database was away, and it is still held here
       onClosed(claim, closing)
+      freesOnlyItsSlot = closing.kind === 'ended' && !claim.limited && claim.parentRunId === null
     } catch (error) {
       this.#adopt = true // it is still held by this worker
       log.error({ error, runId: claim.runId, tenantId: claim.tenantId }, 'a run could not be executed')
     } finally {
       // A run whose lease was lost may have been claimed again here, under another lease, before this one let go.
       if (this.#active.get(claim.runId)?.control === control) this.#active.delete(claim.runId)
-      if (!this.#draining) this.nudge()
+      // A queue that was empty still is, unless a run of it waited for this one's end.
+      const queueStays = freesOnlyItsSlot && this.#queueEmpty && !this.#adopt
+      if (!this.#draining && !queueStays) this.nudge()
     }
   }
 

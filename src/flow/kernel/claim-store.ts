@@ -86,7 +86,7 @@ const CLAIMED = `
      select worker_id from concordat.workers where worker_id = $1 and expires_at > clock_timestamp() for key share
    ),
    held as (
-     select row.ctid, p.policies_version
+     select row.ctid, p.policies_version, p.tenant_room is not null or p.lane_room is not null as limited
        from (select * from pick where turn <= coalesce(tenant_room, turn) order by turn, rank) p
       cross join lateral (
         select r.ctid from concordat.runs r where r.ctid = p.address and r.ready_at is not null
@@ -111,7 +111,7 @@ const CLAIMED = `
              r.timeout_ms, r.active_ms, r.worker_losses, coalesce(r.stop, ${stopOrderedFor('r')}) as stop, r.created_at, r.pause_request is not null as pause_requested,
              r.execution_started_at = r.active_since as fresh,
              r.execution_started_at, r.contract_id, ${expectationsSql('r')} as expectations, r.parent_run_id, r.root_run_id, r.depth, r.ancestors, r.api_key_id,
-             held.policies_version)`
+             held.policies_version, held.limited)`
 
 const CLAIM = statement('runs_claim', `with recursive ${CLAIMED} select * from claimed`)
 
@@ -156,6 +156,7 @@ interface ClaimRow {
   /** Null: nobody's child. */
   ancestors: Ancestor[] | null
   api_key_id: string | null
+  limited: boolean
 }
 
 /** Claims up to `slots` ready runs for the worker, tenants in turn. None when the worker's own lease is gone. */
@@ -210,7 +211,7 @@ const HELD_BY = statement(
   'runs_held_by_worker',
   `select tenant_id, run_id, agent, agent_version, agent_digest, phase, lease_token, input, metadata, timeout_ms, active_ms,
           worker_losses, coalesce(stop, ${stopOrderedFor('runs')}) as stop, runs.created_at, pause_request is not null as pause_requested, false as fresh, execution_started_at,
-          contract_id, ${expectationsSql('runs')} as expectations, parent_run_id, root_run_id, depth, ancestors, api_key_id, policies_version
+          contract_id, ${expectationsSql('runs')} as expectations, parent_run_id, root_run_id, depth, ancestors, api_key_id, policies_version, true as limited
      from concordat.runs join concordat.tenants using (tenant_id) where worker_id = $1 and not (run_id = any($2::uuid[]))`,
 )
 
@@ -254,5 +255,6 @@ function toClaim(row: ClaimRow, workerId: string, expectations: readonly AuditEx
     ancestors: row.ancestors ?? [],
     apiKeyId: row.api_key_id,
     policiesVersion: Number(row.policies_version),
+    limited: row.limited,
   }
 }

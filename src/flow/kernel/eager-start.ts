@@ -117,5 +117,6 @@ function claimOf(run: NewRun, workerId: string, row: InsertedRow): Claim {
     ancestors: [],
     apiKeyId,
     policiesVersion: Number(row.policies_version),
+    limited: false,
   }
 }

@@ -125,6 +125,8 @@ export interface Claim extends Lease {
   readonly apiKeyId: string | null
   /** Which of its tenant's policies were in force when it was claimed. */
   readonly policiesVersion: number
+  /** True when its tenant or its agent limits how many execute at once: another may wait for its end. */
+  readonly limited: boolean
 }
 
 export type StepStatus = 'started' | 'waiting' | 'succeeded' | 'failed'
