@@ -320,6 +320,17 @@ describeOnPostgres('PostgreSQL', (server) => {
     expect(await databases[1]!.query('select tenant_id from concordat.tenants')).toEqual([{ tenant_id: 'default' }])
   })
 
+  it('that has a schema of our name that no migration lists is refused, and nothing is changed', async () => {
+    const database = closeLater(await open(await created()))
+    await database.query('create schema concordat')
+    await database.query('create table concordat.runs (n int)')
+    await expect(migrate(database)).rejects.toMatchObject({
+      code: 'INVALID_CONFIGURATION',
+      hint: expect.stringContaining('drop schema concordat cascade'),
+    })
+    expect(await database.query('select * from concordat.runs')).toEqual([])
+  })
+
   it('is read as it is at one moment, whatever is committed meanwhile, and nothing can be written there', async () => {
     const database = closeLater(await open(await created()))
     await database.query('create table counted (n int)')

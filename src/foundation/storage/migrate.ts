@@ -62,7 +62,7 @@ export async function schemaState(database: Database): Promise<SchemaState> {
 
 /**
  * Brings the schema up to this version; safe when several processes start at once. Returns what it applied.
- * Fails with `SCHEMA_NEWER` when a newer Concordat has already changed it.
+ * Fails with `SCHEMA_NEWER` when a newer Concordat has already changed it, with `INVALID_CONFIGURATION` when it is not ours.
  */
 export async function migrate(database: Database): Promise<readonly string[]> {
   const state = await schemaState(database)
@@ -70,6 +70,7 @@ export async function migrate(database: Database): Promise<readonly string[]> {
     throw new AppError('SCHEMA_NEWER', `the database has migrations that this version does not know: ${state.unknown}`)
   }
   if (state.pending.length === 0) return []
+  if (state.applied.length === 0 && (await hasRuns(database))) throw foreignSchema()
   return database.transaction(async (tx) => {
     await inOneFlight(tx, BEGIN)
     const applied = await appliedTo(tx) // another process may have been faster
@@ -79,6 +80,17 @@ export async function migrate(database: Database): Promise<readonly string[]> {
       await Promise.all([inOneFlight(tx, UP), tx.query(MARK, [name])])
     }
     return pending.map(([name]) => name)
+  })
+}
+
+async function hasRuns(tx: Tx): Promise<boolean> {
+  const [table] = await tx.query<{ found: string | null }>(`select to_regclass('concordat.runs')::text as found`)
+  return table?.found !== null
+}
+
+function foreignSchema(): AppError {
+  return new AppError('INVALID_CONFIGURATION', 'the database has a schema "concordat" that no version of it lists', {
+    hint: 'Name another database or folder; or, if nothing in it is needed, `drop schema concordat cascade`.',
   })
 }
 
