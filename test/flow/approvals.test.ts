@@ -216,7 +216,7 @@ describeOnDatabases('a step that needs an approval', (open) => {
       () => runs.get('changing', handle.runId),
       ({ waiting }) => waiting === 'SIGNAL',
     )
-    await policies.apply('changing', [{ ...rule, description: 'as the auditors ask' }])
+    await policies.apply('changing', [{ ...rule, when: 'step.tool in ["transfer", "wire"]' }])
     await runs.signal('changing', handle.runId, 'go')
     expect((await pausedFor('POLICY_CHANGE')).approvals).toEqual([])
     await runs.resume('changing', handle.runId, admin)
