@@ -3,6 +3,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { AppError } from '../../src/foundation/app-error.ts'
 import { FakeClock } from '../../src/foundation/clock.ts'
 import { createMetrics } from '../../src/foundation/metrics.ts'
+import { SteeredDatabase } from '../../src/testing/testing.ts'
 import { describeOnPostgres } from '../support/servers.ts'
 import { dieAfter, dieBefore, newId, OutboxWorld, type Treatment, take } from './outbox-world.ts'
 
@@ -187,6 +188,20 @@ describeOnPostgres('the relay', (server) => {
       }
       await world.expectPromisesKept()
       expect(world.delivered, 'nothing twice').toHaveLength(240)
+    })
+
+    it('is held up by none that stands still in the middle of a turn', async () => {
+      const database = new SteeredDatabase(world.database)
+      const turn = database.pauseAt('relay_store_places')
+      await world.commit(runs(30))
+      await world.startRelay(take, { database })
+      await turn.reached
+      await world.startRelay()
+      await world.untilPublished()
+      turn.resume()
+      await world.commit(runs(30))
+      await world.untilPublished()
+      await world.expectPromisesKept()
     })
 
     it('lets one that stood still past its lease change nothing', async () => {

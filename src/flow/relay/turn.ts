@@ -3,6 +3,7 @@ import { type Database, lastFlight, type Tx } from '../../foundation/storage/sto
 import { type Held, markedPlaces, placeRows, withRows } from './places.ts'
 import type { ScanFloor } from './scan-floor.ts'
 import {
+  boundTurn,
   type ChosenRow,
   chooseRows,
   findInFlight,
@@ -19,6 +20,7 @@ export interface TurnOptions {
   readonly published: readonly PlacedRow[]
   readonly rowsMax: number
   readonly floor: ScanFloor
+  readonly leaseMs: number
 }
 
 export interface Turn {
@@ -55,10 +57,11 @@ export function takeTurn(database: Database, options: TurnOptions): Promise<Turn
 
 /** All in one flight; the horizon before the rows, so that nothing below it can appear after them. */
 async function markAndChoose(tx: Tx, options: TurnOptions, marked: Held, rowsEach: number): Promise<ChosenRow[]> {
-  const { published, floor } = options
+  const { published, floor, leaseMs } = options
   const unfinished = [...marked.values()].filter((place) => place.inFlight.length > 0)
   const free = [...marked.values()].filter((place) => place.inFlight.length === 0)
-  const [isMarked, , horizon, ...chosen] = await Promise.all([
+  const [, isMarked, , horizon, ...chosen] = await Promise.all([
+    boundTurn(tx, leaseMs),
     markPublished(tx, published),
     useIndexes(tx),
     readHorizon(tx, floor.asksBeyond),
