@@ -305,7 +305,7 @@ export class StepExecutor {
     try {
       output = this.#options.codec.encode(result.output, OUTPUT_LIMIT)
     } catch (error) {
-      return this.#fail(step, attempt, serializeError(error))
+      return this.#fail(step, attempt, serializeError(error), result) // what it has used is paid for
     }
     const failed = result.error !== undefined
     await this.#record(step, {
@@ -318,8 +318,8 @@ export class StepExecutor {
     return this.#options.codec.decode(output.text) // what a resume would get
   }
 
-  async #fail(step: PlannedStep, attempt: number, error: SerializedError): Promise<never> {
-    await this.#record(step, { status: 'failed', attempt, error })
+  async #fail(step: PlannedStep, attempt: number, error: SerializedError, result?: StepResult): Promise<never> {
+    await this.#record(step, { status: 'failed', attempt, error, ...(result && { result }) })
     return this.#throw(error)
   }
 
