@@ -280,7 +280,14 @@ describeOnDatabases('steps', (open) => {
 
   it('whose output is over its limit have used what they have used all the same', async () => {
     const ended = await run(async (step) => {
-      await step.record({ kind: 'llm', name: 'large', output: 'x'.repeat(4_194_305), costUsd: 0.25, tokensOut: 9 })
+      await step.record({
+        kind: 'llm',
+        name: 'large',
+        input: 'q',
+        output: 'x'.repeat(4_194_305),
+        costUsd: 0.25,
+        tokensOut: 9,
+      })
     })
     expect(endingOf(ended)).toMatchObject({ status: 'failed', reason: 'OUTPUT_TOO_LARGE' })
     expect(ended.steps).toMatchObject([{ status: 'failed', costUsd: 0.25, tokensOut: 9 }])
