@@ -192,13 +192,18 @@ describeOnPostgres('the relay', (server) => {
 
     it('is held up by none that stands still in the middle of a turn', async () => {
       const database = new SteeredDatabase(world.database)
-      const turn = database.pauseAt('relay_store_places')
+      const reached = Promise.withResolvers<void>()
+      const resumed = Promise.withResolvers<void>()
+      database.intercept(({ statement, before }) => {
+        if (statement !== 'commit' || !before.includes('relay_store_places')) return
+        reached.resolve()
+        return resumed.promise
+      })
       await world.commit(runs(30))
       await world.startRelay(take, { database })
-      await turn.reached
+      await reached.promise
       await world.startRelay()
-      await world.untilPublished()
-      turn.resume()
+      await world.untilPublished().finally(resumed.resolve)
       await world.commit(runs(30))
       await world.untilPublished()
       await world.expectPromisesKept()

@@ -20,7 +20,7 @@ interface Column {
 }
 
 /** A statement that a connection has parsed. Its columns are null until the server has described them. */
-interface Prepared {
+export interface Prepared {
   columns: readonly Column[] | null
 }
 
@@ -39,8 +39,6 @@ const driver = pg as unknown as {
   readonly utils: { readonly prepareValue: (value: unknown) => unknown }
 }
 
-const preparedOn = new WeakMap<Wire, Map<string, Prepared>>()
-
 /**
  * Statements that travel to the server together, behind one Sync: it answers all in one message, which wakes this
  * process once, and each is parsed and described once a connection. After one that fails the server skips the others.
@@ -48,11 +46,14 @@ const preparedOn = new WeakMap<Wire, Map<string, Prepared>>()
  * For the driver's client, which calls the methods from `submit` on.
  */
 export class Flight extends driver.Query {
+  readonly #known: Map<string, Prepared>
   readonly #passengers: Passenger[] = []
   #answered = 0
 
-  constructor() {
+  /** `known`: the statements that its connection has parsed, by name; one map a connection, which flights keep. */
+  constructor(known: Map<string, Prepared>) {
     super('')
+    this.#known = known
   }
 
   /** Resolves to the statement's rows once the server has answered the whole flight. */
@@ -64,10 +65,8 @@ export class Flight extends driver.Query {
   }
 
   submit(wire: Wire): null {
-    const known = preparedOn.get(wire) ?? new Map<string, Prepared>()
-    preparedOn.set(wire, known)
     wire.stream.cork?.()
-    for (const passenger of this.#passengers) send(wire, known, passenger)
+    for (const passenger of this.#passengers) send(wire, this.#known, passenger)
     wire.sync()
     wire.stream.uncork?.()
     return null
@@ -101,11 +100,11 @@ export class Flight extends driver.Query {
    * Those that were answered before the one that fails have been executed, inside a transaction. When all were, their
    * commit has failed, or the connection is gone before it was told.
    */
-  handleError(error: unknown, wire: Wire): void {
+  handleError(error: unknown): void {
     const failed = this.#answered < this.#passengers.length ? this.#answered : 0
     for (const { resolve, rows } of this.#passengers.slice(0, failed)) resolve(rows)
     for (const { reject, sql } of this.#passengers.slice(failed)) {
-      preparedOn.get(wire)?.delete(sql.name)
+      this.#known.delete(sql.name)
       reject(error)
     }
   }

@@ -72,12 +72,12 @@ export async function migrate(database: Database): Promise<readonly string[]> {
   if (state.pending.length === 0) return []
   if (state.applied.length === 0 && (await hasRuns(database))) throw foreignSchema()
   return database.transaction(async (tx) => {
-    await inOneFlight(tx, BEGIN)
+    await sendAll(tx, BEGIN)
     const applied = await appliedTo(tx) // another process may have been faster
     const pending = Object.entries(MIGRATIONS).filter(([name]) => !applied.includes(name))
     for (const [name, load] of pending) {
       const { UP } = await load()
-      await Promise.all([inOneFlight(tx, UP), tx.query(MARK, [name])])
+      await Promise.all([sendAll(tx, UP), tx.query(MARK, [name])])
     }
     return pending.map(([name]) => name)
   })
@@ -98,6 +98,6 @@ async function appliedTo(tx: Tx): Promise<string[]> {
   return (await tx.query<{ name: string }>(APPLIED)).map(({ name }) => name)
 }
 
-async function inOneFlight(tx: Tx, statements: readonly string[]): Promise<void> {
+async function sendAll(tx: Tx, statements: readonly string[]): Promise<void> {
   await Promise.all(statements.map((statement) => tx.query(statement)))
 }

@@ -1,8 +1,8 @@
-import type { Pool, PoolClient } from 'pg'
+import type { Pool, PoolClient, Submittable } from 'pg'
 import type { AppError } from '../app-error.ts'
 import { LastFlight, type Statement, type Tx } from './database.ts'
 import { databaseError, isAborted } from './errors.ts'
-import { Flight } from './flight.ts'
+import { Flight, type Prepared } from './flight.ts'
 
 const BEGIN: Statement = { name: 'begin', text: 'begin' }
 const COMMIT: Statement = { name: 'commit', text: 'commit' }
@@ -13,11 +13,11 @@ const ROLLBACK: Statement = { name: 'rollback', text: 'rollback' }
  * Those behind one that fails fail too, with that first error, so that whoever waits for several of them gets it from
  * whichever it hears first.
  */
-function onClient(client: Pick<PoolClient, 'query'>): Tx {
+function onClient(client: Pick<PoolClient, 'query'>, known: Map<string, Prepared>): Tx {
   let first: AppError | undefined
   let boarding: Flight | undefined
   const depart = () => {
-    if (boarding) client.query(boarding as unknown as string)
+    if (boarding) client.query(boarding as unknown as Submittable)
     boarding = undefined
   }
   const send = (sql: Statement | string, values: readonly unknown[]): Promise<unknown[]> => {
@@ -26,7 +26,7 @@ function onClient(client: Pick<PoolClient, 'query'>): Tx {
       return client.query(sql).then(({ rows }) => rows)
     }
     if (!boarding) {
-      boarding = new Flight()
+      boarding = new Flight(known)
       process.nextTick(depart)
     }
     return boarding.add(typeof sql === 'string' ? { name: '', text: sql } : sql, values)
@@ -56,27 +56,34 @@ async function land<T>(tx: Tx, { landed }: LastFlight<T>): Promise<T> {
   return work.value
 }
 
+/** What is remembered of a connection as long as it lives. */
+interface Session {
+  plannedAt: number
+  /** The statements that it has parsed, by name. */
+  readonly known: Map<string, Prepared>
+}
+
 /** What PostgreSQL and the embedded database share: statements and transactions on a pool of the `pg` driver. */
 export class PoolDatabase implements Tx {
   readonly #pool: Pool
-  readonly #plannedAt = new WeakMap<PoolClient, number>()
+  readonly #sessions = new WeakMap<PoolClient, Session>()
 
   constructor(pool: Pool) {
     this.#pool = pool
   }
 
   async query<Row>(sql: Statement | string, values: readonly unknown[] = []): Promise<Row[]> {
-    const client = await this.#connect()
+    const { client, known } = await this.#connect()
     try {
-      return await onClient(client).query<Row>(sql, values)
+      return await onClient(client, known).query<Row>(sql, values)
     } finally {
       client.release()
     }
   }
 
   async transaction<T>(work: (tx: Tx) => Promise<T | LastFlight<T>>): Promise<T> {
-    const client = await this.#connect()
-    const tx = onClient(client)
+    const { client, known } = await this.#connect()
+    const tx = onClient(client, known)
     // BEGIN travels with the first statement: it fails only with the connection, and then that statement tells.
     tx.query(BEGIN).catch(() => undefined)
     let broken: Error | undefined
@@ -97,19 +104,20 @@ export class PoolDatabase implements Tx {
   }
 
   /** Plans are made anew by and by: one made while a table was nearly empty is a bad one when it has filled since. */
-  #forgetOldPlans(client: PoolClient): void {
+  #forgetOldPlans(client: PoolClient, session: Session): void {
     const now = performance.now()
-    const plannedAt = this.#plannedAt.get(client)
-    if (plannedAt !== undefined && now - plannedAt < PLANS_KEPT_MS) return
-    this.#plannedAt.set(client, now)
-    if (plannedAt !== undefined) client.query('discard plans').catch(() => undefined) // the statement behind it tells
+    if (now - session.plannedAt < PLANS_KEPT_MS) return
+    session.plannedAt = now
+    client.query('discard plans').catch(() => undefined) // the statement behind it tells
   }
 
-  async #connect(): Promise<PoolClient> {
+  async #connect(): Promise<{ readonly client: PoolClient; readonly known: Session['known'] }> {
     try {
       const client = await this.#pool.connect()
-      this.#forgetOldPlans(client)
-      return client
+      const session = this.#sessions.get(client) ?? { plannedAt: performance.now(), known: new Map() }
+      this.#sessions.set(client, session)
+      this.#forgetOldPlans(client, session)
+      return { client, known: session.known }
     } catch (error) {
       throw databaseError(error)
     }
