@@ -29,7 +29,14 @@ export {
   PolicyViolationType,
   type StoredPolicy,
 } from './domains/policies/policies.ts'
-export { PhaseTransitionError, type RunOutcome, RunPhase, type RunStatus } from './domains/runs/runs.ts'
+export {
+  PhaseTransitionError,
+  type RunFilter,
+  type RunOutcome,
+  RunPhase,
+  type RunStatus,
+  type RunSummary,
+} from './domains/runs/runs.ts'
 export { TraceFacade } from './domains/traces/traces.ts'
 export {
   createGovernanceRecordsAtomic,

@@ -122,7 +122,7 @@ async function howTheyEnded({ runs, concordat }: TestRuntime) {
   let givenUp = 0
   for (const { tenant, mode, change } of CASES) {
     const [status, told] = EXPECTED[mode][change]
-    for (const { run_id: runId } of await concordat.runs.list({ tenantId: tenant, limit: 1_000 })) {
+    for (const { runId } of await concordat.runs.list({ tenantId: tenant, limit: 1_000 })) {
       const run = await runs.get(tenant, runId)
       if (run.reason === 'WORKER_LOST') {
         givenUp++

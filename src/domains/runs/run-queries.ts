@@ -1,5 +1,6 @@
 import { AppError } from '../../foundation/app-error.ts'
 import { eachOnce } from '../../foundation/json.ts'
+import { usdFromNano } from '../../foundation/money.ts'
 import { rowSet, type Statement, statement, type Tx } from '../../foundation/storage/storage.ts'
 import {
   type RunOutcome,
@@ -267,10 +268,10 @@ export interface RunFilter {
   readonly limit: number
 }
 
-export interface RunSummary {
-  readonly run_id: string
+/** A run in a list, without payloads; its words are those of `runs.get`. */
+export interface RunSummary extends RunKey {
   readonly agent: string
-  readonly agent_version: string
+  readonly agentVersion: string
   readonly phase: RunPhase
   readonly status: RunStatus
   readonly waiting: Waiting | null
@@ -287,17 +288,20 @@ export interface RunSummary {
     readonly escalated: boolean
   } | null
   readonly reason: string | null
-  readonly step_count: number
-  readonly cost_nano_usd: bigint | null
-  readonly created_at: Date
-  readonly ended_at: Date | null
+  /** Counted at its end; 0 before. */
+  readonly stepCount: number
+  /** Of its steps, added up at its end; null when none has a cost. */
+  readonly costUsd: number | null
+  readonly createdAt: Date
+  readonly endedAt: Date | null
 }
 
 /** A page, newest first; a filter that has an index of its own has a statement of its own. */
 const pageOf = (name: string, filter: string): Statement =>
   statement(
     name,
-    `select run_id, agent, agent_version, phase, status, waiting, reason, created_at, ended_at, step_count, cost_nano_usd,
+    `select tenant_id as "tenantId", run_id as "runId", agent, agent_version as "agentVersion", phase, status, waiting, reason,
+            created_at as "createdAt", ended_at as "endedAt", step_count as "stepCount", cost_nano_usd as "costNanoUsd",
             pending is not null as parked,
             case when paused then (
               select jsonb_build_object('reason', p.reason, 'message', p.message, 'since', p.paused_at,
@@ -317,9 +321,13 @@ const PAGE_OF_CHILDREN = pageOf('runs_page_of_children', 'and parent_run_id = $7
 
 /** A page of a tenant's runs, newest first, without payloads. */
 export async function listRuns(tx: Tx, filter: RunFilter): Promise<RunSummary[]> {
+  type Row = Omit<RunSummary, 'costUsd'> & { readonly costNanoUsd: bigint | null }
   const { tenantId, before = null, status = null, agent = null, parked = false, parent, limit } = filter
   const values = [tenantId, before, status, agent, parked, limit]
-  return parent === undefined
-    ? tx.query<RunSummary>(PAGE, values)
-    : tx.query<RunSummary>(PAGE_OF_CHILDREN, [...values, parent])
+  const rows = await (parent === undefined
+    ? tx.query<Row>(PAGE, values)
+    : tx.query<Row>(PAGE_OF_CHILDREN, [...values, parent]))
+  return rows.map(({ costNanoUsd, ...run }) => {
+    return { ...run, costUsd: costNanoUsd === null ? null : usdFromNano(costNanoUsd) }
+  })
 }

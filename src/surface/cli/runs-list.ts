@@ -2,7 +2,6 @@ import { Option } from 'commander'
 import type { RunStatus, RunSummary } from '../../domains/runs/runs.ts'
 import { AppError } from '../../foundation/app-error.ts'
 import { isId } from '../../foundation/ids.ts'
-import { usdFromNano } from '../../foundation/money.ts'
 import { defineCommand, integer } from './command.ts'
 import { age, count, duration, usd } from './format.ts'
 import { toJson } from './json.ts'
@@ -49,32 +48,15 @@ export const runsList = defineCommand<ListOptions>({
       const runs = await concordat.runs.list({ tenantId: tenant, status, agent, parent, parked, before, limit })
       return { runs, now: Date.now() }
     })
-    const next = runs.length === limit ? (runs.at(-1)?.run_id ?? null) : null
+    const next = runs.length === limit ? (runs.at(-1)?.runId ?? null) : null
     if (json) terminal.out(toJson({ tenant, runs: runs.map(toReport), next }))
     else showPage(terminal, { tenant, runs, now, next })
     return 0
   },
 })
 
-function toReport(run: RunSummary) {
-  const { run_id: runId, agent, agent_version: agentVersion, phase, status, waiting, parked, pause, reason } = run
-  const { step_count: steps, cost_nano_usd: cost, created_at: createdAt, ended_at: endedAt } = run
-  const costUsd = cost === null ? null : usdFromNano(cost)
-  return {
-    runId,
-    agent,
-    agentVersion,
-    phase,
-    status,
-    waiting,
-    parked,
-    pause,
-    reason,
-    steps,
-    costUsd,
-    createdAt,
-    endedAt,
-  }
+function toReport({ tenantId: _tenant, stepCount: steps, ...run }: RunSummary) {
+  return { ...run, steps }
 }
 
 interface Page {
@@ -100,15 +82,15 @@ function showPage(terminal: Terminal, { tenant, runs, now, next }: Page): void {
     { head: 'REASON', flexible: true, optional: true },
   ] as const
   const rows = runs.map((run) => {
-    const ended = run.ended_at !== null
+    const ended = run.endedAt !== null
     return [
-      run.run_id,
-      printable(`${run.agent}@${run.agent_version}`),
+      run.runId,
+      printable(`${run.agent}@${run.agentVersion}`),
       styledStatus(terminal, run.status, run.pause?.reason ?? (run.parked ? 'parked' : run.waiting)),
-      ended ? count(run.step_count) : '', // counted at the end
-      age(now - run.created_at.getTime()),
-      ended ? duration(run.ended_at.getTime() - run.created_at.getTime()) : '',
-      run.cost_nano_usd === null ? '' : usd(usdFromNano(run.cost_nano_usd)),
+      ended ? count(run.stepCount) : '', // counted at the end
+      age(now - run.createdAt.getTime()),
+      ended ? duration(run.endedAt.getTime() - run.createdAt.getTime()) : '',
+      run.costUsd === null ? '' : usd(run.costUsd),
       run.pause ? pauseText(run.pause, now) : run.status === 'succeeded' ? '' : (run.reason ?? ''),
     ]
   })
