@@ -305,6 +305,13 @@ function compose(foundations: Foundations): Concordat {
     },
     stop: () => stopAll(parts),
   })
+  let closing: Promise<void> | undefined
+  const close = async () => {
+    await service.stop()
+    await reactor.stop() // which a program may have started by itself
+    await results.close()
+    await database.close()
+  }
   const concordat: Concordat = {
     name: service.name,
     get state() {
@@ -312,11 +319,9 @@ function compose(foundations: Foundations): Concordat {
     },
     start: () => service.start(),
     stop: () => service.stop(),
-    async close() {
-      await service.stop()
-      await reactor.stop() // which a program may have started by itself
-      await results.stop()
-      await database.close()
+    close() {
+      closing ??= close()
+      return closing
     },
     config,
     runs: createRunsApi({

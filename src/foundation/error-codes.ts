@@ -226,6 +226,11 @@ export const errorCodes = Object.freeze({
     meaning: 'The database refused a statement.',
     hint: "See the cause; the server's log has the details.",
   },
+  RUNTIME_CLOSED: {
+    kind: 'terminal',
+    meaning: 'The runtime was closed by its program, which asks it for something all the same.',
+    hint: 'Close the runtime last, or ask another one: `createConcordat` on the same database, or `concordat runs get`.',
+  },
   BUS_UNREACHABLE: {
     kind: 'retryable',
     meaning: 'The event transport does not answer; events wait in the outbox and none is lost.',

@@ -14,6 +14,9 @@ const RETRYABLE_SYSTEM = new Set([
 const RETRYABLE_TEXT =
   /Connection terminated|timeout expired|timeout exceeded when trying to connect|Client has encountered a connection error|not queryable|database system is/
 
+/** What the driver's pool says after its end. */
+const CLOSED_POOL = /Cannot use a pool after calling end/
+
 function codeOf(error: unknown): string {
   return String((error as { code?: unknown } | null)?.code ?? '')
 }
@@ -67,6 +70,11 @@ export function databaseError(error: unknown): AppError {
   const code = codeOf(error)
   if (isRetryable(error)) {
     return new AppError('DATABASE_UNREACHABLE', `the database did not answer: ${message}`, { cause: error })
+  }
+  if (CLOSED_POOL.test(message)) {
+    return new AppError('RUNTIME_CLOSED', 'the runtime was closed, and its connections to the database with it', {
+      cause: error,
+    })
   }
   const hint = REFUSED_CONNECTION[code]
   if (hint !== undefined) {

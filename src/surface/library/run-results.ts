@@ -1,5 +1,6 @@
 import { type EndedStatus, endedAmong, type RunKey } from '../../domains/runs/runs.ts'
 import type { FinishedRun } from '../../flow/kernel/kernel.ts'
+import { AppError } from '../../foundation/app-error.ts'
 import type { Logger } from '../../foundation/log.ts'
 import { createTicker, type Ticker } from '../../foundation/service.ts'
 import type { Database } from '../../foundation/storage/storage.ts'
@@ -10,6 +11,7 @@ const POLL_MS = 50
 interface Waiter {
   readonly run: RunKey
   readonly resolve: (ended: EndedStatus) => void
+  readonly reject: (error: Error) => void
 }
 
 /**
@@ -20,6 +22,7 @@ export class RunResults {
   readonly #database: Database
   readonly #ticker: Ticker
   readonly #waiters = new Map<string, Waiter[]>()
+  #closed = false
 
   constructor(database: Database, log: Logger) {
     this.#database = database
@@ -31,11 +34,12 @@ export class RunResults {
     })
   }
 
-  /** Resolves when the run has ended, whoever ends it. */
+  /** Resolves when the run has ended, whoever ends it. Fails with `RUNTIME_CLOSED` when nobody looks any more. */
   async ended(run: RunKey): Promise<EndedStatus> {
-    const waiting = new Promise<EndedStatus>((resolve) => {
+    if (this.#closed) throw closedBefore(run)
+    const waiting = new Promise<EndedStatus>((resolve, reject) => {
       const waiters = this.#waiters.get(run.runId) ?? []
-      this.#waiters.set(run.runId, [...waiters, { run, resolve }])
+      this.#waiters.set(run.runId, [...waiters, { run, resolve, reject }])
     })
     this.#ticker.start().catch(() => undefined) // it has no way to fail
     return waiting
@@ -51,8 +55,13 @@ export class RunResults {
     for (const waiter of waiters) waiter.resolve(ended)
   }
 
-  stop(): Promise<void> {
-    return this.#ticker.stop()
+  /** Looks once more, and then tells all who still wait that they wait in vain. */
+  async close(): Promise<void> {
+    this.#closed = true
+    await this.#ticker.stop()
+    await this.#look().catch(() => undefined) // who waits is told that nobody looks any more
+    for (const waiter of [...this.#waiters.values()].flat()) waiter.reject(closedBefore(waiter.run))
+    this.#waiters.clear()
   }
 
   async #look(): Promise<void> {
@@ -63,4 +72,9 @@ export class RunResults {
       this.#waiters.delete(ended.runId)
     }
   }
+}
+
+function closedBefore({ runId }: RunKey): AppError {
+  const message = `the runtime was closed before the end of run ${runId} was known; the run goes on wherever a worker has it`
+  return new AppError('RUNTIME_CLOSED', message, { details: { runId } })
 }

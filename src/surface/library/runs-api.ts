@@ -33,7 +33,10 @@ import {
   type StopInput,
 } from './stop-input.ts'
 
-/** A submitted run. `result()` resolves to its output, or rejects with the error that it ended with. */
+/**
+ * A submitted run. `result()` resolves to its output, or rejects with the error that it ended with; with `RUNTIME_CLOSED`
+ * when its runtime is closed before that.
+ */
 export interface RunHandle {
   readonly runId: string
   readonly tenantId: string
@@ -47,10 +50,11 @@ export interface RunHandle {
 /** Runs, as programs use them. */
 export interface RunsApi {
   submit(request: SubmitRequest): Promise<RunHandle>
-  /** Waits for a run's end: its output, or its error. */
+  /** Waits for a run's end: its output, or its error. Fails with `RUN_NOT_FOUND` and `RUNTIME_CLOSED`. */
   result(tenantId: string, runId: string): Promise<Json>
   /** Everything that is known of a run; fails with `RUN_NOT_FOUND`. `tenantId` null: of any tenant, for operators. */
   get(tenantId: string | null, runId: string): Promise<RunReport>
+  /** A page of a tenant's runs (`default` unless given), newest first; 50 unless `limit` says another number to 1,000. */
   list(filter: Partial<RunFilter>): Promise<RunSummary[]>
   /**
    * Sends a signal to a step that waits for it (`step.waitFor`), or keeps it for one that will. Fails with `INVALID_INPUT`
