@@ -1,4 +1,4 @@
-import { beforeAll, describe, expect, it } from 'vitest'
+import { beforeAll, describe, expect, it, vi } from 'vitest'
 import { defineAgent, type PolicyInput } from '../../src/index.ts'
 import type { RunRef, TestRuntime } from '../../src/testing/testing.ts'
 import { checkLedger, checkLedgerAtTheEnd, checkSettled } from '../torture/ledger-promises.ts'
@@ -28,6 +28,17 @@ const calls = defineAgent<readonly (Call | readonly Call[])[]>({
   },
 })
 
+/** Ends without another step, some while after its last one: its code waits, or a signal is waited for. */
+const lingers = defineAgent<'by itself' | 'for a signal'>({
+  name: 'lingers',
+  version: '1',
+  async run({ input, step, run }) {
+    await step.record({ kind: 'llm', name: 'past', input: '', output: '', tokensIn: 70, costUsd: 0 })
+    if (input === 'for a signal') await step.waitFor('go')
+    else await gates.at(run.tenantId).pass()
+  },
+})
+
 /** Its first call is a child's. */
 const starts = defineAgent<readonly Call[]>({
   name: 'starts',
@@ -44,7 +55,7 @@ describeOnDatabases('a budget that comes into force while runs are under way', (
   let runtime: TestRuntime
   beforeAll(async () => {
     gates = new Gates()
-    runtime = await open({ agents: [calls, starts] })
+    runtime = await open({ agents: [calls, starts, lingers] })
   })
 
   let tenants = 0
@@ -106,6 +117,43 @@ describeOnDatabases('a budget that comes into force while runs are under way', (
       expect(await allKept()).toEqual([])
     })
   }
+
+  it('has what a run has used that ends before its worker hears of it', async () => {
+    const tenant = await newTenant()
+    const run = await submit(tenant, [20, 30, { gate: tenant, mayUse: 300 }])
+    await gates.at(tenant).reached
+    const lost = vi.spyOn(runtime.database, 'notify').mockResolvedValue()
+    await apply(tenant, tokens(200))
+    lost.mockRestore()
+    gates.at(tenant).open()
+    await runtime.ended(run)
+    expect(await row(tenant)).toEqual({ settled: 150, reserved: 0, overrun: 0 })
+    await until(
+      () => Promise.resolve(runtime.heardOf(run)),
+      (events) => events.some(({ type }) => type === 'threshold.exceeded'),
+    )
+    expect(await allKept()).toEqual([])
+  })
+
+  it.each(['by itself', 'for a signal'] as const)(
+    'has what a run has used that lingers %s and ends without another step',
+    async (input) => {
+      const tenant = await newTenant()
+      const run = await runtime.runs.submit({ tenant, agent: 'lingers', input })
+      if (input === 'by itself') await gates.at(tenant).reached
+      else
+        await until(
+          () => runtime.runs.get(tenant, run.runId),
+          ({ waiting }) => waiting === 'SIGNAL',
+        )
+      await apply(tenant, tokens(50, { onChange: 'live' }))
+      if (input === 'by itself') gates.at(tenant).open()
+      else await runtime.runs.signal(tenant, run.runId, 'go')
+      expect(await runtime.ended(run)).toMatchObject({ steps: { length: input === 'by itself' ? 1 : 2 } })
+      expect(await row(tenant)).toEqual({ settled: 70, reserved: 0, overrun: 20 })
+      expect(await allKept()).toEqual([])
+    },
+  )
 
   it('counts a step that was just being reserved for by another limit', async () => {
     const tenant = await newTenant()

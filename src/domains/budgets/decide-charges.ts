@@ -183,9 +183,10 @@ class Books {
     this.#hold(placed, line.begun, placed.approved)
   }
 
-  crossings({ charge: { tenantId, runId }, line, row }: PlacedLine): Crossing[] {
-    const { meter, limits, settled } = line
-    if (settled <= 0n || meter.metric === 'requests_per_minute') return []
+  crossings({ charge: { tenantId, runId }, line, row, heldKey: ofRun }: PlacedLine): Crossing[] {
+    const { meter, limits, settled, joins } = line
+    const brought = joins ? (this.#state.used.get(ofRun) ?? 0n) : 0n
+    if (settled + brought <= 0n || meter.metric === 'requests_per_minute') return []
     return limits.flatMap((limit) => this.#crossed(row.now, limit)).map((crossed) => ({ tenantId, runId, ...crossed }))
   }
 

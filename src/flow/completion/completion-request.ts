@@ -14,6 +14,11 @@ export interface CompletionRequest {
   readonly known: KnownRun | null
   /** False when it has nothing reserved of any budget, as whoever executed it knows. */
   readonly reserves?: boolean
+  /**
+   * The version of the tenant's policies that its steps were held against last; null: none. Left out where the run's end
+   * waits for no policies that came later.
+   */
+  readonly policiesSeen?: number | null
   /** What its steps saw of limits that add up a period; left out where nobody knows. */
   readonly windowUses?: WindowUses
 }
@@ -34,6 +39,8 @@ export type CompletionOutcome =
   | { readonly kind: 'lease_lost' }
   /** A stop came before the end: the caller ends the run as cancelled instead. */
   | { readonly kind: 'stop_first' }
+  /** So did policies that the run's steps have not seen: the caller counts it in their limits, and then ends it. */
+  | { readonly kind: 'policies_first' }
 
 /** What the transaction itself can answer; `blocked` is decided by the dispatch above it. */
 export type TransactionOutcome = Exclude<CompletionOutcome, { kind: 'blocked' }>

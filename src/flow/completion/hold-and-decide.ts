@@ -1,3 +1,4 @@
+import type { PolicySet } from '../../domains/policies/policies.ts'
 import type { Tx } from '../../foundation/storage/storage.ts'
 import { endedUnder, type HeldRun, holdRuns } from '../kernel/kernel.ts'
 import type { CompletionOptions } from './completion-context.ts'
@@ -37,9 +38,21 @@ export async function holdAndDecide(
     if (earlier) answers.set(request, alreadyEnded(options, request, earlier))
     else if (!run) answers.set(request, { kind: 'lease_lost' })
     else if (run.stop !== null && !obeysStop(request)) answers.set(request, { kind: 'stop_first' })
+    else if (hasUnseenPolicies(request, run, sets.get(run.tenantId))) answers.set(request, { kind: 'policies_first' })
     else decided.push(decideOne(options, request, run, policies.get(run.runId) ?? unchanged([]), null))
   }
   return { decided, answers }
+}
+
+/** Whether a limit may have come into force in which nobody has counted what the run used. */
+function hasUnseenPolicies(
+  { policiesSeen }: CompletionRequest,
+  { executionStartedAt }: HeldRun,
+  set: PolicySet | undefined,
+): boolean {
+  if (policiesSeen === undefined || !set) return false
+  if (policiesSeen !== null) return set.version > policiesSeen
+  return set.changedAt !== null && executionStartedAt !== null && set.changedAt >= executionStartedAt
 }
 
 /** Decides on what the workers know, without reading anything. Null when one of the runs is not known well enough. */

@@ -1,14 +1,4 @@
-import {
-  amountOf,
-  type BrokenLimit,
-  type BudgetLimit,
-  type Charge,
-  type ChargeLine,
-  type ChargeReply,
-  isMeterOfRun,
-  type Meter,
-  shownAmount,
-} from '../../domains/budgets/budgets.ts'
+import type { BrokenLimit, BudgetLimit, Charge, ChargeLine, ChargeReply, Meter } from '../../domains/budgets/budgets.ts'
 import type { WindowUses } from '../../domains/policies/policies.ts'
 import { AppError } from '../../foundation/app-error.ts'
 import { limits as bounds } from '../../limits.ts'
@@ -33,6 +23,7 @@ import {
   overrunOf,
   settlement,
   shareOut,
+  windowUses,
 } from './budget-settlement.ts'
 import { LateUsage } from './late-usage.ts'
 import type { StepResult } from './step-spec.ts'
@@ -56,6 +47,8 @@ export class BudgetGate {
   #broken: BrokenLimit[] = []
   /** Policies that steps of this run have broken. */
   readonly #brokenNames = new Set<string>()
+  /** Limits that came after the last step, which no step was held against. */
+  readonly #caughtUp = new Set<BudgetLine>()
   #takesOver: boolean
   #reserves = false
   /** Until a step is recorded, the run has used nothing. */
@@ -87,21 +80,9 @@ export class BudgetGate {
 
   /** What the run's steps saw last of limits that add up a period, by the policy's name. */
   get windowUses(): WindowUses {
-    const { runId } = this.#options.run
-    const isAncestors = (meter: Meter) => meter.subject.startsWith('run/') && !isMeterOfRun(meter, runId)
-    const periods = this.#lines.current.filter(({ meter, opened }) => {
-      return meter.period !== 'run' && opened && !isAncestors(meter)
+    return windowUses(this.#lines.current, this.#options.run.runId, (line, { name, pending }) => {
+      return pending || this.#caughtUp.has(line) ? null : !this.#brokenNames.has(name)
     })
-    return new Map(
-      periods.flatMap(({ meter, limits, seen }) =>
-        limits.map((limit) => {
-          const { name, policyVersion, pending } = limit
-          const value = shownAmount(meter.metric, seen)
-          const met = pending ? seen <= amountOf(limit) : !this.#brokenNames.has(name)
-          return [name, { version: policyVersion ?? 0, value, met }] as const
-        }),
-      ),
-    )
   }
 
   /** True while a step is under way. */
@@ -117,6 +98,19 @@ export class BudgetGate {
   /** Other limits have come into force: steps under way count in them at once. Fails with `LEASE_LOST`. */
   async follow(limits: readonly BudgetLimit[]): Promise<void> {
     if (this.#lines.renew(limits, this.#options.clock.now(), this.#mayOwn)) await this.#admit()
+  }
+
+  /** The run ends: what its recorded steps have used counts in these limits too. Fails with `LEASE_LOST`. */
+  async catchUp(limits: readonly BudgetLimit[]): Promise<void> {
+    this.#lines.renew(limits, this.#options.clock.now(), this.#mayOwn)
+    const joined = this.#lines.current.filter(({ own, opened, recounts, meter }) => {
+      return recounts && !own && !opened && meter.period !== 'run' // a row of runs is made from their steps
+    })
+    if (joined.length === 0) return
+    for (const line of joined) this.#caughtUp.add(line)
+    const changes = joined.map((line) => chargeLine(line, {}))
+    await this.#send(this.#charge(joined, changes), this.#options.lease)
+    this.#options.onClosed()
   }
 
   /** The run starts others, which may use what its own limits leave. */

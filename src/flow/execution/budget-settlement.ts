@@ -1,4 +1,13 @@
-import { type ChargeLine, type MeterMetric, shownAmount } from '../../domains/budgets/budgets.ts'
+import {
+  amountOf,
+  type BudgetLimit,
+  type ChargeLine,
+  isMeterOfRun,
+  type Meter,
+  type MeterMetric,
+  shownAmount,
+} from '../../domains/budgets/budgets.ts'
+import type { WindowUses } from '../../domains/policies/policies.ts'
 import type { JsonObject } from '../../foundation/json.ts'
 import type { StepRow } from '../kernel/kernel.ts'
 import type { BudgetLine } from './budget-lines.ts'
@@ -115,6 +124,29 @@ export function overrunOf(lines: readonly ChargeLine[], approvedBy: string | nul
     ),
     ...(approvedBy !== null && { 'concordat.overrun.approved_by': approvedBy }),
   }
+}
+
+/**
+ * Pure. What a run's steps saw last of limits that add up a period, by the policy's name. `isKept` is null for a limit
+ * that no step was held against: what is used says whether it is met.
+ */
+export function windowUses(
+  lines: readonly BudgetLine[],
+  runId: string,
+  isKept: (line: BudgetLine, limit: BudgetLimit) => boolean | null,
+): WindowUses {
+  const isAncestors = (meter: Meter) => meter.subject.startsWith('run/') && !isMeterOfRun(meter, runId)
+  const periods = lines.filter(({ meter, opened }) => meter.period !== 'run' && opened && !isAncestors(meter))
+  return new Map(
+    periods.flatMap((line) =>
+      line.limits.map((limit) => {
+        const { meter, seen } = line
+        const value = shownAmount(meter.metric, seen)
+        const met = isKept(line, limit) ?? seen <= amountOf(limit)
+        return [limit.name, { version: limit.policyVersion ?? 0, value, met }] as const
+      }),
+    ),
+  )
 }
 
 /** Of what a step's code can declare and report. */

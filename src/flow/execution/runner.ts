@@ -215,7 +215,7 @@ async function closeOnce(
   const stopped = (deliveredAt: Date): Promise<CompletionOutcome> => {
     const stop = { deliveredAt, confirmedAt: confirmed ? options.clock.now() : null }
     const end = stoppedEnd({ kind: 'stop', by: 'request', why: 'a stop was requested' })
-    return complete(options, control, end, { stop, ...executor.budget })
+    return complete(options, control, executor, end, { stop })
   }
   switch (interruption.kind) {
     case 'lost':
@@ -240,24 +240,24 @@ async function closeOnce(
     }
     case 'end': {
       const known = confirmed ? knownRun(claim, executor.totals, executor.violations) : null
-      const outcome = await complete(options, control, interruption.end, { known, ...executor.budget })
+      const outcome = await complete(options, control, executor, interruption.end, { known })
       return outcome.kind === 'stop_first' ? stopped(options.clock.now()) : outcome
     }
   }
 }
 
-function complete(
+async function complete(
   { completion }: RunnerOptions,
   { claim }: RunControl,
+  executor: StepExecutor,
   end: RunEnd,
-  ending: Partial<Pick<CompletionRequest, 'stop' | 'known' | 'reserves' | 'windowUses'>>,
+  ending: Partial<Pick<CompletionRequest, 'stop' | 'known'>>,
 ): Promise<CompletionOutcome> {
-  return createGovernanceRecordsForRun(completion, {
-    lease: claim,
-    end,
-    stop: null,
-    known: null,
-    earlierAttempts: 0,
-    ...ending,
-  })
+  const request = { lease: claim, end, stop: null, known: null, earlierAttempts: 0, ...ending }
+  const { policiesSeen } = executor
+  const first = { ...request, ...executor.budget, ...(policiesSeen !== undefined && { policiesSeen }) }
+  const outcome = await createGovernanceRecordsForRun(completion, first)
+  if (outcome.kind !== 'policies_first') return outcome
+  await executor.catchUp()
+  return createGovernanceRecordsForRun(completion, { ...request, ...executor.budget, known: null })
 }

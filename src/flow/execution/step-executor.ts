@@ -79,6 +79,16 @@ export class StepExecutor {
     return { reserves, windowUses }
   }
 
+  /** The version of the tenant's policies that steps were held against last; null: none; undefined: nobody asks. */
+  get policiesSeen(): number | null | undefined {
+    return this.#options.gate.policiesSeen
+  }
+
+  /** The run ends: what it has used counts in limits that came since. */
+  catchUp(): Promise<void> {
+    return this.#options.gate.catchUp()
+  }
+
   /** Settles what aborted steps may have used, and gives back what is reserved unless the run's end does. */
   close(ends: boolean): Promise<void> {
     return this.#options.gate.close(ends)

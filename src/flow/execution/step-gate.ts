@@ -106,6 +106,26 @@ export class StepGate {
     return this.#answerToBudget(answer ?? null)
   }
 
+  /** The version of the tenant's policies that steps were held against last; null: none; undefined: nothing is. */
+  get policiesSeen(): number | null | undefined {
+    return this.#options.enabled ? (this.#seen?.version ?? null) : undefined
+  }
+
+  /** The run ends here: what it has used counts in limits that came since its last step. */
+  async catchUp(): Promise<void> {
+    const { control, budget, log } = this.#options
+    const { tenantId, runId } = control.claim
+    try {
+      await this.#readFacts()
+      await budget.catchUp(this.#limits())
+    } catch (error) {
+      log.warn(
+        { error, tenantId, runId },
+        'what a run has used could not be counted in limits that came before its end',
+      )
+    }
+  }
+
   /** The run stops executing here. Keeps what its last steps have broken, and settles what aborted ones may have used. */
   async close(ends: boolean): Promise<void> {
     const { budget } = this.#options
