@@ -1,4 +1,5 @@
 import { AppError } from '../../foundation/app-error.ts'
+import { slipsBetween } from '../../foundation/near-names.ts'
 import { limits } from '../../limits.ts'
 
 const CONTROL_OR_LONE_SURROGATE = /[\p{Cc}\p{Surrogate}]/u
@@ -21,26 +22,10 @@ export function checkName(what: string, name: string): string {
 /** Returns `known: "a", "b"`, the names most like the wanted one first, 50 at most: the end of a "there is no" message. */
 export function knownNames(wanted: string, known: Iterable<string>): string {
   const byDistance = [...new Set(known)]
-    .map((name) => ({ name, distance: editDistance(wanted, name) }))
+    .map((name) => ({ name, distance: slipsBetween(wanted, name) }))
     .sort((a, b) => a.distance - b.distance || (a.name < b.name ? -1 : 1))
   if (byDistance.length === 0) return 'none is known'
   const shown = byDistance.slice(0, KNOWN_NAMES_MAX).map(({ name }) => JSON.stringify(name))
   const more = byDistance.length - shown.length
   return `known: ${shown.join(', ')}${more > 0 ? ` and ${more} more` : ''}`
-}
-
-/** Levenshtein's distance, on as many characters as a name may have. */
-function editDistance(a: string, b: string): number {
-  const left = a.toLowerCase().slice(0, limits.stepNameCharsMax)
-  const right = b.toLowerCase().slice(0, limits.stepNameCharsMax)
-  let previous = Array.from({ length: right.length + 1 }, (_, j) => j)
-  for (let i = 1; i <= left.length; i++) {
-    const row = [i]
-    for (let j = 1; j <= right.length; j++) {
-      const substituted = previous[j - 1]! + (left[i - 1] === right[j - 1] ? 0 : 1)
-      row.push(Math.min(substituted, previous[j]! + 1, row[j - 1]! + 1))
-    }
-    previous = row
-  }
-  return previous.at(-1)!
 }

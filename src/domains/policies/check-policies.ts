@@ -1,7 +1,10 @@
 import { z } from 'zod'
 import { AppError } from '../../foundation/app-error.ts'
+import { nearestName } from '../../foundation/near-names.ts'
+import { pathText } from '../../foundation/schema-issues.ts'
 import { limits } from '../../limits.ts'
 import type { Expressions } from './expressions.ts'
+import { EITHER, FILE_EXAMPLE, REFERENCE, wordsOf } from './issue-words.ts'
 import { documentSchema, expressionSchema, isLimit, limitSchema, type PolicyDefinition } from './policy-document.ts'
 
 /** What is wrong with a policy, and where: the way to the value, and the part of its text if it is an expression. */
@@ -24,8 +27,7 @@ export interface CheckedPolicies {
 export function checkDocument(document: unknown, expressions: Expressions): CheckedPolicies {
   const outer = documentSchema.extend({ policies: z.array(z.unknown()).max(limits.policiesPerTenantMax) })
   const parsed = outer.safeParse(document)
-  if (!parsed.success)
-    return { policies: [], problems: parsed.error.issues.flatMap((issue) => problemsOf(issue, document, [])) }
+  if (!parsed.success) return { policies: [], problems: problemsOf(parsed.error.issues, document, []) }
   const checked = parsed.data.policies.map((policy, index) => checkPolicy(policy, ['policies', index], expressions))
   const problems = [...checked.flatMap((each) => each.problems), ...duplicates(parsed.data.policies)]
   return { policies: checked.flatMap(({ policy }) => policy ?? []), problems }
@@ -36,7 +38,7 @@ export function parsePolicies(policies: readonly unknown[], expressions: Express
   const checked = checkDocument({ policies }, expressions)
   if (checked.problems.length === 0) return checked.policies
   const [first, ...rest] = checked.problems
-  const told = checked.problems.map(({ path, message }) => `${path.slice(1).join('.')}: ${message}`)
+  const told = checked.problems.map(({ path, message }) => `${pathText(path.slice(0, 2))}: ${message}`)
   throw new AppError('INVALID_POLICY', told.slice(0, limits.policyFindingsMax).join('\n'), {
     ...(first && rest.length === 0 && { hint: first.hint }),
   })
@@ -50,9 +52,7 @@ interface CheckedPolicy {
 function checkPolicy(value: unknown, path: PolicyProblem['path'], expressions: Expressions): CheckedPolicy {
   const schema = isRecord(value) && 'when' in value ? expressionSchema : limitSchema
   const parsed = schema.safeParse(value)
-  if (!parsed.success) {
-    return { policy: null, problems: parsed.error.issues.flatMap((issue) => problemsOf(issue, value, path)) }
-  }
+  if (!parsed.success) return { policy: null, problems: problemsOf(parsed.error.issues, value, path) }
   const policy = parsed.data
   if (isLimit(policy)) return { policy, problems: [] }
   const compiled = expressions.compile(policy.when)
@@ -79,30 +79,45 @@ function duplicates(policies: readonly unknown[]): PolicyProblem[] {
 }
 
 const FIELDS = [...new Set([...Object.keys(limitSchema.in.shape), ...Object.keys(expressionSchema.shape)])]
-const DEFAULT_HINT = 'docs/reference/policies.md describes each field.'
+const FILE_FIELDS = Object.keys(documentSchema.shape)
 
-function problemsOf(issue: z.core.$ZodIssue, value: unknown, base: PolicyProblem['path']): PolicyProblem[] {
-  const path = [...base, ...(issue.path as (string | number)[])]
-  if (issue.code === 'unrecognized_keys') {
-    return issue.keys.map((key) => {
-      const hint = base.length > 0 ? `Fields: ${FIELDS.join(', ')}.` : 'A file holds a list: policies.'
-      return {
-        path: [...path, key],
-        at: 'key' as const,
-        message: `there is no field ${JSON.stringify(key)} here`,
-        hint,
-      }
-    })
-  }
-  const field = issue.path.length === 1 ? issue.path[0] : undefined
-  if (issue.code !== 'custom' && field !== undefined && isRecord(value) && !(field in value)) {
-    const hint =
-      field === 'metric' ? 'A policy is a limit, with metric and max, or a condition, with when.' : DEFAULT_HINT
-    return [{ path: base, at: 'beside', message: `${String(field)} is missing`, hint }]
-  }
-  return [{ path, message: issue.message, hint: DEFAULT_HINT }]
+/** Each wrong field in our words; what is missing only where no other key was meant to be it. */
+function problemsOf(issues: readonly z.core.$ZodIssue[], value: unknown, base: PolicyProblem['path']): PolicyProblem[] {
+  const keys = issues.flatMap((issue) => (issue.code === 'unrecognized_keys' ? issue.keys : []))
+  const meant = new Map(keys.map((key) => [key, nearestName(key, base.length > 0 ? FIELDS : FILE_FIELDS)]))
+  const missing = issues.flatMap((issue) => missingField(issue, value) ?? [])
+  return issues.flatMap((issue): PolicyProblem[] => {
+    if (issue.code === 'unrecognized_keys') return keys.map((key) => unknownKey(key, meant.get(key) ?? null, base))
+    const field = missingField(issue, value)
+    if (field === null) return [problemOf(issue, value, base)]
+    const isTold = [...meant.values()].includes(field) || (field === 'max' && missing.includes('metric'))
+    const hint = field === 'metric' ? EITHER : field === 'policies' ? FILE_EXAMPLE : REFERENCE
+    return isTold ? [] : [{ path: base, at: 'beside', message: `${field} is missing`, hint }]
+  })
 }
 
-function isRecord(value: unknown): value is object {
+function missingField({ code, path }: z.core.$ZodIssue, value: unknown): string | null {
+  const field = path.length === 1 ? path[0] : undefined
+  if (code === 'custom' || typeof field !== 'string' || !isRecord(value)) return null
+  return field in value ? null : field
+}
+
+function unknownKey(key: string, meant: string | null, base: PolicyProblem['path']): PolicyProblem {
+  const path = [...base, key]
+  // A field of limits beside `when`, which makes a policy a condition.
+  if (meant === key) return { path, at: 'key', message: `${key} can't stand beside when`, hint: EITHER }
+  const fields = base.length > 0 ? `Fields: ${FIELDS.join(', ')}.` : 'A file holds a list: policies.'
+  const hint = meant === null ? fields : `Did you mean ${meant}?`
+  return { path, at: 'key', message: `there is no field ${JSON.stringify(key)} here`, hint }
+}
+
+function problemOf(issue: z.core.$ZodIssue, value: unknown, base: PolicyProblem['path']): PolicyProblem {
+  const steps = issue.path as (string | number)[]
+  const there = steps.reduce<unknown>((at, step) => (isRecord(at) ? at[step] : undefined), value)
+  const subject = steps.at(-1) ?? (base.length > 0 ? 'a policy' : 'the file')
+  return { path: [...base, ...steps], ...wordsOf(issue, String(subject), there) }
+}
+
+function isRecord(value: unknown): value is Record<string | number, unknown> {
   return typeof value === 'object' && value !== null
 }

@@ -131,7 +131,7 @@ function compilePattern(pattern: string): RE2JS | string {
       ? compiled
       : `the pattern unfolds to ${size} instructions; at most ${limits.policyPatternProgramMax} are allowed`
   } catch (error) {
-    return (error as Error).message
+    return (error as Error).message.replace('error parsing regexp: ', 'no pattern: ')
   }
 }
 

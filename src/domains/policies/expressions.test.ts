@@ -70,11 +70,13 @@ describe('an expression', () => {
   })
 
   it.each([
-    ['does not parse', 'run.steps >', 'Unexpected token', ''],
-    ['is empty', '', 'Unexpected token', ''],
-    ['names no fact', 'run.stepz > 1', 'No such key: stepz', 'stepz'],
-    ['names no variable', 'runs.steps > 1', 'Unknown variable: runs', 'runs'],
-    ['does not type-check', 'run.agent > 1', 'no such overload', 'run.agent > 1'],
+    ['does not parse', 'run.steps >', 'ends too soon', ''],
+    ['is empty', '', 'ends too soon', ''],
+    ['goes on wrongly', 'run.steps = 1', '"=" can’t stand here', '='],
+    ['has an open text', 'run.agent == "a', 'a text is not closed', '"a'],
+    ['names no fact', 'run.stepz > 1', 'there is no fact run.stepz', 'stepz'],
+    ['names no variable', 'runs.steps > 1', 'nothing named "runs"', 'runs'],
+    ['does not type-check', 'run.agent > 1', 'types that don’t go together', 'run.agent > 1'],
     ['is no condition', 'run.steps + 1', 'it answers int', 'run.steps + 1'],
     ['asks has() for what is no fact', 'has(run.cost_usdd)', 'has() takes the name', 'run.cost_usdd'],
     ['looks a fact up by a computed name', 'run[run.agent] == 1', 'computed name', 'run[run.agent]'],

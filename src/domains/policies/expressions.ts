@@ -1,8 +1,9 @@
 import { createRequire } from 'node:module'
-import type { ASTNode, Environment, ParseError } from '@marcbachmann/cel-js'
+import type { ASTNode, Environment } from '@marcbachmann/cel-js'
 import { limits } from '../../limits.ts'
 import { type ExpressionContext, FACTS } from './expression-facts.ts'
-import { type ExpressionProblem, FACT_NAMES, guardExpression, REGEX_FUNCTION } from './expression-guards.ts'
+import { type ExpressionProblem, guardExpression, REGEX_FUNCTION } from './expression-guards.ts'
+import { messageOf, problemOf } from './expression-words.ts'
 
 /** What an expression says of a run. An evaluation that fails is an answer of its own, and never means allow. */
 export type ExpressionAnswer =
@@ -123,24 +124,11 @@ function refused(problem: ExpressionProblem): Compiled {
   return { ok: false, problems: [problem] }
 }
 
-/** Where the library says no: its own message without its picture of the place, which is drawn for the whole file. */
-function problemOf(thrown: unknown, text: string): ExpressionProblem {
-  const { start, end } = (thrown as Partial<ParseError>).range ?? { start: 0, end: text.length }
-  return { message: messageOf(thrown), hint: hintFor(thrown), start, end }
-}
-
-function messageOf(thrown: unknown): string {
-  const { summary, message } = thrown as Partial<ParseError>
-  return summary ?? message ?? String(thrown)
-}
-
-function hintFor(thrown: unknown): string {
-  if (thrown instanceof Error && thrown.name === 'ParseError')
-    return 'It is CEL, as in step.tool == "shell" && run.cost_usd > 0.5'
-  if (/^(No such key|Unknown variable)/.test(messageOf(thrown))) return `Facts: ${FACT_NAMES.join(', ')}.`
-  return 'Compare like with like: texts with texts, numbers with numbers.'
-}
-
 function notBoolean({ start, end }: ASTNode, type: string | undefined): ExpressionProblem {
-  return { message: `it answers ${type}, not true or false`, hint: 'Compare it, as in run.steps > 10.', start, end }
+  return {
+    message: `it answers ${type?.startsWith('$') ? 'all facts' : type}, not true or false`,
+    hint: 'Compare it, as in run.steps > 10.',
+    start,
+    end,
+  }
 }

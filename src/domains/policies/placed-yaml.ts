@@ -67,8 +67,27 @@ function compose(text: string, format: PolicyFormat, lines: LineCounter, misfits
   const [document, another] = new Composer({ uniqueKeys: false }).compose(tokens)
   if (!document?.contents) return refuse(0, 1, 'the file is empty', 'It holds a list: policies.')
   if (another) return refuse(another.range[0], another.range[0] + 1, 'there is a second document', 'A file has one.')
-  for (const { pos, message } of [...document.errors, ...document.warnings]) refuse(pos[0], pos[1], message)
+  for (const { pos, code, message } of [...document.errors, ...document.warnings].slice(0, 1)) {
+    const [, bracket] = /end with a ([\]}])/.exec(message) ?? []
+    const [told, hint = PLAIN_YAML] = bracket
+      ? [`${bracket} is missing`, 'Close each bracket that is open.']
+      : (YAML_WORDS[code] ?? [`no YAML: ${message}`])
+    refuse(pos[0], pos[1], told, hint)
+  }
   return document.contents
+}
+
+const INDENT = 'What belongs to one map or list begins in the same column, indented by blanks.'
+
+/** What is wrong, and a hint, for errors that the library names in words of its own. */
+const YAML_WORDS: Readonly<Record<string, readonly [string, string?]>> = {
+  TAB_AS_INDENT: ['a tab can’t indent', 'Indent by blanks.'],
+  BAD_INDENT: ['it is not indented as what it belongs to', INDENT],
+  BLOCK_AS_IMPLICIT_KEY: ['a map or list can’t begin here', INDENT],
+  MULTILINE_IMPLICIT_KEY: ['a key and its colon are missing, or the next line is indented too far', INDENT],
+  TAG_RESOLVE_FAILED: ['tags are not allowed'],
+  BAD_SCALAR_START: ['a text can’t begin with this character', 'Put it in quotes.'],
+  BAD_DQ_ESCAPE: ['there is no such escape', 'Write \\\\ for a backslash, or use single quotes.'],
 }
 
 /** The node as plain data. What JSON doesn't have is refused: an alias grows what is read, a key twice hides a value. */

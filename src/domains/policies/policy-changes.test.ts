@@ -48,44 +48,62 @@ describe('a policy that is stored as JSON and comes back', () => {
 describe('policies that are refused', () => {
   const limit = { name: 'p', metric: 'steps', max: 1 }
   it.each([
-    ['a negative limit', { ...limit, max: -1 }, '0.max: is negative'],
-    ['a limit that is no number', { ...limit, max: Number.NaN }, '0.max'],
-    ['an infinite limit', { ...limit, max: Number.POSITIVE_INFINITY }, '0.max'],
+    ['a negative limit', { ...limit, max: -1 }, 'policies[0]: max is negative'],
+    ['a limit that is no number', { ...limit, max: Number.NaN }, 'policies[0]: max must be a finite number'],
+    ['an infinite limit', { ...limit, max: Number.POSITIVE_INFINITY }, 'policies[0]: max must be a finite number'],
     ['an unknown metric', { ...limit, metric: 'stepz' }, '"stepz" is not one of cost_usd, tokens, steps'],
     ['an unknown effect', { ...limit, effect: 'shout' }, 'is not one of terminate, pause, require_approval, warn'],
     ['an unknown field', { ...limit, agents: 'x' }, 'there is no field "agents" here'],
-    ['a limit and a condition at once', { ...limit, when: 'true' }, 'there is no field "metric" here'],
+    ['a limit and a condition at once', { ...limit, when: 'true' }, "metric can't stand beside when"],
     ['neither a limit nor a condition', { name: 'p' }, 'metric is missing'],
-    ['a name with a control character', { ...limit, name: 'a\0b' }, '0.name: has 1 to 200 letters'],
+    ['a name with a control character', { ...limit, name: 'a\0b' }, 'policies[0]: name must have 1 to 200 letters'],
     ['no name', { metric: 'steps', max: 1 }, 'name is missing'],
-    ['a lone surrogate', { ...limit, agent: '\ud800' }, '0.agent: has 1 to 200 characters'],
-    ['a window over one run', { ...limit, window: 'day' }, '0.window: must be run for the scope run'],
-    ['a scope without a window', { ...limit, scope: 'tenant' }, '0.window: must be minute, hour, day or month'],
+    ['a lone surrogate', { ...limit, agent: '\ud800' }, 'policies[0]: agent must have 1 to 200 characters'],
+    ['a window over one run', { ...limit, window: 'day' }, 'policies[0]: window must be run for the scope run'],
+    [
+      'a scope without a window',
+      { ...limit, scope: 'tenant' },
+      'policies[0]: window must be minute, hour, day or month',
+    ],
     [
       'time over many runs',
       { ...limit, metric: 'wall_clock_seconds', scope: 'agent', window: 'day' },
-      '0.scope: must be',
+      'policies[0]: scope must be',
     ],
-    ['requests over a day', { ...limit, metric: 'requests_per_minute', window: 'day' }, '0.window: must be minute'],
-    ['an expression that does not type-check', { name: 'p', when: 'run.agent > 1' }, '0.when: no such overload'],
-    ['an expression with a NUL', { name: 'p', when: '"\0" == ""' }, '0.when: holds a control character'],
-    ['an expression with half a character', { name: 'p', when: '"\ud800" == ""' }, '0.when: holds a control character'],
-    ['no policy at all', null, '0: '],
-    ['a list', [], '0: '],
+    [
+      'requests over a day',
+      { ...limit, metric: 'requests_per_minute', window: 'day' },
+      'policies[0]: window must be minute',
+    ],
+    [
+      'an expression that does not type-check',
+      { name: 'p', when: 'run.agent > 1' },
+      'policies[0]: types that don’t go together: string > int',
+    ],
+    ['an expression with a NUL', { name: 'p', when: '"\0" == ""' }, 'policies[0]: when holds a control character'],
+    [
+      'an expression with half a character',
+      { name: 'p', when: '"\ud800" == ""' },
+      'policies[0]: when holds a control character',
+    ],
+    ['no policy at all', null, 'policies[0]: a policy must be a map of fields, not nothing'],
+    ['a list', [], 'policies[0]: a policy must be a map of fields, not a list'],
   ])('%s', (_what, policy, message) => {
     expect(() => define(policy as never)).toThrow(expect.objectContaining({ code: 'INVALID_POLICY' }))
     expect(() => define(policy as never)).toThrow(message)
   })
 
   it('two of one name, and more than a tenant may have', () => {
-    expect(() => define(limit as never, { name: 'p', when: 'true' })).toThrow('1.name: the name "p" is there twice')
+    expect(() => define(limit as never, { name: 'p', when: 'true' })).toThrow(
+      'policies[1]: the name "p" is there twice',
+    )
     const many = Array.from({ length: 201 }, (_, i) => ({ ...limit, name: `p${i}` }))
     expect(() => define(...(many as never[]))).toThrow(expect.objectContaining({ code: 'INVALID_POLICY' }))
   })
 
   it('all problems are named at once', () => {
     expect(() => define({ ...limit, max: -1 } as never, { name: 'q', when: 'run.x > ' })).toThrow(
-      /0\.max: is negative\n1\.when: Unexpected token/,
+      /policies\[0\]: max is negative\npolicies\[1\]: the expression ends too soon/,
     )
   })
 })

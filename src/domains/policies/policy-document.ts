@@ -32,13 +32,13 @@ const oneOf = <const T extends readonly [string, ...string[]]>(values: T, descri
 /** Text that tables, logs and screens can show, and that `jsonb` can hold. */
 const line = (charsMax: number) =>
   z.string().regex(new RegExp(`^[^\\p{Cc}\\p{Cs}]{1,${charsMax}}$`, 'u'), {
-    error: `has 1 to ${charsMax} characters, none of them a control character`,
+    error: `must have 1 to ${charsMax} characters, none of them a control character`,
   })
 
 const common = {
   name: z
     .string()
-    .regex(/^[\w.:@/-]{1,200}$/, { error: 'has 1 to 200 letters, digits or any of _ . : @ / -' })
+    .regex(/^[\w.:@/-]{1,200}$/, { error: 'must have 1 to 200 letters, digits or any of _ . : @ / -' })
     .meta({ description: 'Unique in its tenant; applying it again makes its next version.' }),
   description: line(limits.policyDescriptionCharsMax).nullable().default(null).meta({ description: 'For people.' }),
   agent: line(limits.stepNameCharsMax)

@@ -46,12 +46,40 @@ describe('a policy file', () => {
     ['a missing field', 'policies:\n- name: a\n  metric: steps', '2:3 name', 'max is missing'],
     ['a name that is there twice', `policies:\n${steps}\n${steps}`, '3:10 a', 'there twice'],
     ['a key that is there twice', 'policies:\n- name: a\n  name: b', '3:3 name', 'the key "name" is there twice'],
-    ['no policies', 'policy: []', '1:1 policy', 'policies is missing'],
-    ['no list', 'policies: {}', '1:11 {}', 'array'],
-    ['an expression', 'policies:\n- name: a\n  when: run.foo > 1', '3:13 foo', 'No such key'],
-    ['a quoted one', `policies:\n- name: a\n  when: 'run.foo > 1'`, '3:14 foo', 'No such key'],
-    ['one in JSON', '{"policies": [{"name": "a", "when": "run.foo > 1"}]}', '1:42 foo', 'No such key'],
-    ['a block', 'policies:\n- name: a\n  when: |\n    run.steps > 1\n      && run.foo > 1', '5:14 foo', 'No such key'],
+    ['no policies', '{}', '1:1 {}', 'policies is missing'],
+    ['policies under another name', 'policy: []', '1:1 policy', 'no field "policy"'],
+    ['no list', 'policies: {}', '1:11 {}', 'policies must be a list, not a map of fields'],
+    [
+      'a list at the top',
+      steps,
+      '1:1 - {name: a, metric: steps, max: 1}',
+      'the file must be a map of fields, not a list',
+    ],
+    ['no policy', 'policies:\n- a text', '2:3 a text', 'a policy must be a map of fields, not a text'],
+    [
+      'a number for a text',
+      'policies:\n- {name: 7, metric: steps, max: 1}',
+      '2:10 7',
+      'name must be a text, not a number',
+    ],
+    ['a text for a number', 'policies:\n- {name: a, metric: steps, max: "1"}', '2:33 "1"', 'max must be a number'],
+    [
+      'a limit beside a condition',
+      'policies:\n- {name: a, max: 1, when: "true"}',
+      '2:13 max',
+      "can't stand beside when",
+    ],
+    ['tabs', 'policies:\n\t- name: a', '2:1 \t', 'a tab can’t indent'],
+    ['a list that is open', 'policies: [', '1:12 ', '] is missing'],
+    ['an expression', 'policies:\n- name: a\n  when: run.foo > 1', '3:13 foo', 'there is no fact run.foo'],
+    ['a quoted one', `policies:\n- name: a\n  when: 'run.foo > 1'`, '3:14 foo', 'there is no fact run.foo'],
+    ['one in JSON', '{"policies": [{"name": "a", "when": "run.foo > 1"}]}', '1:42 foo', 'there is no fact run.foo'],
+    [
+      'a block',
+      'policies:\n- name: a\n  when: |\n    run.steps > 1\n      && run.foo > 1',
+      '5:14 foo',
+      'there is no fact run.foo',
+    ],
     ['a folded one', 'policies:\n- name: a\n  when: >\n    true &&\n    run.foo > 1', '3:9 >', 'at its character 13'],
     [
       'an escaped one',
@@ -59,9 +87,9 @@ describe('a policy file', () => {
       '3:9 "\\"a\\" == run.foo"',
       'character 12',
     ],
-    ['what is no YAML', 'policies: "', '1:12 ', 'Missing closing'],
+    ['what is no YAML', 'policies: "', '1:12 ', 'no YAML: Missing closing'],
     ['an alias', 'a: &x 1\npolicies: *x', '2:11 *x', 'aliases are not allowed'],
-    ['a tag', 'policies: !!js/function x', '1:11 !!js/function', 'Unresolved tag'],
+    ['a tag', 'policies: !!js/function x', '1:11 !!js/function', 'tags are not allowed'],
     ['nothing', '# empty', '1:1 #', 'the file is empty'],
     ['two documents', 'policies: []\n---\npolicies: []', '2:1 -', 'second document'],
   ])('is refused at the place: %s', (_what, text, place, message) => {
@@ -69,6 +97,19 @@ describe('a policy file', () => {
     expect(first?.[0]).toBe(place)
     expect(first?.[1]).toContain(message)
     expect(lint(text).policies).toEqual([])
+  })
+
+  it.each([
+    ['metric: cost', 'cost_usd'],
+    ['metric: steps, max: 1, efect: warn', 'effect'],
+    ['metric: steps, Max: 1', 'max'],
+    ['metric: steps, max: 1, scope: tenants, window: day', 'tenant'],
+    ['when: "step.tol == run.agent"', 'step.tool'],
+    ['when: "run.cost > 1.0"', 'run.cost_usd'],
+  ])('tells what was probably meant: %s', (fields, meant) => {
+    expect(lint(`policies: [{name: a, ${fields}}]`).findings.map(({ hint }) => hint)).toContain(
+      `Did you mean ${meant}?`,
+    )
   })
 
   it('tells all its problems at once, fifty at the most', () => {

@@ -1,7 +1,6 @@
+import { nearestName } from '../near-names.ts'
 import { eventTypes } from './event-types.ts'
 
-/** A word is taken for a slip of another one up to so many of its letters. */
-const SLIPS_SHARE = 0.4
 /** What is longer is no slip of a type's name. */
 const SLIP_CHARS_MAX = 100
 
@@ -22,23 +21,6 @@ export function meansNothing(pattern: string): string | null {
   const prefixes = types.flatMap((type) =>
     type.split('.').flatMap((_, i, parts) => (i > 0 ? [`${parts.slice(0, i).join('.')}.*`] : [])),
   )
-  const [nearest] = [...new Set([...types, ...prefixes])]
-    .map((known) => ({ known, slips: slipsBetween(pattern.toLowerCase(), known) }))
-    .toSorted((a, b) => a.slips - b.slips)
-  const isNear = nearest && nearest.slips <= nearest.known.length * SLIPS_SHARE
-  return isNear ? `${none}: did you mean ${nearest.known}?` : none
-}
-
-/** Levenshtein's distance: letters to put in, to leave out or to exchange. */
-function slipsBetween(one: string, other: string): number {
-  let row = Array.from({ length: other.length + 1 }, (_, i) => i)
-  for (let i = 1; i <= one.length; i++) {
-    const next = [i]
-    for (let j = 1; j <= other.length; j++) {
-      const exchanged = (row[j - 1] ?? 0) + (one[i - 1] === other[j - 1] ? 0 : 1)
-      next.push(Math.min(exchanged, (row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1))
-    }
-    row = next
-  }
-  return row[other.length] ?? 0
+  const nearest = nearestName(pattern, [...new Set([...types, ...prefixes])])
+  return nearest === null ? none : `${none}: did you mean ${nearest}?`
 }

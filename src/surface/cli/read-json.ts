@@ -1,3 +1,4 @@
+import { isUtf8 } from 'node:buffer'
 import { createReadStream } from 'node:fs'
 import type { Readable } from 'node:stream'
 import { AppError } from '../../foundation/app-error.ts'
@@ -26,7 +27,13 @@ export async function jsonFile(name: string, path: string): Promise<Json> {
   return parse(text, `${name} from ${path}`, 'Correct the file: it must be JSON.')
 }
 
-/** All of a stream as UTF-8. Fails with `INVALID_REQUEST` when it can't be read, `INPUT_TOO_LARGE` beyond the bound. */
+const UNREADABLE: Readonly<Record<string, string>> = {
+  ENOENT: 'there is no such file',
+  EISDIR: 'it is a folder',
+  EACCES: 'you may not read it',
+}
+
+/** All of a stream as UTF-8. Fails with `INVALID_REQUEST` when it can't be read or is none, `INPUT_TOO_LARGE` beyond the bound. */
 export async function readText(
   stream: Readable,
   what: string,
@@ -42,11 +49,25 @@ export async function readText(
       chunks.push(chunk)
     }
   } catch (cause) {
-    throw new AppError('INVALID_REQUEST', `cannot read ${what}: ${(cause as Error).message}`, { cause })
+    const { code = '', message } = cause as NodeJS.ErrnoException
+    throw new AppError('INVALID_REQUEST', `cannot read ${what}: ${UNREADABLE[code] ?? message}`, {
+      cause,
+      ...(UNREADABLE[code] && { hint: 'Name a file that is there and that you may read, or - for standard input.' }),
+    })
   }
   if (sizeBytes > bytesMax)
     throw new AppError('INPUT_TOO_LARGE', `${what} has more than ${bytesMax} bytes`, hint ? { hint } : {})
-  return Buffer.concat(chunks).toString('utf8')
+  return textOf(Buffer.concat(chunks), what)
+}
+
+/** Without the mark that some editors begin a file with. Other bytes than UTF-8 would be read as something else. */
+function textOf(bytes: Buffer, what: string): string {
+  if (isUtf8(bytes)) return bytes.toString('utf8').replace(/^\ufeff/, '')
+  const lines = bytes.toString('latin1').split('\n')
+  const line = lines.findIndex((each) => !isUtf8(Buffer.from(each, 'latin1'))) + 1
+  throw new AppError('INVALID_REQUEST', `${what} is not UTF-8 text${line > 0 ? `: see line ${line}` : ''}`, {
+    hint: 'Save it as UTF-8.',
+  })
 }
 
 function parse(text: string, what: string, hint: string): Json {
