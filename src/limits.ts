@@ -107,7 +107,8 @@ export const limits = Object.freeze({
   reactorWindowEventsMax: 5_000, // of one partition in memory; some MB at the usual size
   deadMessageCharsMax: 4_096,
   deadLetterPruneMax: 5_000,
-  malformedMessagesMax: 1_000, // that wait to be stored; those beyond are only counted
+  malformedWaitingCharsMax: 67_108_864, // of messages that wait to be stored, with why; those beyond are only counted
+  malformedBatchMax: 1_000, // that are stored at once
 
   // Takeovers
   takeoverMs: 30_000, // how long whoever takes a pending end has, before maintenance tries it again

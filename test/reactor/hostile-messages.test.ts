@@ -176,5 +176,25 @@ describeOnPostgres('hostile messages', (server) => {
         await world.close()
       },
     )
+
+    if (server.version > 15) return
+    it('that come all at once are kept, each of them', async () => {
+      const prefix = `concordat-test-${randomBytes(6).toString('hex')}`
+      const world = await ReactorWorld.open(server, transports['redis-streams']!(url, prefix))
+      const reactor = await world.reactor()
+      reactor.on('*', () => {}, { name: 'all' })
+      await reactor.startBackground()
+      const foreign: RedisClientType = createClient({ url })
+      await foreign.connect()
+      const sent = Array.from({ length: 3_000 }, (_, i) => `no event ${i}`)
+      await foreign.sendCommand(['XADD', `${prefix}:events:0`, '*', ...sent.flatMap((message) => ['event', message])])
+      await until(
+        async () => (await world.deadLetters()).length,
+        (count) => count >= sent.length,
+      )
+      expect((await world.deadLetters()).map(({ envelope }) => envelope)).toEqual(sent)
+      foreign.destroy()
+      await world.close()
+    })
   })
 })

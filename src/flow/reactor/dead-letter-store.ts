@@ -1,6 +1,5 @@
 import type { EventEnvelope } from '../../foundation/events/events.ts'
-import { safeText } from '../../foundation/payload-codec.ts'
-import { statement, type Tx } from '../../foundation/storage/storage.ts'
+import { rowSet, statement, type Tx } from '../../foundation/storage/storage.ts'
 import { limits } from '../../limits.ts'
 
 const INSERT = statement(
@@ -26,10 +25,26 @@ export async function insertDeadEvent(tx: Tx, group: string, dead: DeadEvent): P
   await tx.query(INSERT, [tenantId, runId, group, handler, partition, position, attempts, cause, envelope])
 }
 
-/** Keeps a message that is no event, cut. */
-export async function insertDeadMessage(tx: Tx, group: string, message: string, cause: string): Promise<void> {
-  const envelope = safeText(message, limits.deadMessageCharsMax)
-  await tx.query(INSERT, [null, null, group, null, null, null, 0, cause, envelope])
+/** A message that is no event, cut to what is kept of it, and JSON of why. */
+export interface DeadMessage {
+  readonly cause: string
+  readonly envelope: string
+}
+
+const MESSAGES = rowSet<DeadMessage>({
+  cause: ['json', (dead) => dead.cause],
+  envelope: ['text', (dead) => dead.envelope],
+})
+
+const INSERT_MESSAGES = statement(
+  'dead_messages_insert',
+  `insert into concordat.dead_letters (reactor_group, attempts, ${MESSAGES.names})
+   select $1, 0, x.* from ${MESSAGES.from(2)} as x`,
+)
+
+/** Keeps messages that are no events. */
+export async function insertDeadMessages(tx: Tx, group: string, messages: readonly DeadMessage[]): Promise<void> {
+  await tx.query(INSERT_MESSAGES, [group, ...MESSAGES.values(messages)])
 }
 
 const PRUNE = statement(
