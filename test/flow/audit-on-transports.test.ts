@@ -79,6 +79,11 @@ const AFTERWARDS: readonly Breach[] = [
     acked('incidents', 'delete_incident'),
     ['DRIFT', 'incidents/delete_incident'],
   ],
+  [
+    'an ack is added whose action holds lines of others',
+    acked('logs', 'x\nSUCCESS\tlogs\tstart_trace'),
+    ['DRIFT', 'logs/x SUCCESS logs start_trace'],
+  ],
   ['an ack is doubled', acked('logs', 'start_trace'), ['DRIFT', 'logs/start_trace']],
   ['an expectation loses its deadline', withoutDeadline, ['RECONCILIATION_FAILED', 'contract']],
   [

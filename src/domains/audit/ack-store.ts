@@ -59,14 +59,17 @@ const SELECT_ACKS = statement(
         from concordat.audit_acks a where a.tenant_id = x.tenant_id and a.run_id = x.run_id order by a.ack_id) acks`,
 )
 
+/** Ours have neither; a hand may have left anything. */
+const oneWord = (column: string) => `translate(${column}, e'\\t\\n', '  ')`
+
 /*
  * A line an ack, one text a run: a row an ack took twice the time. An error is JSON, so that it can't end a line, and
- * NULL, which most are, is left out; what its domain and action are called comes before it.
+ * NULL, which most are, is left out; what its domain and action are called comes before it, without tabs and line ends.
  */
 const SELECT_OUTCOMES = statement(
   'audit_ack_outcomes_of_runs',
   `select x.run_id as "runId",
-          (select string_agg(concat_ws(e'\\t', status, domain, action, to_json(error)), e'\\n')
+          (select string_agg(concat_ws(e'\\t', status, ${oneWord('domain')}, ${oneWord('action')}, to_json(error)), e'\\n')
              from (select status, domain, action, error from concordat.audit_acks a
                     where a.tenant_id = x.tenant_id and a.run_id = x.run_id order by a.ack_id) acks) as outcomes
      from ${KEYS.from(1)} as x`,
