@@ -40,8 +40,9 @@ describeOnDatabases('a subscription', (open) => {
   const verify = (secret: string, { body, headers }: Received) =>
     new Webhook(secret).verify(body, headers as Record<string, string>)
   const deliveriesTo = ({ subscriptionId }: { subscriptionId: string }) =>
-    runtime.database.query<{ state: string; attempts: number; last_error: string | null }>(
-      'select state, attempts, last_error from concordat.deliveries where target = $1 order by created_at',
+    runtime.database.query<{ state: string; attempts: number; last_error: string | null; due_in_seconds: number }>(
+      `select state, attempts, last_error, extract(epoch from due_at - clock_timestamp())::float8 as due_in_seconds
+         from concordat.deliveries where target = $1 order by created_at`,
       [`subscription/${subscriptionId}`],
     )
   const makeDue = ({ subscriptionId }: { subscriptionId: string }) =>
@@ -76,7 +77,7 @@ describeOnDatabases('a subscription', (open) => {
     expect(hook.received.filter(at('other'))).toEqual([])
   })
 
-  it.concurrent('gets it again under the same id until it answers with 2xx; redirects are not followed', async () => {
+  it.concurrent('gets it again under the same id until it answers with 2xx, when it wants to; redirects are not followed', async () => {
     const subscription = await create('again')
     let answers = 0
     hook.answer = (response) => {
@@ -85,7 +86,7 @@ describeOnDatabases('a subscription', (open) => {
       if (path === '/huge') response.writeHead(200).write('x'.repeat(1_000_000))
       else if (path === '/gone') response.writeHead(410).end()
       else if (path === '/again' && ++answers === 1) response.writeHead(302, { location: `${ops.url}/private` }).end()
-      else if (path === '/again' && answers === 2) response.writeHead(503).end()
+      else if (path === '/again' && answers === 2) response.writeHead(503, { 'retry-after': '600' }).end()
       else if (path === '/down') response.writeHead(500).end()
       else response.writeHead(204).end()
     }
@@ -96,10 +97,11 @@ describeOnDatabases('a subscription', (open) => {
       ([row]) => row?.last_error === 'status 302',
     )
     await makeDue(subscription)
-    await until(
+    const [busy] = await until(
       () => deliveriesTo(subscription),
       ([row]) => row?.last_error === 'status 503',
     )
+    expect(busy?.due_in_seconds).toBeGreaterThan(500)
     expect(
       (await subscriptions().list()).find((each) => each.subscriptionId === subscription.subscriptionId),
     ).toMatchObject({

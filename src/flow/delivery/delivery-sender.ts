@@ -41,7 +41,7 @@ export function createDeliverySender(options: DeliveryOptions): Service {
     const sink = byTarget.get(delivery.target)
     const at = options.clock.now()
     if (endpoint) return transmit(subscriberRequest(endpoint, delivery, at), toSubscribers, stopping.signal)
-    if (!sink) return { kind: 'failed', error: 'its subscription is gone', gone: true }
+    if (!sink) return { kind: 'failed', error: 'its subscription is gone', gone: true, retryAfterMs: 0 }
     const notification: Notification = JSON.parse(delivery.payload)
     if (sink.type !== 'log') {
       return transmit(sinkRequest(sink, notification, delivery.deliveryId, at), toSinks, stopping.signal)

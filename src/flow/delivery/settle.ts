@@ -38,7 +38,7 @@ export async function settle(
   log.warn({ deliveryId, target, tenantId, runId, attempts, reason: error }, 'a delivery did not arrive')
   await database.transaction(async (tx) => {
     if (gone || ageMs > limits.deliveryAgeMsMax) await settleDelivery(tx, deliveryId, error)
-    else await retryDelivery(tx, deliveryId, error, retryInMs(attempts, options.random))
+    else await retryDelivery(tx, deliveryId, error, Math.max(retryInMs(attempts, options.random), outcome.retryAfterMs))
     if (endpoint) await judgeEndpoint(tx, options, delivery, endpoint, { error, gone: outcome.gone })
   })
 }

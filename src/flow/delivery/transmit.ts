@@ -1,3 +1,4 @@
+import type { IncomingHttpHeaders } from 'node:http'
 import { type ClaimedDelivery, type Endpoint, signatureHeaders } from '../../domains/deliveries/deliveries.ts'
 import { AppError } from '../../foundation/app-error.ts'
 import { withTimeout } from '../../foundation/backoff.ts'
@@ -5,10 +6,17 @@ import type { SendRequest } from '../../foundation/http/http.ts'
 import { limits } from '../../limits.ts'
 import type { SinkRequest } from './sinks.ts'
 
-/** What became of one attempt. `gone`: the endpoint says that it never wants more (410). */
-export type Transmitted =
-  | { readonly kind: 'arrived' }
-  | { readonly kind: 'failed'; readonly error: string; readonly gone: boolean }
+/** What became of one attempt. */
+export type Transmitted = { readonly kind: 'arrived' } | Failed
+
+interface Failed {
+  readonly kind: 'failed'
+  readonly error: string
+  /** The endpoint says that it never wants more (410). */
+  readonly gone: boolean
+  /** How long it asks not to be tried again; 0: it does not say. */
+  readonly retryAfterMs: number
+}
 
 const HEADERS = { 'content-type': 'application/json', 'user-agent': 'concordat', accept: '*/*' }
 
@@ -26,20 +34,27 @@ export async function transmit(request: SinkRequest, send: SendRequest, signal: 
   const { url, headers, body } = request
   const timeoutMs = limits.deliveryTimeoutMs
   try {
-    const status = await withTimeout(
+    const { status, retryAfterMs } = await withTimeout(
       async (deadline) => {
         const answer = await send(
           { method: 'POST', url: new URL(url), headers: { ...HEADERS, ...headers }, body },
           deadline,
         )
         answer.destroy()
-        return answer.statusCode ?? 0
+        return { status: answer.statusCode ?? 0, retryAfterMs: retryAfterMsOf(answer.headers) }
       },
       { timeoutMs, onTimeout: () => new AppError('HTTP_FAILED', `no answer within ${timeoutMs / 1_000} s`), signal },
     )
     if (status >= 200 && status < 300) return { kind: 'arrived' }
-    return { kind: 'failed', error: `status ${status}`, gone: status === 410 }
+    return { kind: 'failed', error: `status ${status}`, gone: status === 410, retryAfterMs }
   } catch (error) {
-    return { kind: 'failed', error: error instanceof Error ? error.message : String(error), gone: false }
+    const message = error instanceof Error ? error.message : String(error)
+    return { kind: 'failed', error: message, gone: false, retryAfterMs: 0 }
   }
+}
+
+/** Seconds, or a time of the endpoint's clock (RFC 9110, section 10.2.3); no longer than our own tries are apart. */
+export function retryAfterMsOf({ 'retry-after': after = '', date = '' }: IncomingHttpHeaders): number {
+  const ms = /^\d+$/.test(after) ? Number(after) * 1_000 : Date.parse(after) - Date.parse(date)
+  return ms > 0 ? Math.min(ms, limits.deliveryBackoffMsCap) : 0
 }
