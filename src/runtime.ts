@@ -342,7 +342,8 @@ function compose(foundations: Foundations): Concordat {
       expressions,
       onChanged: async (tenantId) => {
         onCommitted()
-        await kernel.push({ tenantId }).catch((error) => log.warn({ error, tenantId }, 'a change was not pushed'))
+        const told = [kernel.push({ tenantId }), worker.hear(tenantId)]
+        await Promise.all(told).catch((error) => log.warn({ error, tenantId }, 'a change was not pushed'))
       },
     }),
     tenants: createTenantsApi(stopping, () => worker.nudge()),

@@ -122,9 +122,10 @@ describeOnDatabases('a budget that comes into force while runs are under way', (
     const tenant = await newTenant()
     const run = await submit(tenant, [20, 30, { gate: tenant, mayUse: 300 }])
     await gates.at(tenant).reached
-    const lost = vi.spyOn(runtime.database, 'notify').mockResolvedValue()
+    const lost = [vi.spyOn(runtime.database, 'notify'), vi.spyOn(runtime.concordat.worker, 'hear')]
+    for (const push of lost) push.mockResolvedValue()
     await apply(tenant, tokens(200))
-    lost.mockRestore()
+    for (const push of lost) push.mockRestore()
     gates.at(tenant).open()
     await runtime.ended(run)
     expect(await row(tenant)).toEqual({ settled: 150, reserved: 0, overrun: 0 })
@@ -170,9 +171,10 @@ describeOnDatabases('a budget that comes into force while runs are under way', (
     const run = await submit(tenant, [{ gate: tenant, mayUse: 300 }])
     await reserved
     const told = runtime.database.pauseAt('workers_orders')
-    await apply(tenant, tokens(900), tokens(800, { name: 'agent', scope: 'agent' }))
+    const applied = apply(tenant, tokens(900), tokens(800, { name: 'agent', scope: 'agent' }))
     await told.reached
     told.resume()
+    await applied
     await runtime.database.query('select') // the reply to that is here
     answered.resolve()
     await gates.at(tenant).reached

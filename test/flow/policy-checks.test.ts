@@ -1,4 +1,4 @@
-import { beforeAll, describe, expect, it } from 'vitest'
+import { beforeAll, describe, expect, it, vi } from 'vitest'
 import { defineAgent, type PolicyInput } from '../../src/index.ts'
 import type { TestRuntime } from '../../src/testing/testing.ts'
 import { describeOnDatabases } from './support/databases.ts'
@@ -216,6 +216,17 @@ describeOnDatabases('a run whose policies are checked on the way', (open) => {
         expect(ended.violations).toHaveLength(goesOn ? 1 : 2)
       },
     )
+
+    it('in the process that executes it: known when that is applied, though the push of it is lost', async () => {
+      const { apply, goOn, report, run } = await underWay(runtime)
+      const lost = vi.spyOn(runtime.database, 'notify').mockResolvedValue()
+      await apply([{ name: 'p', when: 'run.steps > 100' }])
+      lost.mockRestore()
+      goOn()
+      const paused = await until(report, ({ status }) => status === 'paused')
+      expect(paused.steps.map(({ key }) => key)).toEqual(['ask#1', 'search#1', 'wait#1'])
+      await runtime.runs.stop(run.tenantId, run.runId)
+    })
 
     it('by hand, in the database: found by the next heartbeat, though nobody pushed it', async () => {
       const { tenantId, goOn, run } = await underWay(runtime, steps({ onChange: 'live' }))

@@ -61,6 +61,13 @@ export class OrderInbox {
     }
   }
 
+  /** For what was ordered in this very process: obeyed when this resolves, where it concerns this worker. */
+  async look(push: OrderPush): Promise<void> {
+    const workerId = this.#options.workerId()
+    if (workerId === '' || !this.#options.concerns(push)) return
+    this.#options.obey(await this.#options.kernel.orders(workerId))
+  }
+
   async #open(): Promise<void> {
     await this.#reader.start()
     this.#unlisten = await this.#options.database.listen(ORDERS_CHANNEL, (payload) => this.#hear(payload))

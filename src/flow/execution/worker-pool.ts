@@ -52,6 +52,8 @@ export interface WorkerPool extends Service {
    * anything may be queued that would come before it.
    */
   keepSlot(agent: Pick<Agent, 'name' | 'version' | 'digest'>): EagerSlot | null
+  /** Hears now what concerns the tenant's runs that it holds: an order, or a change of policies. */
+  hear(tenantId: string): Promise<void>
   /** Falls silent as if its process had died: no heartbeat, no write, its lease runs out. For tests and the demo. */
   abandon(leaseMs: number): Promise<void>
 }
@@ -125,6 +127,10 @@ class Pool implements WorkerPool {
     this.#nudges++
     this.#queueEmpty = false
     this.#claims.nudge()
+  }
+
+  hear(tenantId: string): Promise<void> {
+    return this.#orders.look({ tenantId })
   }
 
   keepSlot({ name, version, digest }: Pick<Agent, 'name' | 'version' | 'digest'>): EagerSlot | null {
