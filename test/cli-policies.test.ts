@@ -206,7 +206,7 @@ describeOnDatabases('the commands on policies', (open) => {
   })
 
   test('unknown tenants and names are told', async () => {
-    for (const command of [['list'], ['apply', file(GOOD)]]) {
+    for (const command of [['list'], ['apply', file(GOOD)], ['simulate', file(GOOD)]]) {
       const result = await cli('policies', ...command, '--tenant', 'nobody', '--json')
       expect([result.code, error(result).code]).toEqual([2, 'UNKNOWN_TENANT'])
     }

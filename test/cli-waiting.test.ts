@@ -152,6 +152,7 @@ describe('the commands that let a run go on', () => {
     expect([second.code, error(second)]).toMatchObject([1, { code: 'APPROVAL_CLOSED', details: { state: 'consumed' } }])
     expect((await cli('approvals', 'list')).out).toBe('Nobody is asked to approve anything.\n')
     expect((await cli('approvals', 'list', '--state', 'all')).out).toContain('consumed')
+    expect(error(await cli('approvals', 'list', '--tenant', 'nobody', '--json')).code).toBe('UNKNOWN_TENANT')
   })
 
   test('what is no approval, or another tenant’s, is not found; what is no decision is told', async () => {

@@ -5,6 +5,7 @@ import {
   findApproval,
   listApprovals,
 } from '../../domains/approvals/approvals.ts'
+import { requireTenant } from '../../domains/tenants/tenants.ts'
 import type { DecisionAnswer, RunOrchestrationKernel } from '../../flow/kernel/kernel.ts'
 import { AppError } from '../../foundation/app-error.ts'
 import { isId } from '../../foundation/ids.ts'
@@ -36,7 +37,7 @@ export interface ApprovalReport extends Approval {
 
 /** Approvals, as programs use them. `tenantId` null: of any tenant, for operators. */
 export interface ApprovalsApi {
-  /** The newest first, without their actions. Fails with `INVALID_REQUEST`. */
+  /** The newest first, without their actions. Fails with `INVALID_REQUEST` and `UNKNOWN_TENANT`. */
   list(filter?: ApprovalsFilter): Promise<Approval[]>
   /** Fails with `APPROVAL_NOT_FOUND`. */
   get(tenantId: string | null, approvalId: string): Promise<ApprovalReport>
@@ -74,6 +75,7 @@ export function createApprovalsApi({ database, kernel, codec, onReady }: Approva
         const states = Object.keys(ApprovalState).join(', ')
         throw new AppError('INVALID_REQUEST', `an approval is ${states}, not ${JSON.stringify(state)}`)
       }
+      if (tenantId !== undefined) await requireTenant(database, tenantId)
       const bounded = Math.min(Math.max(1, limit), LIST_MAX)
       return listApprovals(database, { tenantId: tenantId ?? null, state: state ?? null, limit: bounded })
     },

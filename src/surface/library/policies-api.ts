@@ -43,7 +43,7 @@ export interface PoliciesApi {
   usage(tenantId: string, options?: UsageOptions): Promise<PolicyUsage[]>
   /**
    * Tells which verdicts on ended runs would have been others with these policies applied. Reads only. Fails with
-   * `INVALID_POLICY`.
+   * `INVALID_POLICY` and `UNKNOWN_TENANT`.
    */
   simulate(tenantId: string, policies: readonly PolicyInput[], options?: SimulationOptions): Promise<Simulation>
 }
@@ -72,6 +72,7 @@ export function createPoliciesApi({ database, expressions, clock, newId, onChang
       return policyUsage(database, tenantId, clock.now(), options)
     },
     async simulate(tenantId, policies, options = {}) {
+      await requireTenant(database, tenantId)
       return simulate(database, expressions, tenantId, parsePolicies(policies, expressions), options)
     },
   }
