@@ -1,8 +1,10 @@
 import { randomBytes } from 'node:crypto'
+import { setTimeout as pause } from 'node:timers/promises'
 import { createClient } from '@redis/client'
 import { describe, expect, it } from 'vitest'
-import type { Unhealthy } from '../../src/flow/reactor/reactor.ts'
+import type { EventHandler, Unhealthy } from '../../src/flow/reactor/reactor.ts'
 import { type Bus, createBus } from '../../src/foundation/bus/bus.ts'
+import { systemClock } from '../../src/foundation/clock.ts'
 import { type EventEnvelope, pruneOutbox } from '../../src/foundation/events/events.ts'
 import { createLogger, silentLogger } from '../../src/foundation/log.ts'
 import { createMetrics } from '../../src/foundation/metrics.ts'
@@ -14,6 +16,8 @@ import { describeOnPostgres, describeOnRedis, startRedis } from '../support/serv
 import { hearing, newId, ReactorWorld, transports, untilHeard } from './reactor-world.ts'
 
 const HOUR_MS = 3_600_000
+/** How often a reactor's loop runs. */
+const TICK_MS = 50
 const runs = (count: number) => Array.from({ length: count }, newId)
 const openIncidents = ({ database }: ReactorWorld) =>
   database.query<{ reason: string; message: string }>(
@@ -117,6 +121,40 @@ describeOnPostgres('a reactor', (server) => {
     await reactor.stop()
     expect([reactor.state, open]).toEqual(['STOPPED', 0])
     await outbox.stop()
+    await world.close()
+  })
+
+  it('stops within its time though it waits for a handler that hangs, to begin with another one', async () => {
+    const world = await ReactorWorld.open(server, transports.postgres!('', ''))
+    let looks = 0
+    const clock = {
+      ...systemClock,
+      nowMs: () => {
+        looks++
+        return systemClock.nowMs()
+      },
+    }
+    const reactor = await world.reactor({ clock, drainTimeoutMs: 100 })
+    const called = Promise.withResolvers<AbortSignal>()
+    const hangs: EventHandler = (_, { signal }) => {
+      called.resolve(signal)
+      return new Promise(() => {})
+    }
+    reactor.on('*', hangs, { name: 'hangs' })
+    await reactor.startBackground()
+    await world.commit(runs(1))
+    const signal = await called.promise
+    reactor.on('*', () => {}, { name: 'another' })
+    await until(
+      async () => {
+        const before = looks
+        await pause(4 * TICK_MS)
+        return looks - before
+      },
+      (ticks) => ticks === 0,
+    ) // its loop waits for the handler
+    await reactor.stop()
+    expect(String(signal.reason)).toContain('The reactor stops')
     await world.close()
   })
 

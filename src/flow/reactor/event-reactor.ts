@@ -180,11 +180,12 @@ export class EventReactor {
     const heartbeat = this.#heartbeat(work)
     await heartbeat.start()
     return async () => {
+      // Not once: the ticker may wait for a handler as well, and what comes then is bounded too.
+      const patience = setInterval(() => deliveries.abort(new ReactorStopped()), drainTimeoutMs)
       await heartbeat.stop()
       await ticker.stop()
-      const patience = setTimeout(() => deliveries.abort(new ReactorStopped()), drainTimeoutMs)
       await work.close()
-      clearTimeout(patience)
+      clearInterval(patience)
       const subject = { component: COMPONENT, subject: options.process }
       await closeSystemIncident(options.database, subject).catch(() => {}) // else whoever removes its row does it
     }
