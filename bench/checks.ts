@@ -2,6 +2,7 @@ import { Expressions, PolicyBook, type PolicyDefinition } from '../src/domains/p
 import { BudgetGate } from '../src/flow/execution/budget-gate.ts'
 import { rememberedLimits } from '../src/flow/execution/budget-limits.ts'
 import type { RunControl } from '../src/flow/execution/run-control.ts'
+import { rememberedConditions } from '../src/flow/execution/step-conditions.ts'
 import { StepGate } from '../src/flow/execution/step-gate.ts'
 import type { Lease, StepRow } from '../src/flow/kernel/kernel.ts'
 import { systemClock as clock } from '../src/foundation/clock.ts'
@@ -36,8 +37,13 @@ book.remember('default', { version: 1, policies })
 
 const shared = { onError: 'continue', muted: false, clock, log, metrics: createMetrics(), book } as const
 const limitsOf = rememberedLimits()
+const conditionsOf = rememberedConditions()
 const claim = { tenantId: 'default', runId: 'run', agent: 'bench', policiesVersion: 1, fresh: true }
-const control = { policiesVersion: 1, claim: { ...claim, executionStartedAt: clock.now() } } as unknown as RunControl
+const control = {
+  policiesVersion: 1,
+  claim: { ...claim, executionStartedAt: clock.now() },
+  whenPoliciesChange: () => undefined,
+} as unknown as RunControl
 
 async function run(checks: { enabled: boolean; intervalMs: number; minSteps: number }): Promise<void> {
   const budget = new BudgetGate({
@@ -61,7 +67,7 @@ async function run(checks: { enabled: boolean; intervalMs: number; minSteps: num
     return { facts: { run: facts, stop: null, tenantSuspended: false }, policies: null, counting: [] }
   }
   const keep = async () => undefined
-  const gate = new StepGate({ ...shared, ...checks, control, totals, read, keep, budget, limitsOf })
+  const gate = new StepGate({ ...shared, ...checks, control, totals, read, keep, budget, limitsOf, conditionsOf })
   for (; steps < STEPS; steps++) {
     const step = { key: `ask#${steps}`, kind: 'llm', name: 'ask', tool: '' }
     await gate.before(step, { estimate: () => ({ tokens: 520, costNanoUsd: 2_000_000n }) })

@@ -125,6 +125,26 @@ describeOnDatabases('a run whose policies are checked on the way', (open) => {
   })
 
   it.each([
+    ['a tool that it names', 'step.tool == "search" && run.cost_usd > 0.2', ['ask#1']],
+    ['one of several names', 'run.steps > 1 && step.name in ["wait", "other"]', ['ask#1', 'search#1']],
+    ['what it is not', 'step.kind != "llm"', ['ask#1']],
+  ])('is held against a condition on the next step between two checks: %s', async (_what, when, kept) => {
+    const tenant = await tenantWith(runtime, { name: 'p', when })
+    const ended = await runtime.ended(await runtime.runs.submit({ tenant, agent: 'works', input: tenant }))
+    expect(endingOf(ended)).toMatchObject(blocked)
+    expect(ended.steps.map(({ key }) => key)).toEqual(kept)
+  })
+
+  it('reads nothing for conditions on steps that do not come, and once for one that warns', async () => {
+    read = []
+    const never = { name: 'never', when: 'step.tool == "shell" || step.name in ["a", "b"]' }
+    const warns: PolicyInput = { name: 'warns', when: 'step.name == "work"', effect: 'warn' }
+    const ended = await straight(runtime, never, warns)
+    expect(endingOf(ended)).toMatchObject({ status: 'succeeded', evaluation: 'ADVISORY' })
+    expect(read.filter((statement) => statement === CHECK)).toHaveLength(2) // the first one reads the policies
+  })
+
+  it.each([
     ['cost, before it is spent', { name: 'p', metric: 'cost_usd', max: 0.2 }, undefined],
     ['tokens, before they are spent', { name: 'p', metric: 'tokens', max: 999 }, undefined],
     ['the tool that comes next', { name: 'p', when: 'step.tool == "search" && run.cost_usd > 0.2' }, 'ask#1'],

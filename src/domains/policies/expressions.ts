@@ -4,6 +4,7 @@ import { limits } from '../../limits.ts'
 import { type ExpressionContext, FACTS } from './expression-facts.ts'
 import { type ExpressionProblem, guardExpression, REGEX_FUNCTION } from './expression-guards.ts'
 import { messageOf, problemOf } from './expression-words.ts'
+import { type StepTexts, stepTexts } from './step-texts.ts'
 
 /** What an expression says of a run. An evaluation that fails is an answer of its own, and never means allow. */
 export type ExpressionAnswer =
@@ -17,6 +18,8 @@ export type ExpressionAnswer =
 export interface Expression {
   /** True when it asks about the next step. */
   readonly usesStep: boolean
+  /** What of the next step makes it one that the expression is about; null: it may be about any. */
+  readonly stepTexts: StepTexts | null
   holdAgainst(context: ExpressionContext): ExpressionAnswer
 }
 
@@ -85,7 +88,7 @@ function compile(base: Environment, text: string): Compiled {
       regex.restart(patterns)
       return answerOf(evaluate, context)
     }
-    return { ok: true, expression: { usesStep, holdAgainst } }
+    return { ok: true, expression: { usesStep, stepTexts: stepTexts(evaluate.ast), holdAgainst } }
   } catch (error) {
     return refused(problemOf(error, text))
   }

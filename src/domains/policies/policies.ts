@@ -29,7 +29,7 @@ export {
   versionNow,
   versionsOf,
 } from './policy-versions.ts'
-export { brokenBy, type NextStep, nextStep } from './step-rules.ts'
+export { brokenBy, isConditionOnStep, type NextStep, nextStep } from './step-rules.ts'
 export {
   keepViolations,
   type MetViolation,

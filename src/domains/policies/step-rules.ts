@@ -2,6 +2,7 @@ import { AppError } from '../../foundation/app-error.ts'
 import { type ExpressionContext, type RunFacts, runContext, type StepFacts } from './expression-facts.ts'
 import { isLimit, type LimitDefinition } from './policy-document.ts'
 import { type ActivePolicy, isWithin, usedOf } from './policy-rules.ts'
+import { isAbout } from './step-texts.ts'
 
 /** A step that is about to run, and what was used so far. */
 export interface NextStep {
@@ -22,6 +23,15 @@ export function nextStep(run: RunFacts, step: StepFacts): NextStep {
       return context
     },
   }
+}
+
+/**
+ * Pure. True for a condition that asks about the next step; given one, only if it is about that one: of any other, what it
+ * says of a step is false.
+ */
+export function isConditionOnStep(policy: ActivePolicy, step?: StepFacts): boolean {
+  if (isLimit(policy) || !policy.compiled.ok || !policy.compiled.expression.usesStep) return false
+  return step === undefined || isAbout(policy.compiled.expression.stepTexts, step)
 }
 
 export interface Breach {

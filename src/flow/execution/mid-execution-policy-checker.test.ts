@@ -222,7 +222,7 @@ describe('the throttle', () => {
   it('gives way to a change of policy, at the next step', async () => {
     const { checker, check, state } = checkerOf()
     await check()
-    checker.policyChanged()
+    checker.checkNext()
     expect((await check()).decision).toBe('CONTINUE')
     expect((await check()).decision).toBe('SKIP')
     expect(state.reads).toBe(2)

@@ -66,8 +66,8 @@ export class MidExecutionPolicyChecker {
     this.#options = options
   }
 
-  /** A policy of the tenant has changed: the next step is checked, whatever the throttle says. */
-  policyChanged(): void {
+  /** The next step is checked, whatever the throttle says, as after a change of a policy. */
+  checkNext(): void {
     this.#lastCheckMs = Number.NEGATIVE_INFINITY
     this.#steps = Number.POSITIVE_INFINITY
   }

@@ -1,6 +1,7 @@
 import type { BrokenLimit, BudgetLimit } from '../../domains/budgets/budgets.ts'
 import type { PauseReason } from '../../domains/pauses/pauses.ts'
 import {
+  type ActivePolicy,
   keepViolations,
   type MetViolation,
   type PolicyBook,
@@ -25,6 +26,7 @@ import { MidExecutionPolicyChecker, type PolicyCheckResult } from './mid-executi
 import { type CheckFacts, type JudgedViolation, worstOf } from './policy-check.ts'
 import type { Interruption, RunControl } from './run-control.ts'
 import { refusedEnd } from './run-end.ts'
+import { isStoodAgainst, rememberedConditions } from './step-conditions.ts'
 
 /** The step that is about to run. */
 export interface ComingStep extends StepFacts {
@@ -44,6 +46,8 @@ export interface StepGateOptions extends Omit<ConstructorParameters<typeof MidEx
   readonly budget: BudgetGate
   /** The limits among policies that the ledger keeps. */
   readonly limitsOf: (seen: PoliciesSeen) => readonly BudgetLimit[]
+  /** Those that ask about the next step. */
+  readonly conditionsOf: (seen: PoliciesSeen) => readonly ActivePolicy[]
   readonly clock: Clock
   readonly log: Logger
 }
@@ -58,6 +62,7 @@ export class StepGate {
   /** The policies as the run saw them last. */
   #seen: PoliciesSeen | null = null
   #limitsOf: PoliciesSeen | null = null
+  #conditions: readonly ActivePolicy[] = []
   #budgetLimits: readonly BudgetLimit[] = []
   /** By their keys: what is kept with the run already. */
   readonly #met = new Map<string, MetViolation>()
@@ -162,18 +167,37 @@ export class StepGate {
     if (this.#seen !== this.#limitsOf) {
       this.#limitsOf = this.#seen
       this.#budgetLimits = this.#seen ? this.#options.limitsOf(this.#seen) : []
+      this.#conditions = this.#seen ? this.#options.conditionsOf(this.#seen) : []
     }
     return this.#budgetLimits
   }
 
+  /** Whether a condition on the next step stands against this one: a throttled check would miss it for good. */
+  #isStoodAgainst(step: ComingStep): boolean {
+    this.#limits() // both are of the policies that were seen last
+    if (this.#conditions.length === 0) return false
+    const { control, totals, clock, muted } = this.#options
+    const { tenantId, agent, executionStartedAt } = control.claim
+    const isTold = ({ name, effect }: ActivePolicy) => {
+      return (muted || effect === 'warn') && this.met.some(({ policyId }) => policyId === name)
+    }
+    const facts = () => {
+      const used = totals()
+      const wallClockMs = Math.max(0, clock.now().getTime() - executionStartedAt.getTime())
+      return used && { tenantId, agent, ...used, wallClockMs }
+    }
+    return this.#conditions.some((policy) => isStoodAgainst(policy, step, agent, facts) && !isTold(policy))
+  }
+
   #check(step: ComingStep): Promise<Interruption | null> | undefined {
     const { control } = this.#options
-    if (this.#seen && control.policiesVersion > this.#seen.version) this.#checker.policyChanged()
+    const isOther = this.#seen && control.policiesVersion > this.#seen.version
+    if (isOther || this.#isStoodAgainst(step)) this.#checker.checkNext()
     const checked = this.#checker.checkBeforeStep(step)
     // What comes while a check is under way waits for what that one says.
     if (!(checked instanceof Promise)) return this.#checking
     const checking = checked.then((result) => {
-      if (this.#seen === null) this.#checker.policyChanged() // not even the first check could read them: the next step tries again
+      if (this.#seen === null) this.#checker.checkNext() // not even the first check could read them: the next step tries again
       return this.#answerTo(result)
     })
     const done = () => {
@@ -196,7 +220,7 @@ export class StepGate {
     if (this.#seen === null || !budget.isBusy) return
     try {
       await this.#readFacts()
-      this.#checker.policyChanged()
+      this.#checker.checkNext()
       await budget.follow(this.#limits())
     } catch (error) {
       log.warn({ error, tenantId, runId }, 'steps under way could not be counted in limits that have changed')
@@ -290,7 +314,7 @@ function pauseFor(
 }
 
 export interface StepGatesOptions
-  extends Omit<StepGateOptions, 'control' | 'totals' | 'read' | 'keep' | 'budget' | 'limitsOf'> {
+  extends Omit<StepGateOptions, 'control' | 'totals' | 'read' | 'keep' | 'budget' | 'limitsOf' | 'conditionsOf'> {
   readonly budgets: Budgets
   readonly database: Database
   readonly random: () => number
@@ -324,7 +348,17 @@ export function createStepGates(options: StepGatesOptions): OpenGate {
   const read = (asked: FactsAsked) => reads.add(asked)
   const keep = (met: ViolationOfRun) => kept.add(met)
   const limitsOf = rememberedLimits()
+  const conditionsOf = rememberedConditions()
   return (control, totals) => {
-    return new StepGate({ ...options, control, totals, read, keep, limitsOf, budget: budgets.open(control) })
+    return new StepGate({
+      ...options,
+      control,
+      totals,
+      read,
+      keep,
+      limitsOf,
+      conditionsOf,
+      budget: budgets.open(control),
+    })
   }
 }
