@@ -50,7 +50,7 @@ async function run(checks: { enabled: boolean; intervalMs: number; minSteps: num
     run: { ...claim, apiKey: null, ancestors: [] },
     lease: claim as unknown as Lease,
     fresh: true,
-    holder: 'bench',
+    newId: () => 'bench',
     charge: () => Promise.reject(new Error('far from its limits a run charges nothing')),
     muted: false,
     clock,

@@ -1,7 +1,7 @@
 import { ACTIONS, type Action, ackOf, type DomainAck } from '../../domains/audit/audit.ts'
 import { type RunEnd, type RunOutcome, walkToEnd } from '../../domains/runs/runs.ts'
 import { type TraceEnd, traceIdOf } from '../../domains/traces/traces.ts'
-import type { RunEvent } from '../../foundation/events/events.ts'
+import { eventIdsAt, type RunEvent } from '../../foundation/events/events.ts'
 import type { IdSource } from '../../foundation/ids.ts'
 import { usdFromNano } from '../../foundation/money.ts'
 import { type FinishedRun, type HeldRun, stoppedEnd } from '../kernel/kernel.ts'
@@ -127,7 +127,8 @@ function decideEvents(
   const { status, reason, incident, evaluation } = governance
   const { steps, tokensIn, tokensOut, costNanoUsd } = held.totals
   const time = inputs.at.toISOString()
-  const event = (type: RunEvent['type'], data: RunEvent['data']): RunEvent => ({ id: inputs.newId(), type, time, data })
+  const idOf = eventIdsAt(held.runId, inputs.at)
+  const event = (type: RunEvent['type'], data: RunEvent['data']): RunEvent => ({ id: idOf(type), type, time, data })
   const costUsd = costNanoUsd === null ? null : usdFromNano(costNanoUsd)
   const { incidentId, outcome, severity } = incident
   const evaluated = { evaluationId: evaluation.evaluationId, outcome: evaluation.verdict.outcome }

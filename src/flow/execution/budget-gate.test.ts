@@ -25,7 +25,7 @@ function gateOptions() {
     run,
     lease: run as unknown as Lease,
     fresh: true,
-    holder: 'holder',
+    newId: () => 'holder',
     charge: () => Promise.reject(new Error('nothing is charged without a step')),
     muted: false,
     clock: systemClock,

@@ -50,7 +50,8 @@ export class BudgetGate {
   /** Limits that came after the last step, which no step was held against. */
   readonly #caughtUp = new Set<BudgetLine>()
   #takesOver: boolean
-  #reserves = false
+  /** Names this execution of the run as the holder of what it reserves; null before it has asked for anything. */
+  #holder: string | null = null
   /** Until a step is recorded, the run has used nothing. */
   #mayOwn: boolean
   /**
@@ -68,7 +69,7 @@ export class BudgetGate {
 
   /** True when the run may have something reserved that its end must give back. */
   get reserves(): boolean {
-    return this.#reserves || !this.#options.fresh
+    return this.#holder !== null || !this.#options.fresh
   }
 
   /** Limits that were broken and that no step was told of yet. */
@@ -97,12 +98,12 @@ export class BudgetGate {
 
   /** Other limits have come into force: steps under way count in them at once. Fails with `LEASE_LOST`. */
   async follow(limits: readonly BudgetLimit[]): Promise<void> {
-    if (this.#lines.renew(limits, this.#options.clock.now(), this.#mayOwn)) await this.#admit()
+    if (this.#lines.renew(limits, this.#options.clock.nowMs(), this.#mayOwn)) await this.#admit()
   }
 
   /** The run ends: what its recorded steps have used counts in these limits too. Fails with `LEASE_LOST`. */
   async catchUp(limits: readonly BudgetLimit[]): Promise<void> {
-    this.#lines.renew(limits, this.#options.clock.now(), this.#mayOwn)
+    this.#lines.renew(limits, this.#options.clock.nowMs(), this.#mayOwn)
     const joined = this.#lines.current.filter(({ own, opened, recounts, meter }) => {
       return recounts && !own && !opened && meter.period !== 'run' // a row of runs is made from their steps
     })
@@ -110,7 +111,7 @@ export class BudgetGate {
     for (const line of joined) this.#caughtUp.add(line)
     const changes = joined.map((line) => chargeLine(line, {}))
     await this.#send(this.#charge(joined, changes), this.#options.lease)
-    this.#options.onClosed()
+    this.#forget()
   }
 
   /** The run starts others, which may use what its own limits leave. */
@@ -121,7 +122,7 @@ export class BudgetGate {
 
   /** Reserves for the step. Without a promise when that takes no flight. Fails with `LEASE_LOST`. */
   before(step: BudgetedStep, limits: readonly BudgetLimit[]): Promise<BudgetAnswer> | undefined {
-    const isOther = this.#lines.renew(limits, this.#options.clock.now(), this.#mayOwn)
+    const isOther = this.#lines.renew(limits, this.#options.clock.nowMs(), this.#mayOwn)
     if (isOther && this.isBusy) return this.#admit().then(() => this.#reserve(step) ?? null)
     return this.#reserve(step)
   }
@@ -129,6 +130,10 @@ export class BudgetGate {
   #reserve(step: BudgetedStep): Promise<BudgetAnswer> | undefined {
     const held = holding(step)
     const lines = this.#lines.current
+    if (lines.length === 0) {
+      this.#held.set(step.key, held) // limits may come while it is under way
+      return undefined
+    }
     const taken = new Map<BudgetLine, bigint>()
     for (const line of lines) taken.set(line, takeHere(line, held.need(line)))
     const isOver = ({ least: limit, seen }: BudgetLine) => limit !== null && seen > limit
@@ -194,10 +199,23 @@ export class BudgetGate {
   }
 
   /** Has the step's attempt recorded by `write`, which answers its trace gap, with what it changes in the ledger. */
-  async record(row: StepRow, write: (recording: Recording | null) => Promise<string | null>): Promise<string | null> {
+  record(row: StepRow, write: (recording: Recording | null) => Promise<string | null>): Promise<string | null> {
     if (row.status === 'started') return write(null)
     this.#mayOwn = false
     const held = this.#held.get(row.key)
+    const counts = held ? held.amounts.size > 0 : this.#lines.current.length > 0
+    if (counts) return this.#recordUse(row, held, write)
+    this.#held.delete(row.key)
+    const writing = write(null)
+    this.#underWay.follow(writing)
+    return writing
+  }
+
+  async #recordUse(
+    row: StepRow,
+    held: HeldStep | undefined,
+    write: (recording: Recording | null) => Promise<string | null>,
+  ): Promise<string | null> {
     let uses = this.#settlements(row, held)
     while (this.#mustWait([...uses.keys()])) {
       await this.#underWay.answered()
@@ -295,7 +313,7 @@ export class BudgetGate {
 
   /** Settles aborted steps, and gives back what is reserved unless the run's end does. May be called again if it fails. */
   async close(ends: boolean): Promise<void> {
-    const { lease, onClosed } = this.#options
+    if (this.#held.size === 0 && this.#holder === null) return // most runs: no limit bounds them
     const running = [...this.#held.values()].filter(({ running: attempt }) => attempt !== null)
     while (this.#mustWait([...this.#closings().keys()])) await this.#underWay.answered()
     const closings = this.#closings()
@@ -303,7 +321,7 @@ export class BudgetGate {
     if (lines.length > 0 && (!ends || running.length > 0)) {
       const changes = [...closings].map(([line, use]) => chargeLine(line, use))
       try {
-        await this.#send(this.#charge(lines, changes), lease)
+        await this.#send(this.#charge(lines, changes), this.#options.lease)
       } catch (error) {
         if (!(error instanceof AppError && error.code === 'LEASE_LOST')) throw error
       }
@@ -311,7 +329,11 @@ export class BudgetGate {
       for (const line of lines) line.free = 0n
     }
     this.#held.clear()
-    onClosed()
+    this.#forget()
+  }
+
+  #forget(): void {
+    if (this.#holder !== null) this.#options.onClosed(this.#holder)
   }
 
   /** What is to be settled and given back, by line; of what is kept here, only what no recorded step tells. */
@@ -348,19 +370,21 @@ export class BudgetGate {
   }
 
   #charge(lines: readonly BudgetLine[], changes: readonly ChargeLine[], approved = false): Charge {
-    const { run, holder, muted } = this.#options
+    const { run, muted, newId, onReserving } = this.#options
+    if (this.#holder === null) {
+      this.#holder = newId()
+      onReserving(this.#holder)
+    }
     const charge: Charge = {
       tenantId: run.tenantId,
       runId: run.runId,
-      holder,
+      holder: this.#holder,
       lines: changes,
       force: muted,
       approved,
       opens: lines.some(({ opened }) => !opened),
     }
     for (const line of lines) this.#lineOf.set(line.meter, line)
-    if (!this.#reserves) this.#options.onReserving()
-    this.#reserves = true
     return charge
   }
 

@@ -75,14 +75,14 @@ export class BudgetLines {
    * are the same. What a run has begun to count it counts until it ends or the period is over, also while no limit bounds
    * it: one may come back. `mayOwn`: the run has recorded nothing yet.
    */
-  renew(limits: readonly BudgetLimit[], now: Date, mayOwn: boolean): boolean {
-    if (limits === this.#limits && now.getTime() < this.#validUntilMs) return false
+  renew(limits: readonly BudgetLimit[], nowMs: number, mayOwn: boolean): boolean {
+    if (limits === this.#limits && nowMs < this.#validUntilMs) return false
     const before = new Map<string, BudgetLine>()
     for (const line of this.all) before.set(line.key, line)
     const isOther = limits !== this.#limits
     this.#limits = limits
     const counted = new Set([...before.values()].map(({ meter }) => seriesOf(meter)))
-    const bound = metersOf(this.#run, limits, now).map(({ meter, key, limits: bounding }) => {
+    const bound = metersOf(this.#run, limits, new Date(nowMs)).map(({ meter, key, limits: bounding }) => {
       const own = mayOwn && this.#isOwn(meter)
       const follows = counted.has(seriesOf(meter))
       const line = before.get(key) ?? emptyLine(meter, key, { own, follows, recounts: !mayOwn && !follows })
@@ -90,7 +90,7 @@ export class BudgetLines {
       setLimits(line, bounding)
       return line
     })
-    const isNow = ({ meter }: BudgetLine) => endMsOf(meter) > now.getTime()
+    const isNow = ({ meter }: BudgetLine) => endMsOf(meter) > nowMs
     const unbound = [...before.values()].filter(isNow)
     for (const line of unbound) setLimits(line, [])
     this.#current = [...bound, ...unbound]

@@ -1,5 +1,6 @@
 import type { BrokenLimit, BudgetedRun, Charge, ChargeReply } from '../../domains/budgets/budgets.ts'
 import type { Clock } from '../../foundation/clock.ts'
+import type { IdSource } from '../../foundation/ids.ts'
 import type { JsonObject } from '../../foundation/json.ts'
 import type { Logger } from '../../foundation/log.ts'
 import type { ChargeRequest, Lease } from '../kernel/kernel.ts'
@@ -35,8 +36,7 @@ export interface BudgetGateOptions {
   readonly lease: Lease
   /** True when no worker has executed the run before. */
   readonly fresh: boolean
-  /** Names this execution of the run as the holder of what it reserves. */
-  readonly holder: string
+  readonly newId: IdSource
   readonly charge: (request: ChargeRequest) => Promise<ChargeReply | null>
   /** Nothing is refused. */
   readonly muted: boolean
@@ -45,7 +45,7 @@ export interface BudgetGateOptions {
   readonly log: Logger
   /** Told which version of the tenant's policies the ledger has seen. */
   readonly onPolicies: (version: number) => void
-  /** Called before its first charge, and when it has made its last one under this lease. */
-  readonly onReserving: () => void
-  readonly onClosed: () => void
+  /** Called before its first charge, with the holder that it names, and when it has made its last one under this lease. */
+  readonly onReserving: (holder: string) => void
+  readonly onClosed: (holder: string) => void
 }

@@ -29,20 +29,19 @@ export class Budgets {
     const { kernel, muted, newId, clock, random, log } = this.#options
     const { claim } = control
     const { tenantId, runId, agent, fresh, apiKeyId: apiKey, ancestors } = claim
-    const holder = newId()
     const gate = new BudgetGate({
       run: { tenantId, runId, agent, apiKey, ancestors },
       lease: claim,
       fresh,
-      holder,
+      newId,
       charge: (request) => kernel.charge(request),
       muted,
       clock,
       random,
       log,
       onPolicies: (version) => control.heardOfPolicies(version),
-      onReserving: () => this.#gates.set(holder, gate),
-      onClosed: () => this.#gates.delete(holder),
+      onReserving: (holder) => this.#gates.set(holder, gate),
+      onClosed: (holder) => this.#gates.delete(holder),
     })
     return gate
   }

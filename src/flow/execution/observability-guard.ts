@@ -79,27 +79,18 @@ export class ObservabilityGuard {
    * the checkpoint is written, and with the database's error when not even the checkpoint could be.
    */
   async record(record: RecordStep): Promise<string | null> {
+    const throughBreaker = this.#shaky // past it while all is well: it costs more than the rest of a step
     try {
-      await this.#withTrace(record)
+      await (throughBreaker ? this.#throughBreaker(record) : this.#options.record(record))
       return null
     } catch (error) {
       if (isAboutLease(error)) throw error
+      if (!throughBreaker) this.#count(error)
       const gap = messageOf(error)
       await this.#options.record(checkpointOnly(record, gap))
       this.#gap(error, record.lease.runId)
       if (this.#options.mode !== ObservabilityMode.STRICT) return gap
       throw new AppError('OBSERVABILITY', `the trace of step ${record.step.key} could not be written: ${gap}`)
-    }
-  }
-
-  /** Past the breaker while all is well: it costs more than the rest of a step. */
-  async #withTrace(record: RecordStep): Promise<void> {
-    if (this.#shaky) return this.#throughBreaker(record)
-    try {
-      await this.#options.record(record)
-    } catch (error) {
-      this.#count(error)
-      throw error
     }
   }
 

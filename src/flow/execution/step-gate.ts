@@ -285,6 +285,7 @@ export class StepGate {
 
   /** Before anything is done about them, so that no kill loses them. What can’t be kept is acted upon all the same. */
   async #keep(judged: readonly JudgedViolation[]): Promise<void> {
+    if (judged.length === 0) return
     const { control, keep, log } = this.#options
     const { tenantId, runId } = control.claim
     const met = judged.flatMap(({ violation, decision }) => {

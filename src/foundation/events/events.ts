@@ -6,6 +6,7 @@ export {
   appendEventsSql,
   type EventSql,
   eventIdSql,
+  eventIdsAt,
   jsonTextSql,
   type OutboxEntry,
   pruneOutbox,

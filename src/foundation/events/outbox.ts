@@ -1,6 +1,6 @@
 import { limits } from '../../limits.ts'
 import { AppError } from '../app-error.ts'
-import { partitionOf } from '../ids.ts'
+import { firstIdAt, partitionOf, type RunId } from '../ids.ts'
 import type { Json } from '../json.ts'
 import { type Database, rowSet, statement, type Tx } from '../storage/storage.ts'
 import { type EventType, eventTypes } from './event-types.ts'
@@ -57,14 +57,23 @@ export interface EventSql {
   readonly data: string
 }
 
-const TYPES = Object.keys(eventTypes)
+const TYPE_DIGITS = Object.fromEntries(
+  Object.keys(eventTypes).map((type, i) => [type, i.toString(16).padStart(3, '0')]),
+) as Readonly<Record<EventType, string>>
 
 /**
  * SQL of the id of an event that a run has once: the time of a UUIDv7 (SQL of its first 15 characters), the number of
  * the type, and what is random in the id of the run. A random id of its own costs ten times as much.
  */
 export function eventIdSql(moment: string, type: EventType): string {
-  return `${moment} || '${TYPES.indexOf(type).toString(16).padStart(3, '0')}' || right(run_id::text, 18)`
+  return `${moment} || '${TYPE_DIGITS[type]}' || right(run_id::text, 18)`
+}
+
+/** The same in this process, for what a run tells of one moment. */
+export function eventIdsAt(runId: RunId, at: Date): (type: EventType) => string {
+  const moment = firstIdAt(at).slice(0, 15)
+  const random = runId.slice(18)
+  return (type) => `${moment}${TYPE_DIGITS[type]}${random}`
 }
 
 /** SQL of the text of a JSON object with these members: half the work of building it as a value and writing that out. */

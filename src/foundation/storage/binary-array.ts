@@ -174,8 +174,9 @@ export function writeArray<Row, Value>(
   if (rows.length === 0) return
   bytes.int32(rows.length)
   bytes.int32(1)
-  for (const row of rows) {
-    const element = value(row) ?? null
+  // By index: an iterator's answers were a twentieth of what a run allocates.
+  for (let i = 0; i < rows.length; i++) {
+    const element = value(rows[i] as Row) ?? null
     const at = bytes.length
     bytes.int32(-1)
     if (element === null) continue
