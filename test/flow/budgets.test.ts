@@ -253,6 +253,21 @@ describeOnDatabases('a budget', (open) => {
       return { tenant, run }
     }
 
+    it('and that is broken already asks nobody for a step that another limit ends', async () => {
+      const soft: PolicyInput = { name: 'soft', metric: 'cost_usd', max: 0.2, effect: 'require_approval', ...DAY }
+      const tenant = await tenantWith([soft, { name: 'hard', metric: 'cost_usd', max: 0.3 }])
+      const run = await spend(tenant, [0.1, 0.1, 0.1, 0.1])
+      const { approvals } = await until(
+        () => runtime.runs.get(tenant, run.runId),
+        ({ status }) => status === 'paused',
+      )
+      const decision = { ...admin, decision: 'approved' } as const
+      await runtime.concordat.approvals.decide(tenant, approvals[0]?.approvalId ?? '', decision)
+      const ended = await runtime.ended(run)
+      expect(endingOf(ended)).toMatchObject(blocked)
+      expect([ended.steps.length, ended.approvals.length]).toEqual([3, 1])
+    })
+
     it('reserves what is approved beyond it, so that others see the room taken, and says who approved', async () => {
       const { tenant, run } = await approved()
       expect(await ledger(tenant)).toMatchObject([{ settled: 300, reserved: 416, overrun: 416 }])

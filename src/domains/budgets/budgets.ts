@@ -1,5 +1,5 @@
 export { type BrokenLimit, type Charge, type ChargeLine, type ChargeReply, unrecorded } from './charge.ts'
-export { type Crossing, decideCharges, type LedgerState } from './decide-charges.ts'
+export { brokenByNeed, type Crossing, decideCharges, type LedgerState } from './decide-charges.ts'
 export { lockLedger, openLedger, releaseReservations, writeLedger } from './ledger-store.ts'
 export {
   amountOf,

@@ -308,6 +308,15 @@ function bounded(amount: bigint): bigint {
   return amount < 0n ? 0n : amount > AMOUNT_MAX ? AMOUNT_MAX : amount
 }
 
+/** Pure. The limit as it would be broken by a step that needs so much; null: it leaves that. */
+export function brokenByNeed(
+  limit: BudgetLimit,
+  { meter, used, need, runId }: Pick<BrokenLimit, 'meter' | 'used' | 'need'> & { readonly runId: string },
+): BrokenLimit | null {
+  if (limit.pending || need === 0n || used + need <= amountOf(limit)) return null
+  return { limit, meter, used, need, message: overText(limit, used, need) + whereText(limit, meter, runId) }
+}
+
 function overText(limit: BudgetLimit, used: bigint, need: bigint): string {
   const { metric, max } = limit
   const more = need === 0n ? '' : ` and ${shownAmount(metric, need)} for this step`

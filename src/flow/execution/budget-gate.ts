@@ -3,18 +3,11 @@ import type { WindowUses } from '../../domains/policies/policies.ts'
 import { AppError } from '../../foundation/app-error.ts'
 import { limits as bounds } from '../../limits.ts'
 import type { Lease, StepRow } from '../kernel/kernel.ts'
-import {
-  type BudgetLine,
-  BudgetLines,
-  chargeLine,
-  giveBackHere,
-  isHolding,
-  staysOwn,
-  takeHere,
-} from './budget-lines.ts'
+import { type BudgetLine, BudgetLines, chargeLine, giveBackHere, staysOwn, takeHere } from './budget-lines.ts'
 import type { BudgetAnswer, BudgetedStep, BudgetGateOptions, Recording } from './budget-port.ts'
 import {
-  closing,
+  brokenByNext,
+  closings,
   type HeldStep,
   holding,
   isSpent,
@@ -77,6 +70,11 @@ export class BudgetGate {
     const broken = this.#broken
     this.#broken = []
     return broken
+  }
+
+  /** Limits that the step would break by what is known here. Others may have used more. */
+  brokenBy(step: BudgetedStep): BrokenLimit[] {
+    return brokenByNext(this.#lines.current, holding(step), this.#options.run.runId)
   }
 
   /** What the run's steps saw last of limits that add up a period, by the policy's name. */
@@ -316,10 +314,10 @@ export class BudgetGate {
     if (this.#held.size === 0 && this.#holder === null) return // most runs: no limit bounds them
     const running = [...this.#held.values()].filter(({ running: attempt }) => attempt !== null)
     while (this.#mustWait([...this.#closings().keys()])) await this.#underWay.answered()
-    const closings = this.#closings()
-    const lines = [...closings.keys()]
+    const closed = this.#closings()
+    const lines = [...closed.keys()]
     if (lines.length > 0 && (!ends || running.length > 0)) {
-      const changes = [...closings].map(([line, use]) => chargeLine(line, use))
+      const changes = [...closed].map(([line, use]) => chargeLine(line, use))
       try {
         await this.#send(this.#charge(lines, changes), this.#options.lease)
       } catch (error) {
@@ -336,14 +334,8 @@ export class BudgetGate {
     if (this.#holder !== null) this.#options.onClosed(this.#holder)
   }
 
-  /** What is to be settled and given back, by line; of what is kept here, only what no recorded step tells. */
   #closings(): ReadonlyMap<BudgetLine, Partial<ChargeLine>> {
-    const held = [...this.#held.values()]
-    const holding = this.#lines.all.filter(isHolding)
-    const all = new Set([...holding, ...held.flatMap(({ amounts }) => [...amounts.keys()])])
-    const closings = [...all].map((line) => [line, closing(line, held)] as const)
-    for (const [line, use] of closings) line.own &&= isToldByStep(use) && use.settled === 0n
-    return new Map(closings.filter(([{ own }]) => !own))
+    return closings(this.#lines.all, [...this.#held.values()])
   }
 
   #expectLateOf(changes: readonly ChargeLine[]): void {

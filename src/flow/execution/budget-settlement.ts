@@ -1,6 +1,8 @@
 import {
   amountOf,
+  type BrokenLimit,
   type BudgetLimit,
+  brokenByNeed,
   type ChargeLine,
   isMeterOfRun,
   type Meter,
@@ -10,7 +12,7 @@ import {
 import type { WindowUses } from '../../domains/policies/policies.ts'
 import type { JsonObject } from '../../foundation/json.ts'
 import type { StepRow } from '../kernel/kernel.ts'
-import type { BudgetLine } from './budget-lines.ts'
+import { type BudgetLine, isHolding } from './budget-lines.ts'
 import type { BudgetedStep } from './budget-port.ts'
 import { boundOf, type StepBound } from './step-bound.ts'
 import type { StepResult } from './step-spec.ts'
@@ -86,7 +88,7 @@ export function isToldByStep(changes: Partial<ChargeLine>): boolean {
 type ClosingLine = Pick<ChargeLine, 'release' | 'releaseApproved' | 'settled' | 'estimated' | 'unrecorded' | 'overrun'>
 
 /** Pure. What is settled on one line, and given back, of steps that were aborted and of what no step needed. */
-export function closing(line: BudgetLine, steps: readonly HeldStep[]): ClosingLine {
+function closing(line: BudgetLine, steps: readonly HeldStep[]): ClosingLine {
   const nothing = { releaseApproved: 0n, settled: 0n, estimated: 0n, unrecorded: 0n, overrun: 0n }
   const changes = { release: line.free, ...nothing }
   for (const held of steps) {
@@ -104,6 +106,25 @@ export function closing(line: BudgetLine, steps: readonly HeldStep[]): ClosingLi
     changes.overrun += most(settled - (reserved - approved), 0n)
   }
   return changes
+}
+
+/** What is to be settled and given back, by line; of what is kept here, only what no recorded step tells. */
+export function closings(
+  lines: readonly BudgetLine[],
+  held: readonly HeldStep[],
+): ReadonlyMap<BudgetLine, Partial<ChargeLine>> {
+  const all = new Set([...lines.filter(isHolding), ...held.flatMap(({ amounts }) => [...amounts.keys()])])
+  const closed = [...all].map((line) => [line, closing(line, held)] as const)
+  for (const [line, use] of closed) line.own &&= isToldByStep(use) && use.settled === 0n
+  return new Map(closed.filter(([{ own }]) => !own))
+}
+
+/** Limits that the step would break by what is seen of them. */
+export function brokenByNext(lines: readonly BudgetLine[], { need }: HeldStep, runId: string): BrokenLimit[] {
+  return lines.flatMap((line) => {
+    const asked = { meter: line.meter, used: line.seen, need: need(line), runId }
+    return line.limits.flatMap((limit) => brokenByNeed(limit, asked) ?? [])
+  })
 }
 
 /** Pure. Known use in the place of estimated use. */

@@ -142,10 +142,13 @@ export class StepGate {
     const { budget } = this.#options
     const limits = this.#limits()
     const { declared, estimate } = bound
-    const broken = budget.takeBroken()
-    const reserving = () => budget.before({ key, kind, declared, estimate }, limits)
-    if (broken.length === 0) return reserving()?.then((answer) => this.#answerToBudget(answer))
-    const told = this.#answerToBudget({ kind: 'broken', broken })
+    const settled = budget.takeBroken()
+    const asked = { key, kind, declared, estimate }
+    const reserving = () => budget.before(asked, limits)
+    if (settled.length === 0) return reserving()?.then((answer) => this.#answerToBudget(answer))
+    // Nobody is asked to approve what another limit would then refuse.
+    const beside = budget.brokenBy(asked).filter(({ limit }) => settled.every((each) => each.limit !== limit))
+    const told = this.#answerToBudget({ kind: 'broken', broken: [...settled, ...beside] })
     return told.then(async (refusal) => refusal ?? this.#answerToBudget((await reserving()) ?? null))
   }
 

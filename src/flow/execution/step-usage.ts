@@ -46,7 +46,7 @@ export function useOf(metric: MeterMetric, row: StepRow): StepUse {
     case 'tool_calls':
       return counted(ended && row.kind === 'tool')
     case 'requests_per_minute':
-      return counted(isRequest(row.kind))
+      return counted(isRequest(row.kind) && row.attempt > 0) // 0: somebody is asked first, and nothing was called
   }
 }
 
