@@ -2,6 +2,7 @@ import { Webhook } from 'standardwebhooks'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { raiseAlerts } from '../../src/domains/alerts/alerts.ts'
 import { deliveryHandlers } from '../../src/flow/delivery/delivery.ts'
+import { redriveEvents } from '../../src/flow/reactor/reactor.ts'
 import { appendEvents, EventEnvelope } from '../../src/foundation/events/events.ts'
 import { createMetrics } from '../../src/foundation/metrics.ts'
 import { defineAgent } from '../../src/index.ts'
@@ -313,6 +314,27 @@ describeOnPostgres('fatigue control', (server) => {
     const seen = ops.received.map(told)
     expect(seen.map(({ alert }) => alert.runId)).toEqual([one, three])
     expect(seen[1]?.heldBack).toEqual({ DUPLICATE: 1 })
+  })
+
+  it('knows by a redrive what was told of: it is not told again, and holds back nothing that is new', async () => {
+    const { url: databaseUrl, drop } = await createDatabase(server)
+    later(drop)
+    const ops = closeLater(await new Receiver().listen())
+    const sinks = [{ type: 'webhook', url: ops.url, secret: SECRET }] as const
+    const runtime = closeLater(await createTestRuntime({ databaseUrl, agents: [works], sinks }))
+    const { end, unack, reconcile, outcomes } = breaker(runtime)
+    const [one = '', two = ''] = await end('acme', 2)
+    await unack([one], 'create_incident')
+    await reconcile('acme', [one])
+    await ops.got(1)
+    await runtime.database.query(`update concordat.alert_fatigue set state = state || '{"keys": {}, "domains": {}}'`) // an hour later
+    await redriveEvents(runtime.database, { handler: 'concordat.notify', from: { position: 1 } })
+    await until(outcomes, (seen) => Object.values(seen).reduce((sum, n) => sum + n, 0) === 2)
+    await unack([two], 'create_incident')
+    await reconcile('acme', [two])
+    await ops.got(2)
+    expect(ops.received.map(told).map(({ alert }) => alert.runId)).toEqual([one, two])
+    expect(await outcomes()).toEqual({ SENT: 2, TOLD: 1 })
   })
 
   it('gives up what has waited for days for a sink that was taken out, and tells the sinks that there are', async () => {

@@ -96,6 +96,8 @@ async function tellRaised(
   context: NotifyContext,
 ): Promise<string> {
   if (alert.state === 'resolved' && context.clock.nowMs() - Date.parse(event.time) > OLD_MS) return 'OVER'
+  // A redrive brings what was decided on before: nobody would be told, but what is new be held back for it.
+  if (alert.told === 'firing' && alert.toldAt !== null && alert.toldAt >= alert.raisedAt) return 'TOLD'
   if (alert.silencedUntil) {
     await silenceAlert(tx, alert.alertId, alert.silencedUntil)
     return 'SILENCED'
