@@ -94,6 +94,7 @@ export const limits = Object.freeze({
   startsPassMs: 100, // a claim takes some ms; while it is waited for, others wait too
   stopWaitMsMax: 600_000,
   reconcileBatchMax: 500,
+  ackNameCharsMax: 200, // of what is read of an ack's domain and action: alerts are found by them
 
   // Reactor
   handlersMax: 200,

@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto'
 import { expect, it } from 'vitest'
 import { defineAgent } from '../../src/index.ts'
 import { createTestRuntime, type TestRuntime } from '../../src/testing/testing.ts'
@@ -14,6 +15,8 @@ import { createRefusals, refuse } from './support/refusals.ts'
 import { until } from './support/until.ts'
 
 const CLEAN_RUNS = 2_000
+/** Longer than what an index takes, and nothing that compresses. */
+const LONG = randomBytes(5_000).toString('hex')
 
 type Transport = 'memory' | 'postgres' | 'redis-pubsub' | 'redis-streams'
 type Found = readonly [type: string, subject: string, state?: string]
@@ -81,8 +84,8 @@ const AFTERWARDS: readonly Breach[] = [
   ],
   [
     'an ack is added whose action holds lines of others',
-    acked('logs', 'x\nSUCCESS\tlogs\tstart_trace'),
-    ['DRIFT', 'logs/x SUCCESS logs start_trace'],
+    acked('logs', `x\nSUCCESS\tlogs\tstart_trace\n${LONG}`),
+    ['DRIFT', `logs/${`x SUCCESS logs start_trace ${LONG}`.slice(0, 200)}`],
   ],
   ['an ack is doubled', acked('logs', 'start_trace'), ['DRIFT', 'logs/start_trace']],
   ['an expectation loses its deadline', withoutDeadline, ['RECONCILIATION_FAILED', 'contract']],

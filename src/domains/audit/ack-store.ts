@@ -1,5 +1,6 @@
 import { eachOnce } from '../../foundation/json.ts'
 import { rowSet, statement, type Tx } from '../../foundation/storage/storage.ts'
+import { limits } from '../../limits.ts'
 import type { AckOutcome, AckStatus, Action, DomainAck } from './contract.ts'
 
 export interface RunAcks {
@@ -59,8 +60,8 @@ const SELECT_ACKS = statement(
         from concordat.audit_acks a where a.tenant_id = x.tenant_id and a.run_id = x.run_id order by a.ack_id) acks`,
 )
 
-/** Ours have neither; a hand may have left anything. */
-const oneWord = (column: string) => `translate(${column}, e'\\t\\n', '  ')`
+/** Ours are short and have neither tabs nor line ends; a hand may have left anything. */
+const oneWord = (column: string) => `left(translate(${column}, e'\\t\\n', '  '), ${limits.ackNameCharsMax})`
 
 /*
  * A line an ack, one text a run: a row an ack took twice the time. An error is JSON, so that it can't end a line, and
