@@ -76,7 +76,8 @@ export class BudgetLines {
    * it: one may come back. `mayOwn`: the run has recorded nothing yet.
    */
   renew(limits: readonly BudgetLimit[], nowMs: number, mayOwn: boolean): boolean {
-    if (limits === this.#limits && nowMs < this.#validUntilMs) return false
+    const isSame = limits === this.#limits || (limits.length === 0 && this.#limits.length === 0)
+    if (isSame && nowMs < this.#validUntilMs) return false
     const before = new Map<string, BudgetLine>()
     for (const line of this.all) before.set(line.key, line)
     const isOther = limits !== this.#limits

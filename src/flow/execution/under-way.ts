@@ -1,19 +1,27 @@
 /** What has been sent to the database and not been answered yet. */
 export class UnderWay {
-  readonly #promises = new Set<Promise<unknown>>()
+  #count = 0
+  #waiting: (() => void)[] = []
+  readonly #answered = () => {
+    this.#count--
+    const waiting = this.#waiting
+    this.#waiting = []
+    for (const wake of waiting) wake()
+  }
 
   follow(promise: Promise<unknown>): void {
-    const done = () => this.#promises.delete(promise)
-    this.#promises.add(promise)
-    promise.then(done, done)
+    this.#count++
+    promise.then(this.#answered, this.#answered)
   }
 
   get isAny(): boolean {
-    return this.#promises.size > 0
+    return this.#count > 0
   }
 
-  /** Resolves when all that is under way now is answered, however that goes. Look again then: there may be more. */
-  async answered(): Promise<void> {
-    await Promise.allSettled(this.#promises)
+  /** Resolves when the next of them is answered, however that goes. Look again then: there may be more. */
+  answered(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#waiting.push(resolve)
+    })
   }
 }

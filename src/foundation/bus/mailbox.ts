@@ -47,18 +47,22 @@ export class Mailbox {
     for (let batch = this.#batches.shift(); batch; batch = this.#batches.shift()) {
       for (const event of batch) {
         if (this.#closed) return
-        await hearSafely(this.#hear, event, this.#log)
+        const hearing = hearSafely(this.#hear, event, this.#log)
+        if (hearing) await hearing
         this.#size--
       }
     }
   }
 }
 
-/** A subscriber's error is its own matter: it is logged, and the next event comes. */
-export async function hearSafely(hear: Hear, event: EventEnvelope, log: Logger): Promise<void> {
-  try {
-    await hear(event)
-  } catch (error) {
+/** A subscriber's error is its own matter: it is logged, and the next event comes. Undefined: it has heard already. */
+export function hearSafely(hear: Hear, event: EventEnvelope, log: Logger): Promise<void> | undefined {
+  const failed = (error: unknown) =>
     log.error({ error, event: event.id, type: event.type, runId: event.runId }, 'A subscriber failed on an event')
+  try {
+    const hearing = hear(event)
+    return hearing ? hearing.then(undefined, failed) : undefined
+  } catch (error) {
+    failed(error)
   }
 }
