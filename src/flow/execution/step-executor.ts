@@ -11,7 +11,7 @@ import { limits } from '../../limits.ts'
 import type { RunOrchestrationKernel } from '../kernel/kernel.ts'
 import { ChildRuns, type ChildSpec, type StartChild } from './child-runs.ts'
 import type { ObservabilityGuard } from './observability-guard.ts'
-import type { RunControl } from './run-control.ts'
+import type { Interruption, RunControl } from './run-control.ts'
 import { type SignalSpec, SignalWaits } from './signal-waits.ts'
 import { type ApprovalAsk, approversUnderPolicy, StepApprovals } from './step-approvals.ts'
 import { runAttempt } from './step-attempt.ts'
@@ -120,7 +120,8 @@ export class StepExecutor {
     }
   }
 
-  async #run(spec: StepSpec): Promise<Json> {
+  // Here and below nothing is async that only passes on: each such function on a step's path costs every step.
+  #run(spec: StepSpec): Promise<Json> | Json {
     const { codec, clock } = this.#options
     const input = codec.encode(spec.input, INPUT_LIMIT)
     const { key, seq, recorded } = this.#keys.next({ kind: spec.kind, name: spec.name, inputDigest: input.digest })
@@ -174,10 +175,14 @@ export class StepExecutor {
   }
 
   /** `asked`: somebody was asked whether it may run, which holds whatever is asked now. */
-  async #attempt(step: PlannedStep, attempt: number, asked = false): Promise<Json> {
+  #attempt(step: PlannedStep, attempt: number, asked = false): Promise<Json> {
+    const checking = this.#options.gate.before(comingStep(step), step.spec)
+    if (checking) return checking.then((refusal) => this.#goOn(step, attempt, asked, refusal))
+    return this.#goOn(step, attempt, asked, null)
+  }
+
+  #goOn(step: PlannedStep, attempt: number, asked: boolean, refusal: Interruption | null): Promise<Json> {
     const { spec } = step
-    const checking = this.#options.gate.before(comingStep(step), spec)
-    const refusal = checking && (await checking)
     const demanded = refusal?.kind === 'pause' && refusal.pause?.reason === 'APPROVAL_REQUIRED' ? refusal.pause : null
     if (refusal && !demanded) return this.#flight.yieldTo(refusal)
     if (this.#flight.closed) return this.#flight.never()
@@ -189,17 +194,19 @@ export class StepExecutor {
   }
 
   /** Nothing stands against it. `started`: its start is recorded. */
-  async #begin(step: PlannedStep, attempt: number, started = false): Promise<Json> {
+  #begin(step: PlannedStep, attempt: number, started = false): Promise<Json> {
     const { spec } = step
     if (spec.signal) return this.#await(step, spec.signal)
     if (spec.child) return this.#child(step, spec.child, false)
-    if (spec.sleepMs !== undefined) {
-      const dueAt = new Date(this.#options.clock.now().getTime() + spec.sleepMs)
-      await this.#record(step, { status: 'waiting', attempt, dueAt })
-      return this.#suspend(step, dueAt)
-    }
-    if (spec.sideEffects && !started) await this.#record(step, { status: 'started', attempt })
-    return this.#execute(step, attempt)
+    if (spec.sleepMs !== undefined) return this.#sleep(step, attempt, spec.sleepMs)
+    if (!spec.sideEffects || started) return this.#execute(step, attempt)
+    return this.#record(step, { status: 'started', attempt }).then(() => this.#execute(step, attempt))
+  }
+
+  async #sleep(step: PlannedStep, attempt: number, ms: number): Promise<Json> {
+    const dueAt = new Date(this.#options.clock.nowMs() + ms)
+    await this.#record(step, { status: 'waiting', attempt, dueAt })
+    return this.#suspend(step, dueAt)
   }
 
   /** Its start is recorded, where that is called for. */
