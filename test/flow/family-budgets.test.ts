@@ -16,6 +16,8 @@ interface Family {
   readonly inTurn?: true
   /** Holds a step there that declares half a dollar. */
   readonly gate?: string
+  /** Holds a step there too, that declares nothing. */
+  readonly pass?: string
 }
 
 /** Spends, and starts runs that do; gives how many of them were refused. */
@@ -23,10 +25,11 @@ const family = (name: string) =>
   defineAgent<Family>({
     name,
     version: '1',
-    async run({ input: { costs = [], children = [], inTurn, gate }, step }) {
+    async run({ input: { costs = [], children = [], inTurn, gate, pass }, step }) {
       for (const costUsd of costs) await step.record({ kind: 'llm', name: 'ask', input: '', output: '', costUsd })
       const hold = { maxCostUsd: 0.5, sideEffects: false }
       if (gate) await step.do('hold', ({ signal }) => gates.at(gate).pass(signal), hold)
+      if (pass) await step.do('pass', ({ signal }) => gates.at(pass).pass(signal), { sideEffects: false })
       let refused = 0
       const start = async (child: Family) => {
         await step.run('spends', asJson(child)).catch((error) => {
@@ -140,7 +143,7 @@ describeOnDatabases('a budget of a run that starts runs', (open) => {
 
   it('counts what they have used already when a limit comes into force while they run', async () => {
     const tenant = await tenantWith()
-    const children = [spender(0.2, 0.2), { children: [{ costs: [0.3], gate: tenant }] }, spender(0.1)]
+    const children = [spender(0.2, 0.2), { children: [{ costs: [0.3], pass: tenant }] }, spender(0.1)]
     const run = await submit(tenant, { costs: [0.1], children, inTurn: true })
     await gates.at(tenant).reached
     await runtime.concordat.policies.apply(tenant, [cost(0.9, { onChange: 'live' })])
