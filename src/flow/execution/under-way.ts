@@ -18,7 +18,10 @@ export class UnderWay {
     return this.#count > 0
   }
 
-  /** Resolves when the next of them is answered, however that goes. Look again then: there may be more. */
+  /**
+   * Resolves when the next of them is answered, however that goes. Look again then: there may be more, and while
+   * there is none it never resolves.
+   */
   answered(): Promise<void> {
     return new Promise((resolve) => {
       this.#waiting.push(resolve)

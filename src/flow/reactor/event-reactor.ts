@@ -182,10 +182,13 @@ export class EventReactor {
     return async () => {
       // Not once: the ticker may wait for a handler as well, and what comes then is bounded too.
       const patience = setInterval(() => deliveries.abort(new ReactorStopped()), drainTimeoutMs)
-      await heartbeat.stop()
-      await ticker.stop()
-      await work.close()
-      clearInterval(patience)
+      try {
+        await heartbeat.stop()
+        await ticker.stop()
+        await work.close()
+      } finally {
+        clearInterval(patience)
+      }
       const subject = { component: COMPONENT, subject: options.process }
       await closeSystemIncident(options.database, subject).catch(() => {}) // else whoever removes its row does it
     }
