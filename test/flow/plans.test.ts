@@ -4,7 +4,7 @@ import { SESSION_SETTINGS } from '../../src/foundation/storage/session-settings.
 import { defineAgent, type RunReport } from '../../src/index.ts'
 import { createTestRuntime, type TestRuntime } from '../../src/testing/testing.ts'
 import { multiplyRows, rowCounts } from '../support/many-rows.ts'
-import { genericPlan, partialIndexes, wholeReads } from '../support/plans.ts'
+import { genericPlan, NOT_DUE, partialIndexes, wholeReads } from '../support/plans.ts'
 import { createDatabase, describeOnPostgres } from '../support/servers.ts'
 import { namedStatements } from '../support/statements.ts'
 import { closing } from './support/databases.ts'
@@ -27,6 +27,7 @@ const MAY_READ_ALL: Readonly<Record<string, string>> = {
   footprint_events: 'the same report, of events',
   footprint_not_complete: 'the same report, of what does not agree',
   footprint_not_ended: 'the same report, of runs that have not ended',
+  reactor_partitions_remove: 'as many rows as a group of reactors has partitions',
   runs_ended_use: 'a page of a tenant’s ended runs, the newest first, which ends at its limit',
 }
 
@@ -106,7 +107,7 @@ describeOnPostgres('a named statement', (server) => {
     const reads: Record<string, string[]> = {}
     for (const [name, text] of statements) {
       const whole = wholeReads(await genericPlan(client, text), partial)
-      const growing = whole.filter(({ table }) => GROWING.includes(table))
+      const growing = whole.filter(({ table, how }) => GROWING.includes(table) || how.startsWith(NOT_DUE))
       if (growing.length > 0 && !(name in exceptions)) reads[name] = growing.map(({ how }) => how)
     }
     return reads
@@ -128,6 +129,24 @@ describeOnPostgres('a named statement', (server) => {
   it('goes by key when statistics know how many rows there are', async () => {
     await client.query('analyze')
     expect(await found(MAY_READ_ALL)).toEqual({})
+  })
+
+  it('of a claim reads the queue in its order as long as there are no statistics', async () => {
+    const { url: databaseUrl, drop } = await createDatabase(server)
+    later(drop)
+    const runtime = await createTestRuntime({ databaseUrl, agents: [child], started: false })
+    later(() => runtime.close())
+    for (let queued = 50; queued <= 250; queued += 50) {
+      await Promise.all(Array.from({ length: 50 }, () => runtime.runs.submit({ tenant, agent: 'child' })))
+      const newcomer = new pg.Client(databaseUrl) // a connection remembers how high an index was when it first read it
+      await newcomer.connect()
+      await newcomer.query(`${SESSION_SETTINGS}; begin`)
+      await newcomer.query(statements.get('claims_begin') ?? '', [false])
+      const plan = await genericPlan(newcomer, statements.get('runs_claim_and_start') ?? '')
+      const partial = await partialIndexes(newcomer)
+      await newcomer.end()
+      expect(wholeReads(plan, partial).filter(({ table }) => table === 'runs')).toEqual([])
+    }
   })
 
   it('is excepted only where there is one of that name', () => {

@@ -56,7 +56,7 @@ const TAKE_AUDIBLE = statement(
   'alerts_take_audible',
   `update concordat.alerts a set silenced_until = null
      from (select o.ctid as address from concordat.alerts o
-            where o.silenced_until <= clock_timestamp() order by o.silenced_until limit $1 for no key update skip locked) due
+            where o.silenced_until <= statement_timestamp() order by o.silenced_until limit $1 for no key update skip locked) due
     where a.ctid = due.address
    returning a.alert_id as "alertId", a.tenant_id as "tenantId", a.state = 'firing' as "isFiring"`,
 )

@@ -56,7 +56,7 @@ export async function askForLooksAgain(tx: Tx, runs: readonly RunKeys[]): Promis
 const TAKE = statement(
   'audit_looks_take',
   `with due as (
-     select ctid as address, tenant_id, run_id from concordat.audit_looks where due_at <= clock_timestamp()
+     select ctid as address, tenant_id, run_id from concordat.audit_looks where due_at <= statement_timestamp()
       order by due_at limit $1 for update skip locked
    ), free as (
      select due.address from due

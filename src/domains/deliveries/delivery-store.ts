@@ -78,7 +78,7 @@ const CLAIM = statement(
    due as (
      select d.address from target t cross join lateral (
        select r.ctid as address from concordat.deliveries r
-        where r.state = 'pending' and r.target = t.name and r.due_at <= clock_timestamp()
+        where r.state = 'pending' and r.target = t.name and r.due_at <= statement_timestamp()
         order by r.due_at limit ${limits.deliveriesPerTargetMax} for update skip locked) d
       where (t.name like 'subscription/%' or t.name = any($1::text[])) and t.name <> all($2::text[])
       limit $3
@@ -140,7 +140,7 @@ const ORPHANED = statement(
       set state = 'dead', ended_at = clock_timestamp(), last_error = 'no process has its sink any more'
      from (select o.ctid as address from concordat.deliveries o
             where o.state = 'pending' and o.target like 'sink/%' and o.target <> all($1::text[])
-              and o.due_at < clock_timestamp() - $2::bigint * interval '1 ms'
+              and o.due_at < statement_timestamp() - $2::bigint * interval '1 ms'
             limit ${limits.deliveryPruneMax} for update skip locked) old
     where d.ctid = old.address
    returning d.tenant_id as "tenantId", d.target`,
@@ -164,7 +164,7 @@ export interface Untaken {
 export async function untakenDeliveries(tx: Tx, forMs: number): Promise<Untaken[]> {
   return tx.query<Untaken>(
     `select target, count(*)::int as count, extract(epoch from clock_timestamp() - min(due_at))::float8 * 1000 as "sinceMs"
-       from concordat.deliveries where state = 'pending' and due_at < clock_timestamp() - $1::bigint * interval '1 ms'
+       from concordat.deliveries where state = 'pending' and due_at < statement_timestamp() - $1::bigint * interval '1 ms'
       group by target order by 3 desc limit 100`,
     [forMs],
   )
@@ -173,7 +173,7 @@ export async function untakenDeliveries(tx: Tx, forMs: number): Promise<Untaken[
 const PRUNE = statement(
   'deliveries_prune',
   `delete from concordat.deliveries where ctid = any (array(
-     select ctid from concordat.deliveries where ended_at < clock_timestamp() - $1::bigint * interval '1 ms'
+     select ctid from concordat.deliveries where ended_at < statement_timestamp() - $1::bigint * interval '1 ms'
       order by ended_at limit ${limits.deliveryPruneMax} for update skip locked))
    returning 1`,
 )

@@ -94,7 +94,7 @@ const TAKE_DUE = statement(
   `update concordat.participant_intents i
       set state = 'compensating', due_at = clock_timestamp() + $2::int * interval '1 ms'
      from (select tenant_id, run_id, attempt, participant from concordat.participant_intents
-            where state in ('intended', 'compensating') and due_at <= clock_timestamp()
+            where state in ('intended', 'compensating') and due_at <= statement_timestamp()
             order by due_at limit $1 for update skip locked) due
     where (i.tenant_id, i.run_id, i.attempt, i.participant) = (due.tenant_id, due.run_id, due.attempt, due.participant)
    returning i.tenant_id, i.run_id, i.attempt, i.participant, i.detail`,

@@ -192,9 +192,13 @@ export async function startRun(tx: Tx, { tenantId, runId }: Claim, traced: boole
   await tx.query(traced ? START_RUN : START_UNTRACED, [tenantId, runId, at.toISOString()])
 }
 
+/*
+ * Statistics that know nothing of the queue make all of a tenant's runs, sorted, look as cheap as the queue in its order:
+ * a claim then took 10 ms where 3 do, and longer with each run that had ended. Without sorting only the queue's index is left.
+ */
 const BEGIN_CLAIM = statement(
   'claims_begin',
-  `select ${ENTER_STARTS},
+  `select ${ENTER_STARTS}, set_config('enable_sort', 'off', true),
           case when $1 or exists (select from concordat.tenants where max_running is not null)
                then pg_advisory_xact_lock(hashtext('concordat.claims')) end`,
 )

@@ -175,7 +175,7 @@ export async function withdrawPause(tx: Tx, { tenantId, runId }: RunKey): Promis
 const DUE = statement(
   'runs_paused_due',
   `select tenant_id as "tenantId", run_id as "runId", clock_timestamp() as now from concordat.runs
-    where paused and pending is null and due_at <= clock_timestamp()
+    where paused and pending is null and due_at <= statement_timestamp()
     order by due_at limit $1 for no key update skip locked`,
 )
 
@@ -191,7 +191,7 @@ export async function isPausedDue(tx: Tx): Promise<boolean> {
 
 const IS_DUE = statement(
   'runs_is_paused_due',
-  'select from concordat.runs where paused and pending is null and due_at <= clock_timestamp() limit 1',
+  'select from concordat.runs where paused and pending is null and due_at <= statement_timestamp() limit 1',
 )
 
 interface DueMove extends RunKey {

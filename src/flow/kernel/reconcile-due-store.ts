@@ -9,7 +9,7 @@ const TAKE = statement(
   'runs_take_reconcile_due',
   `update concordat.runs set reconcile_due_at = null
     where ctid = any (array(
-      select ctid from concordat.runs where reconcile_due_at <= clock_timestamp()
+      select ctid from concordat.runs where reconcile_due_at <= statement_timestamp()
        order by reconcile_due_at limit $1 for no key update skip locked))
    returning tenant_id as "tenantId", run_id as "runId"`,
 )

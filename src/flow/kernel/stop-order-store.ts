@@ -103,7 +103,7 @@ const TAKE_DUE = statement(
   'stop_orders_take_due',
   `update concordat.stop_orders o set due_at = clock_timestamp() + interval '${limits.stopOrderSweepMs} ms'
     where o.ctid in (select ctid from concordat.stop_orders
-                      where due_at <= clock_timestamp() order by due_at limit ${limits.sweepBatchMax} for update skip locked)
+                      where due_at <= statement_timestamp() order by due_at limit ${limits.sweepBatchMax} for update skip locked)
    returning ${ORDER} as "order"`,
 )
 

@@ -9,7 +9,7 @@ const SWEEP_DUE = statement(
           lease_token = case when r.pending is null then r.lease_token else r.lease_token + 1 end,
           waiting = case when r.pending is null and r.phase = 'EXECUTING' then 'LEASE' else r.waiting end
      from (select ctid from concordat.runs
-            where due_at <= clock_timestamp() and not paused order by due_at limit $1 for update skip locked) due
+            where due_at <= statement_timestamp() and not paused order by due_at limit $1 for update skip locked) due
     where r.ctid = due.ctid
    returning r.tenant_id, r.run_id, r.lease_token, r.pending`,
 )

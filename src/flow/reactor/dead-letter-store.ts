@@ -49,10 +49,9 @@ export async function insertDeadMessages(tx: Tx, group: string, messages: readon
 
 const PRUNE = statement(
   'dead_letters_prune',
-  `delete from concordat.dead_letters d using (
-     select dead_letter_id from concordat.dead_letters order by dead_letter_id limit $2) oldest
-    where d.dead_letter_id = oldest.dead_letter_id
-      and d.created_at < clock_timestamp() - $1::bigint * interval '1 millisecond'
+  `delete from concordat.dead_letters
+    where ctid = any (array(select ctid from concordat.dead_letters order by dead_letter_id limit $2))
+      and created_at < clock_timestamp() - $1::bigint * interval '1 millisecond'
    returning 1 as gone`,
 )
 
