@@ -1,4 +1,6 @@
 import { beforeAll, expect, it } from 'vitest'
+import type { RecordStep } from '../../src/flow/kernel/messages.ts'
+import { recordSteps } from '../../src/flow/kernel/step-store.ts'
 import { defineAgent } from '../../src/index.ts'
 import type { TestRuntime } from '../../src/testing/testing.ts'
 import { describeOnDatabases } from './support/databases.ts'
@@ -42,6 +44,26 @@ const careful = defineAgent<{ gate: string; sideEffects: boolean }>({
   },
 })
 
+const A_STEP = {
+  key: 'extra#1',
+  seq: 9,
+  kind: 'do',
+  name: 'extra',
+  status: 'succeeded',
+  attempt: 1,
+  dueAt: null,
+  latencyMs: null,
+  tokensIn: null,
+  tokensOut: null,
+  costNanoUsd: null,
+  inputDigest: 'none',
+  input: null,
+  output: null,
+  error: null,
+  attributes: null,
+  traceGap: null,
+} as const
+
 describeOnDatabases('a lease', (open) => {
   let runtime: TestRuntime
   beforeAll(async () => {
@@ -76,6 +98,40 @@ describeOnDatabases('a lease', (open) => {
     expect(visits.get('passed on first')).toBe(1)
     expect(successAcks(run)).toEqual(FIVE_ACKS)
     expect(eventCounts(run)).toEqual(eventsOfEnded('run.completed'))
+  })
+
+  it('that is lost among others keeps its own steps out, and those of a run that has moved since go in', async () => {
+    const names = ['lost', 'moved', 'taken', 'there']
+    const handles = await Promise.all(names.map((name) => submit(`among ${name}`)))
+    await Promise.all(names.map((name) => reached(gates.at(`among ${name} 1`))))
+    const [lost, moved, taken] = handles
+    const idOf = (handle?: { runId: string }) => handle?.runId ?? ''
+    const { workerId } = runtime.concordat.worker
+    const addresses = await runtime.database.query<{ run_id: string; address: string }>(
+      `select run_id, ctid as address from concordat.runs where worker_id = $1`,
+      [workerId],
+    )
+    await runtime.database.query('update concordat.runs set metadata = metadata where run_id = $1', [idOf(moved)])
+    const stranger = addresses.find(({ run_id }) => run_id === idOf(lost))?.address ?? ''
+    const records = handles.map(({ runId }): RecordStep => {
+      const address = addresses.find(({ run_id }) => run_id === runId)?.address ?? ''
+      const leaseToken = runId === idOf(lost) ? 2 : 1
+      const lease = { tenantId: 'default', runId, workerId, leaseToken }
+      return {
+        // One names the place of another's row, as if that had come there since.
+        lease: { ...lease, address: runId === idOf(taken) ? stranger : address },
+        step: { ...A_STEP, startedAt: new Date(), endedAt: new Date() },
+        stored: false,
+      }
+    })
+    expect(await recordSteps(runtime.database, records)).toEqual([false, true, true, true])
+    expect(await recordSteps(runtime.database, records.slice(0, 1))).toEqual([false])
+    expect(await recordSteps(runtime.database, records.slice(1))).toEqual([true, true, true]) // as after a lost reply
+    const reports = await Promise.all(handles.map(({ runId }) => runtime.runs.get('default', runId)))
+    const extra = reports.map(({ steps }) => steps.filter(({ name }) => name === A_STEP.name).length)
+    expect(extra).toEqual([0, 1, 1, 1])
+    for (const name of names) gates.at(`among ${name} 1`).open()
+    for (const handle of handles) expect(await runtime.ended(handle)).toMatchObject({ status: 'succeeded' })
   })
 
   it('that is lost in a step with side effects leaves it unknown: STEP_UNKNOWN, not run again', async () => {

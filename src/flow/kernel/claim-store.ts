@@ -107,7 +107,7 @@ const CLAIMED = `
                                to_char(r.created_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')) end
      from held, alive
     where r.ctid = held.ctid
-   returning r.tenant_id, r.run_id, r.worker_id, r.agent, r.agent_version, r.agent_digest, r.phase, r.lease_token, r.input, r.metadata,
+   returning r.ctid as address, r.tenant_id, r.run_id, r.worker_id, r.agent, r.agent_version, r.agent_digest, r.phase, r.lease_token, r.input, r.metadata,
              r.timeout_ms, r.active_ms, r.worker_losses, coalesce(r.stop, ${stopOrderedFor('r')}) as stop, r.created_at, r.pause_request is not null as pause_requested,
              r.execution_started_at = r.active_since as fresh,
              r.execution_started_at, r.contract_id, ${expectationsSql('r')} as expectations, r.parent_run_id, r.root_run_id, r.depth, r.ancestors, r.api_key_id,
@@ -129,6 +129,7 @@ const CLAIM_UNTRACED = statement(
 )
 
 interface ClaimRow {
+  address: string
   tenant_id: string
   run_id: string
   agent: string
@@ -213,7 +214,7 @@ export async function beginClaim(tx: Tx, { lanes }: ClaimRequest): Promise<void>
 
 const HELD_BY = statement(
   'runs_held_by_worker',
-  `select tenant_id, run_id, agent, agent_version, agent_digest, phase, lease_token, input, metadata, timeout_ms, active_ms,
+  `select runs.ctid as address, tenant_id, run_id, agent, agent_version, agent_digest, phase, lease_token, input, metadata, timeout_ms, active_ms,
           worker_losses, coalesce(stop, ${stopOrderedFor('runs')}) as stop, runs.created_at, pause_request is not null as pause_requested, false as fresh, execution_started_at,
           contract_id, ${expectationsSql('runs')} as expectations, parent_run_id, root_run_id, depth, ancestors, api_key_id, policies_version, true as limited
      from concordat.runs join concordat.tenants using (tenant_id) where worker_id = $1 and not (run_id = any($2::uuid[]))`,
@@ -236,6 +237,7 @@ function toClaim(row: ClaimRow, workerId: string, expectations: readonly AuditEx
     runId: row.run_id,
     workerId,
     leaseToken: row.lease_token,
+    address: row.address,
     agent: row.agent,
     agentVersion: row.agent_version,
     agentDigest: row.agent_digest,

@@ -42,15 +42,16 @@ const INSERT_AND_START = statement(
      left join lateral (select worker_id, statement_timestamp() as at from alive where t.max_running is null) s on true
     where ${ADMITTED}
    on conflict do nothing
-   returning tenant_id, run_id, agent, agent_version, priority, worker_id, execution_started_at, worker_id is not null as fresh),
+   returning ctid as address, tenant_id, run_id, agent, agent_version, priority, worker_id, execution_started_at, worker_id is not null as fresh),
    ${START.traced},
    queued as (select *, $2::text as at, left(run_id::text, 15) as moment from claimed where not fresh),
    queued_event as (${START.first('queued')})
-   select c.run_id, c.execution_started_at, t.policies_version from claimed c join concordat.tenants t using (tenant_id)`,
+   select c.run_id, c.address, c.execution_started_at, t.policies_version from claimed c join concordat.tenants t using (tenant_id)`,
 )
 
 interface InsertedRow {
   run_id: string
+  address: string
   /** Null: it is queued. */
   execution_started_at: Date | null
   policies_version: bigint
@@ -94,6 +95,7 @@ function claimOf(run: NewRun, workerId: string, row: InsertedRow): Claim {
     runId,
     workerId,
     leaseToken: 1,
+    address: row.address,
     agent,
     agentVersion,
     agentDigest,

@@ -26,6 +26,8 @@ export interface Lease extends RunKey {
   /** Null: nobody executes the run; whoever raised the token may end it. */
   readonly workerId: string | null
   readonly leaseToken: number
+  /** Where its row was when it was claimed: it is there as long as nobody has changed it, and found without its key. */
+  readonly address?: string
 }
 
 /** Which run's step has started a run, and under which lease it must still be. */
