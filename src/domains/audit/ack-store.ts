@@ -60,17 +60,23 @@ const SELECT_ACKS = statement(
         from concordat.audit_acks a where a.tenant_id = x.tenant_id and a.run_id = x.run_id order by a.ack_id) acks`,
 )
 
-/** Ours are short and have neither tabs nor line ends; a hand may have left anything. */
+/** Ours are short and have neither tabs nor line ends, and are taken as they are; a hand may have left anything. */
+const isPlain = (column: string) =>
+  `octet_length(${column}) <= ${limits.ackNameCharsMax} and strpos(${column}, e'\\t') = 0 and strpos(${column}, e'\\n') = 0`
 const oneWord = (column: string) => `left(translate(${column}, e'\\t\\n', '  '), ${limits.ackNameCharsMax})`
 
 /*
- * A line an ack, one text a run: a row an ack took twice the time. An error is JSON, so that it can't end a line, and
- * NULL, which most are, is left out; what its domain and action are called comes before it, without tabs and line ends.
+ * A line an ack, one text a run: a row an ack took twice the time, and so did making each name one word. An error is
+ * JSON, so that it can't end a line; what its domain and action are called comes before it, without tabs and line ends.
  */
 const SELECT_OUTCOMES = statement(
   'audit_ack_outcomes_of_runs',
   `select x.run_id as "runId",
-          (select string_agg(concat_ws(e'\\t', status, ${oneWord('domain')}, ${oneWord('action')}, to_json(error)), e'\\n')
+          (select string_agg(status || e'\\t'
+                    || case when ${isPlain('domain')} and ${isPlain('action')}
+                            then domain || e'\\t' || action
+                            else ${oneWord('domain')} || e'\\t' || ${oneWord('action')} end
+                    || case when error is null then '' else e'\\t' || to_json(error) end, e'\\n')
              from (select status, domain, action, error from concordat.audit_acks a
                     where a.tenant_id = x.tenant_id and a.run_id = x.run_id order by a.ack_id) acks) as outcomes
      from ${KEYS.from(1)} as x`,

@@ -57,6 +57,7 @@ export function decideCompletion(request: CompletionRequest, held: HeldRun, inpu
     tenantId,
     runId,
     leaseToken: request.lease.leaseToken,
+    address: request.lease.address,
     phase: succeeded ? 'COMPLETED' : 'FAILED',
     outcome: governance.status,
     reason: succeeded ? null : governance.reason,

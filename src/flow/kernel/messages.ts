@@ -26,8 +26,11 @@ export interface Lease extends RunKey {
   /** Null: nobody executes the run; whoever raised the token may end it. */
   readonly workerId: string | null
   readonly leaseToken: number
-  /** Where its row was when it was claimed: it is there as long as nobody has changed it, and found without its key. */
-  readonly address?: string
+  /**
+   * Where its row was when it was claimed (its ctid). It is there as long as nobody has changed it, and found in a third
+   * of the time; a row that has moved is looked up by its key.
+   */
+  readonly address?: string | undefined
 }
 
 /** Which run's step has started a run, and under which lease it must still be. */
@@ -258,6 +261,8 @@ export interface KnownRun {
 /** A run's last write: everything its row gets when it ends. */
 export interface FinishedRun extends RunKey {
   readonly leaseToken: number
+  /** Where its row may be; see `Lease`. */
+  readonly address: string | undefined
   readonly phase: 'COMPLETED' | 'FAILED'
   readonly outcome: RunOutcome
   readonly reason: string | null

@@ -163,6 +163,7 @@ const ENDS = rowSet<FinishedRun>({
   tenant_id: ['text', (run) => run.tenantId],
   run_id: ['uuid', (run) => run.runId],
   lease_token: ['int', (run) => run.leaseToken],
+  address: ['tid', (run) => run.address],
   phase: ['text', (run) => run.phase],
   outcome: ['text', (run) => run.outcome],
   reason: ['text', (run) => run.reason],
@@ -208,7 +209,10 @@ const FINISH = statement(
           reconcile_due_at = null
      from ${ENDS.from(3)} as x
     cross join lateral (
-      select a.ctid as address from concordat.runs a where a.tenant_id = x.tenant_id and a.run_id = x.run_id limit 1) a
+      select coalesce(
+        (select a.ctid from concordat.runs a
+          where a.ctid = x.address and a.tenant_id = x.tenant_id and a.run_id = x.run_id),
+        (select a.ctid from concordat.runs a where a.tenant_id = x.tenant_id and a.run_id = x.run_id)) as address) a
     where r.ctid = a.address and r.lease_token = x.lease_token and r.phase not in ('COMPLETED', 'FAILED')
       and (x.policies_version is null
            or (r.worker_id in (select worker_id from alive) and r.phase = 'EXECUTING' and r.stop is null
