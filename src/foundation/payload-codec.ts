@@ -52,11 +52,31 @@ export function canonicalJson(value: Json): string {
     for (const item of value) text += `${text && ','}${canonicalJson(item)}`
     return `[${text}]`
   }
-  for (const key of Object.keys(value).sort()) {
+  for (const key of sorted(Object.keys(value))) {
     const member = value[key]
-    if (member !== undefined) text += `${text && ','}${JSON.stringify(key)}:${canonicalJson(member)}`
+    if (member !== undefined) text += `${text && ','}${quoted(key)}:${canonicalJson(member)}`
   }
   return `{${text}}`
+}
+
+const INSERTED_KEYS_MAX = 16
+
+/** In place. Few by insertion: the runtime's own sort makes a list to work on, and took a quarter of a small object's time. */
+function sorted(keys: string[]): string[] {
+  if (keys.length > INSERTED_KEYS_MAX) return keys.sort()
+  for (let i = 1; i < keys.length; i++) {
+    const key = keys[i] as string
+    let at = i
+    for (let before = keys[at - 1]; before !== undefined && before > key; before = keys[at - 1]) keys[at--] = before
+    keys[at] = key
+  }
+  return keys
+}
+
+const NAME = /^\w+$/
+
+function quoted(key: string): string {
+  return NAME.test(key) ? `"${key}"` : JSON.stringify(key)
 }
 
 const isArray: (value: Json) => value is readonly Json[] = Array.isArray
