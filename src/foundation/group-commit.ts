@@ -97,7 +97,7 @@ export class GroupCommit<Item, Result> {
       await this.#commit(batch.slice(0, half))
       return this.#commit(batch.slice(half))
     }
-    for (const [i, waiting] of batch.entries()) waiting.resolve(results[i] as Result)
+    for (let i = 0; i < batch.length; i++) batch[i]?.resolve(results[i] as Result)
   }
 
   /** A flush that the database could not take says nothing about its items, so it is tried again, for a bounded time. */

@@ -31,6 +31,9 @@ interface PolicyRow {
   readonly definition: PolicyDefinition | null
 }
 
+/** The same list each time, so that what is worked out from it is worked out once. */
+const NONE: readonly ActivePolicy[] = Object.freeze([])
+
 /** The policies, by tenant, as they were last read: whoever knows the version that is in force needn't read them. */
 export class PolicyBook {
   readonly #expressions: Expressions
@@ -63,7 +66,7 @@ export class PolicyBook {
 
   /** The tenant's policies at that version; null when they must be read. */
   at(tenantId: string, version: number): readonly ActivePolicy[] | null {
-    if (version === 0) return []
+    if (version === 0) return NONE
     const set = this.#sets.get(tenantId)
     return set?.version === version ? set.policies : null
   }

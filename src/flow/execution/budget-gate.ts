@@ -8,8 +8,7 @@ import type { BudgetAnswer, BudgetedStep, BudgetGateOptions, Recording } from '.
 import {
   brokenByNext,
   closings,
-  type HeldStep,
-  holding,
+  HeldStep,
   isSpent,
   isToldByStep,
   most,
@@ -74,7 +73,7 @@ export class BudgetGate {
 
   /** Limits that the step would break by what is known here. Others may have used more. */
   brokenBy(step: BudgetedStep): BrokenLimit[] {
-    return brokenByNext(this.#lines.current, holding(step), this.#options.run.runId)
+    return brokenByNext(this.#lines.current, new HeldStep(step), this.#options.run.runId)
   }
 
   /** What the run's steps saw last of limits that add up a period, by the policy's name. */
@@ -126,7 +125,7 @@ export class BudgetGate {
   }
 
   #reserve(step: BudgetedStep): Promise<BudgetAnswer> | undefined {
-    const held = holding(step)
+    const held = new HeldStep(step)
     const lines = this.#lines.current
     if (lines.length === 0) {
       this.#held.set(step.key, held) // limits may come while it is under way
@@ -158,7 +157,7 @@ export class BudgetGate {
     )
     const reply = await this.#send(charge, this.#options.lease)
     if (reply === null || reply.kind === 'granted') {
-      lines.forEach((line, i) => void held.approved.set(line, reply?.lines[i]?.approved ?? 0n))
+      lines.forEach((line, i) => void held.approve(line, reply?.lines[i]?.approved ?? 0n))
       this.#held.set(key, held)
       await this.#admit()
       return reply === null || reply.broken.length === 0 ? null : { kind: 'broken', broken: reply.broken }

@@ -18,44 +18,68 @@ import { boundOf, type StepBound } from './step-bound.ts'
 import type { StepResult } from './step-spec.ts'
 import { needOf, useOf, useOfAborted } from './step-usage.ts'
 
-/** A step in flight, and what is reserved for it. */
-export interface HeldStep {
-  readonly kind: string
-  readonly declared: StepBound | undefined
-  readonly amounts: Map<BudgetLine, bigint>
-  /** Of that: beyond a limit, by an approval, or because the step had begun before the limit. */
-  readonly approved: Map<BudgetLine, bigint>
-  /** What it must find room for on the line, which is one of its lines from then on. */
-  readonly need: (line: BudgetLine) => bigint
-  /** Who approved the step, where that made room for it; null: nobody had to. */
-  readonly approvedBy: string | null
-  /** The attempt whose code runs: from then on it may bill. Null: none does. */
-  running: number | null
-  /** What an aborted step has told of its use. */
-  result: StepResult | null
-}
+const NOTHING: ReadonlyMap<BudgetLine, bigint> = new Map()
 
-/** A step that is about to run, with nothing reserved yet. */
-export function holding(step: BudgetedStep): HeldStep {
-  const { kind, declared, estimate, approvedBy = null } = step
-  const amounts = new Map<BudgetLine, bigint>()
-  let bound: StepBound | undefined
-  const need = (line: BudgetLine) => {
-    bound ??= boundOf(declared, estimate)
-    const amount = needOf(line.meter.metric, kind, bound)
-    amounts.set(line, amount)
+/** A step in flight, and what is reserved for it: nothing yet. Where no limit bounds the run, that is all it costs. */
+export class HeldStep {
+  readonly #step: BudgetedStep
+  #amounts: Map<BudgetLine, bigint> | undefined
+  #approved: Map<BudgetLine, bigint> | undefined
+  #bound: StepBound | undefined
+  /** The attempt whose code runs: from then on it may bill. Null: none does. */
+  running: number | null = null
+  /** What an aborted step has told of its use. */
+  result: StepResult | null = null
+
+  constructor(step: BudgetedStep) {
+    this.#step = step
+  }
+
+  get kind(): string {
+    return this.#step.kind
+  }
+
+  get declared(): StepBound | undefined {
+    return this.#step.declared
+  }
+
+  /** Who approved the step, where that made room for it; null: nobody had to. */
+  get approvedBy(): string | null {
+    return this.#step.approvedBy ?? null
+  }
+
+  get amounts(): ReadonlyMap<BudgetLine, bigint> {
+    return this.#amounts ?? NOTHING
+  }
+
+  /** Of that: beyond a limit, by an approval, or because the step had begun before the limit. */
+  get approved(): ReadonlyMap<BudgetLine, bigint> {
+    return this.#approved ?? NOTHING
+  }
+
+  /** What it must find room for on the line, which is one of its lines from then on. */
+  need(line: BudgetLine): bigint {
+    const { kind, declared, estimate } = this.#step
+    this.#bound ??= boundOf(declared, estimate)
+    const amount = needOf(line.meter.metric, kind, this.#bound)
+    this.#amounts ??= new Map()
+    this.#amounts.set(line, amount)
     return amount
   }
-  return { kind, declared, approvedBy, amounts, approved: new Map(), need, running: null, result: null }
+
+  approve(line: BudgetLine, amount: bigint): void {
+    this.#approved ??= new Map()
+    this.#approved.set(line, amount)
+  }
 }
 
 /** What these steps hold of a line beyond its limits, the first ones as much as they can. */
 export function shareOut(line: BudgetLine, beyond: bigint, steps: readonly HeldStep[]): void {
   let left = beyond
-  for (const { amounts, approved } of steps) {
-    const amount = amounts.get(line) ?? 0n
+  for (const step of steps) {
+    const amount = step.amounts.get(line) ?? 0n
     const share = amount < left ? amount : left
-    approved.set(line, share)
+    step.approve(line, share)
     left -= share
   }
 }
@@ -120,9 +144,9 @@ export function closings(
 }
 
 /** Limits that the step would break by what is seen of them. */
-export function brokenByNext(lines: readonly BudgetLine[], { need }: HeldStep, runId: string): BrokenLimit[] {
+export function brokenByNext(lines: readonly BudgetLine[], held: HeldStep, runId: string): BrokenLimit[] {
   return lines.flatMap((line) => {
-    const asked = { meter: line.meter, used: line.seen, need: need(line), runId }
+    const asked = { meter: line.meter, used: line.seen, need: held.need(line), runId }
     return line.limits.flatMap((limit) => brokenByNeed(limit, asked) ?? [])
   })
 }

@@ -78,20 +78,25 @@ export class ObservabilityGuard {
    * Records a step. Resolves to null, or to why its trace is missing. Fails with `OBSERVABILITY` in mode STRICT after
    * the checkpoint is written, and with the database's error when not even the checkpoint could be.
    */
-  async record(record: RecordStep): Promise<string | null> {
+  record(record: RecordStep): Promise<string | null> {
     const throughBreaker = this.#shaky // past it while all is well: it costs more than the rest of a step
-    try {
-      await (throughBreaker ? this.#throughBreaker(record) : this.#options.record(record))
-      return null
-    } catch (error) {
-      if (isAboutLease(error)) throw error
-      if (!throughBreaker) this.#count(error)
-      const gap = messageOf(error)
-      await this.#options.record(checkpointOnly(record, gap))
-      this.#gap(error, record.lease.runId)
-      if (this.#options.mode !== ObservabilityMode.STRICT) return gap
-      throw new AppError('OBSERVABILITY', `the trace of step ${record.step.key} could not be written: ${gap}`)
-    }
+    const recording = throughBreaker ? this.#throughBreaker(record) : this.#options.record(record)
+    return recording.then(
+      () => null,
+      (error) => {
+        if (!throughBreaker) this.#count(error)
+        return this.#recordCheckpoint(record, error)
+      },
+    )
+  }
+
+  async #recordCheckpoint(record: RecordStep, error: unknown): Promise<string> {
+    if (isAboutLease(error)) throw error
+    const gap = messageOf(error)
+    await this.#options.record(checkpointOnly(record, gap))
+    this.#gap(error, record.lease.runId)
+    if (this.#options.mode !== ObservabilityMode.STRICT) return gap
+    throw new AppError('OBSERVABILITY', `the trace of step ${record.step.key} could not be written: ${gap}`)
   }
 
   /** While it is open nothing is tried; after its time one trace is, for which others wait, and which may close it. */

@@ -17,18 +17,40 @@ export interface AttemptOptions {
   readonly onLate: (result: StepResult) => void
 }
 
-/** Runs a step's code once. Its signal aborts at its timeout and when the run is interrupted. */
-export async function runAttempt(spec: StepSpec, options: AttemptOptions): Promise<AttemptOutcome> {
+/**
+ * Runs a step's code once. Its signal aborts at its timeout and when the run is interrupted. Without a promise when the
+ * code answers at once.
+ */
+export function runAttempt(spec: StepSpec, options: AttemptOptions): AttemptOutcome | Promise<AttemptOutcome> {
   const context = new AttemptContext(options)
   try {
     const working = spec.execute(context)
-    if (!(working instanceof Promise)) return { kind: 'done', result: working }
-    return { kind: 'done', result: await context.orTimeout(working, spec.name, options) }
+    if (working instanceof Promise) return settled(working, spec.name, context, options)
+    context.close()
+    return { kind: 'done', result: working }
   } catch (error) {
-    return { kind: 'failed', error, retryable: isRetryable(error) }
+    context.close()
+    return failed(error)
+  }
+}
+
+async function settled(
+  working: Promise<StepResult>,
+  step: string,
+  context: AttemptContext,
+  options: AttemptOptions,
+): Promise<AttemptOutcome> {
+  try {
+    return { kind: 'done', result: await context.orTimeout(working, step, options) }
+  } catch (error) {
+    return failed(error)
   } finally {
     context.close()
   }
+}
+
+function failed(error: unknown): AttemptOutcome {
+  return { kind: 'failed', error, retryable: isRetryable(error) }
 }
 
 /** What a step's code gets. The signal is made when it is asked for, the timer when the code does not answer at once. */
@@ -73,7 +95,7 @@ class AttemptContext implements SkillContext {
   }
 
   close(): void {
-    clearTimeout(this.#timer)
+    if (this.#timer) clearTimeout(this.#timer)
     this.#unhear?.()
   }
 }

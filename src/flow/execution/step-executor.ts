@@ -14,7 +14,7 @@ import type { ObservabilityGuard } from './observability-guard.ts'
 import type { Interruption, RunControl } from './run-control.ts'
 import { type SignalSpec, SignalWaits } from './signal-waits.ts'
 import { type ApprovalAsk, approversUnderPolicy, StepApprovals } from './step-approvals.ts'
-import { runAttempt } from './step-attempt.ts'
+import { type AttemptOutcome, runAttempt } from './step-attempt.ts'
 import { interruptionBy, notRepeated, RecordedStepError } from './step-failures.ts'
 import type { ComingStep, StepGate } from './step-gate.ts'
 import { StepKeys } from './step-keys.ts'
@@ -210,13 +210,13 @@ export class StepExecutor {
   }
 
   /** Its start is recorded, where that is called for. */
-  async #execute(step: PlannedStep, attempt: number): Promise<Json> {
-    const { control, clock, gate, stepTimeoutMs, secrets } = this.#options
+  #execute(step: PlannedStep, attempt: number): Promise<Json> {
+    const { control, gate, stepTimeoutMs, secrets } = this.#options
     const { spec, key } = step
     if (control.interruption) return this.#flight.never()
     const idempotencyKey = `${control.claim.runId}:${step.key}`
     gate.budget.begins(key, attempt)
-    const outcome = await runAttempt(spec, {
+    const outcome = runAttempt(spec, {
       control,
       attempt,
       idempotencyKey,
@@ -224,14 +224,25 @@ export class StepExecutor {
       timeoutMs: spec.timeoutMs ?? stepTimeoutMs,
       onLate: (result) => gate.budget.aborted(key, attempt, result),
     })
+    if (outcome instanceof Promise) return outcome.then((settled) => this.#conclude(step, attempt, settled))
+    return this.#conclude(step, attempt, outcome)
+  }
+
+  #conclude(step: PlannedStep, attempt: number, outcome: AttemptOutcome): Promise<Json> {
+    const { control, gate } = this.#options
     if (control.interruption) {
-      gate.budget.aborted(key, attempt, outcome.kind === 'done' ? outcome.result : null)
+      gate.budget.aborted(step.key, attempt, outcome.kind === 'done' ? outcome.result : null)
       return this.#flight.never() // late output is not recorded
     }
     if (outcome.kind === 'done') return this.#succeed(step, attempt, outcome.result)
     const error = serializeError(outcome.error)
-    if (!outcome.retryable || attempt >= spec.retry.maxAttempts) return this.#fail(step, attempt, error)
-    const { baseMs, capMs } = spec.retry
+    if (!outcome.retryable || attempt >= step.spec.retry.maxAttempts) return this.#fail(step, attempt, error)
+    return this.#retry(step, attempt, error)
+  }
+
+  async #retry(step: PlannedStep, attempt: number, error: SerializedError): Promise<Json> {
+    const { clock } = this.#options
+    const { baseMs, capMs } = step.spec.retry
     const pauseMs = backoffMs({ attempt, baseMs, capMs, random: this.#options.random })
     const dueAt = new Date(clock.now().getTime() + pauseMs)
     await this.#record(step, { status: 'waiting', attempt, dueAt, error })
@@ -317,22 +328,23 @@ export class StepExecutor {
     }
   }
 
-  async #succeed(step: PlannedStep, attempt: number, result: StepResult): Promise<Json> {
+  #succeed(step: PlannedStep, attempt: number, result: StepResult): Promise<Json> {
+    const { codec } = this.#options
     let output: EncodedPayload
     try {
-      output = this.#options.codec.encode(result.output, OUTPUT_LIMIT)
+      output = codec.encode(result.output, OUTPUT_LIMIT)
     } catch (error) {
       return this.#fail(step, attempt, serializeError(error), result) // what it has used is paid for
     }
     const failed = result.error !== undefined
-    await this.#record(step, {
+    const recorded = this.#record(step, {
       status: failed ? 'failed' : 'succeeded',
       attempt,
       output,
       result,
       error: result.error ?? null,
     })
-    return this.#options.codec.decode(output.text) // what a resume would get
+    return recorded.then(() => codec.decode(output.text)) // what a resume would get
   }
 
   async #fail(step: PlannedStep, attempt: number, error: SerializedError, result?: StepResult): Promise<never> {

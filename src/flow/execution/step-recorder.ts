@@ -5,7 +5,7 @@ import type { StepRow } from '../kernel/kernel.ts'
 import type { ObservabilityGuard } from './observability-guard.ts'
 import type { RunControl } from './run-control.ts'
 import type { StepGate } from './step-gate.ts'
-import { type StepSpec, type StepWrite, usageColumns } from './step-spec.ts'
+import type { StepSpec, StepWrite } from './step-spec.ts'
 import { StepTally } from './step-tally.ts'
 
 /** A step that the agent's code has asked for, under its key. */
@@ -47,21 +47,26 @@ export class StepRecorder {
   }
 
   /** Resolves after the commit that holds it. Fails with `LEASE_LOST`, and as the guard of its trace does. */
-  async record(step: PlannedStep, write: StepWrite): Promise<void> {
+  record(step: PlannedStep, write: StepWrite): Promise<void> {
     const { control, gate, guard } = this.#options
+    const lease = control.claim
     const planned = this.#row(step, write)
-    try {
-      const gap = await gate.budget.record(planned, (recording) => {
-        const { charge, attributes } = recording ?? {}
-        const row = attributes ? { ...planned, attributes: withMore(planned.attributes, attributes) } : planned
-        return guard.record({ lease: control.claim, step: row, stored: step.stored, ...(charge && { charge }) })
-      })
-      this.#tally.add(planned, gap)
-    } catch (error) {
-      this.#tally.lose()
-      throw error
-    }
-    step.stored = true
+    const recording = gate.budget.record(planned, (use) => {
+      if (use === null) return guard.record({ lease, step: planned, stored: step.stored })
+      const { charge, attributes } = use
+      const row = attributes ? { ...planned, attributes: withMore(planned.attributes, attributes) } : planned
+      return guard.record({ lease, step: row, stored: step.stored, charge })
+    })
+    return recording.then(
+      (gap) => {
+        this.#tally.add(planned, gap)
+        step.stored = true
+      },
+      (error) => {
+        this.#tally.lose()
+        throw error
+      },
+    )
   }
 
   #row({ spec, key, seq, input, startedAt }: PlannedStep, write: StepWrite): StepRow {
@@ -83,7 +88,11 @@ export class StepRecorder {
       output,
       error,
       traceGap: null,
-      ...usageColumns(result),
+      tokensIn: result?.tokensIn ?? null,
+      tokensOut: result?.tokensOut ?? null,
+      costNanoUsd: result?.costNanoUsd ?? null,
+      latencyMs: result?.latencyMs ?? null, // what the step says: what was measured is in its times
+      attributes: result?.attributes ? JSON.stringify(result.attributes) : null,
     }
   }
 }

@@ -131,17 +131,6 @@ export function approvalAsk({ action, message, approvers, timeout }: ApprovalOpt
   return { action, message, approvers, timeoutMs: timeout }
 }
 
-/** A step's usage as its row's columns. Latency is what the step says; what was measured is in its times. */
-export function usageColumns(result: StepResult | undefined) {
-  return {
-    tokensIn: result?.tokensIn ?? null,
-    tokensOut: result?.tokensOut ?? null,
-    costNanoUsd: result?.costNanoUsd ?? null,
-    latencyMs: result?.latencyMs ?? null,
-    attributes: result?.attributes ? JSON.stringify(result.attributes) : null,
-  }
-}
-
 /** The result of a step that happened elsewhere. Its cost is rounded half-even once, here. */
 export function recordedResult(step: RecordedStep): StepResult {
   const { output, error, tokensIn, tokensOut, costUsd, latencyMs, attributes } = step

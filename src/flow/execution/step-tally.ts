@@ -32,17 +32,17 @@ export class StepTally {
   add(step: StepRow, gap: string | null): void {
     const { kind, status } = step
     if (this.#totals === null || (status !== 'succeeded' && status !== 'failed')) return
-    const { steps, failedSteps, traceGaps, toolCalls, uncostedSteps, ...used } = this.#totals
+    const before = this.#totals
     const { tokensIn, tokensOut, costNanoUsd } = gap === null ? step : NO_USAGE
     this.#totals = {
-      steps: steps + 1,
-      failedSteps: failedSteps + (status === 'failed' ? 1 : 0),
-      traceGaps: traceGaps + (gap === null ? 0 : 1),
-      toolCalls: toolCalls + (kind === 'tool' ? 1 : 0),
-      uncostedSteps: uncostedSteps + (isUncosted({ kind, status, tokensIn, tokensOut, costNanoUsd }) ? 1 : 0),
-      tokensIn: sum(used.tokensIn, tokensIn),
-      tokensOut: sum(used.tokensOut, tokensOut),
-      costNanoUsd: sum(used.costNanoUsd, costNanoUsd),
+      steps: before.steps + 1,
+      failedSteps: before.failedSteps + (status === 'failed' ? 1 : 0),
+      traceGaps: before.traceGaps + (gap === null ? 0 : 1),
+      toolCalls: before.toolCalls + (kind === 'tool' ? 1 : 0),
+      uncostedSteps: before.uncostedSteps + (isUncosted({ kind, status, tokensIn, tokensOut, costNanoUsd }) ? 1 : 0),
+      tokensIn: sum(before.tokensIn, tokensIn),
+      tokensOut: sum(before.tokensOut, tokensOut),
+      costNanoUsd: sum(before.costNanoUsd, costNanoUsd),
     }
   }
 

@@ -173,9 +173,10 @@ export class RunOrchestrationKernel {
    * Resolves after the commit that holds the step, to what became of its charge if it has one. Fails with `LEASE_LOST`
    * when it is no longer this lease's to write.
    */
-  async recordStep(record: RecordStep): Promise<ChargeReply | null> {
-    const recorded = await this.#steps.add(record)
-    return recorded.kind === 'recorded' ? recorded.reply : leaseLost(record.lease)
+  recordStep(record: RecordStep): Promise<ChargeReply | null> {
+    return this.#steps.add(record).then((recorded) => {
+      return recorded.kind === 'recorded' ? recorded.reply : leaseLost(record.lease)
+    })
   }
 
   /** Changes the ledger of budgets without recording a step. Fails with `LEASE_LOST` as `recordStep` does. */
