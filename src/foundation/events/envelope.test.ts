@@ -58,6 +58,13 @@ describe('an event envelope', () => {
     expect(JSON.stringify(event)).not.toContain('traceparent')
   })
 
+  it.each(['2026-01-02T03:04:05Z', '2026-01-02T03:04:05.678901Z', '2026-01-02T05:04:05.678+02:00'])(
+    'keeps the time of another version as it is written: %s',
+    (time) => {
+      expect(EventEnvelope.parse(JSON.stringify({ ...MESSAGE, time })).time).toBe(time)
+    },
+  )
+
   it('reads a message without data as one with null', () => {
     const { data: _, ...message } = MESSAGE
     expect(EventEnvelope.parse(JSON.stringify(message)).data).toBeNull()
@@ -73,6 +80,8 @@ describe('an event envelope', () => {
     ['an empty id', JSON.stringify({ ...MESSAGE, id: '' })],
     ['an id of 2,000 characters', JSON.stringify({ ...MESSAGE, id: 'x'.repeat(2_000) })],
     ['a time that is none', JSON.stringify({ ...MESSAGE, time: 'yesterday' })],
+    ['a time in the thirteenth month', JSON.stringify({ ...MESSAGE, time: '2026-13-02T03:04:05.678Z' })],
+    ['a time without a zone', JSON.stringify({ ...MESSAGE, time: '2026-01-02T03:04:05.678' })],
     ['a partition beyond the last', JSON.stringify({ ...MESSAGE, partition: 16 })],
     ['position 0', JSON.stringify({ ...MESSAGE, position: 0 })],
     ['a position that is no number', JSON.stringify({ ...MESSAGE, position: '0x2a' })],

@@ -6,6 +6,8 @@ import type { Json } from '../json.ts'
 
 /** Messages of other versions may be larger than ours, never without a bound. */
 const EVENT_BYTES_MAX = 1_048_576
+/** In UTF-8, a UTF-16 unit takes so many at the most. */
+const UNIT_BYTES_MAX = 3
 const SPEC_VERSION = '1.0'
 const SOURCE = '/concordat'
 /** The JSON of an event of ours begins with these. */
@@ -16,6 +18,8 @@ const NAMES = ['id', 'source', 'type', 'subject', 'tenantid'] as const
 const DECIMAL = /^[1-9]\d{0,15}$/
 const RUN_ID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
 const RFC_3339 = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)$/
+/** A time as we write it, with its numbers in their ranges. */
+const OUR_TIME = /^\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01])T(?:[01]\d|2[0-3])(?::[0-5]\d){2}\.\d{3}Z$/
 
 /** What an event says, without the attributes that are the same for all. */
 export interface EventFields {
@@ -104,16 +108,14 @@ function checkMessage(value: unknown): asserts value is Message {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) throw malformed('it is not an object')
   const message = value as { readonly [attribute: string]: unknown }
   if (message.specversion !== SPEC_VERSION) throw malformed(`specversion is not ${SPEC_VERSION}`)
-  for (const attribute of NAMES) {
-    const name = message[attribute]
-    if (typeof name !== 'string' || name === '' || name.length > NAME_CHARS_MAX) {
-      throw malformed(`${attribute} is not a text of 1 to ${NAME_CHARS_MAX} characters`)
-    }
+  const { id, source, type, subject, tenantid } = message
+  // One by one: a loop over the names takes four times as long.
+  if (!(isName(id) && isName(source) && isName(type) && isName(subject) && isName(tenantid))) {
+    const attribute = NAMES.find((name) => !isName(message[name]))
+    throw malformed(`${attribute} is not a text of 1 to ${NAME_CHARS_MAX} characters`)
   }
   const { time, partition, position } = message
-  if (typeof time !== 'string' || !RFC_3339.test(time) || Number.isNaN(Date.parse(time))) {
-    throw malformed('time is not a time of RFC 3339')
-  }
+  if (!isTime(time)) throw malformed('time is not a time of RFC 3339')
   if (!isIntegerFrom(0, partition) || partition >= limits.partitions) {
     throw malformed(`partition is not 0 to ${limits.partitions - 1}`)
   }
@@ -121,8 +123,18 @@ function checkMessage(value: unknown): asserts value is Message {
   if (!isIntegerFrom(1, typeof position === 'string' && DECIMAL.test(position) ? Number(position) : position)) {
     throw malformed('position is not an integer from 1')
   }
-  if (!RUN_ID.test(message.subject as string)) throw malformed('subject is not the id of a run')
-  if (partitionOf(message.subject as string) !== partition) throw malformed('partition is not that of the run')
+  if (!RUN_ID.test(subject)) throw malformed('subject is not the id of a run')
+  if (partitionOf(subject) !== partition) throw malformed('partition is not that of the run')
+}
+
+function isName(value: unknown): value is string {
+  return typeof value === 'string' && value !== '' && value.length <= NAME_CHARS_MAX
+}
+
+/** Our own without asking for the date, which took as long as half of all checks. */
+function isTime(value: unknown): value is string {
+  if (typeof value !== 'string') return false
+  return OUR_TIME.test(value) || (RFC_3339.test(value) && !Number.isNaN(Date.parse(value)))
 }
 
 function isIntegerFrom(min: number, value: unknown): value is number {
@@ -130,6 +142,7 @@ function isIntegerFrom(min: number, value: unknown): value is number {
 }
 
 function decode(received: string | Uint8Array): string {
+  if (typeof received === 'string' && received.length * UNIT_BYTES_MAX <= EVENT_BYTES_MAX) return received
   const sizeBytes = typeof received === 'string' ? Buffer.byteLength(received) : received.byteLength
   if (sizeBytes > EVENT_BYTES_MAX) {
     throw new AppError('INPUT_TOO_LARGE', `The event has ${sizeBytes} bytes; at most ${EVENT_BYTES_MAX} are allowed`)
