@@ -55,17 +55,29 @@ export function isTerminal(phase: RunPhase): boolean {
   return NEXT_PHASES[phase].length === 0
 }
 
+/** A time, or its text in ISO 8601 where somebody has made it: that takes as long as all else about a transition. */
+type Moment = Date | string
+
+function textOf(at: Moment): string {
+  return typeof at === 'string' ? at : at.toISOString()
+}
+
 /** The record of one step along the table. Throws `PhaseTransitionError` when the table has no such step. */
-export function transition(from: RunPhase, to: RunPhase, at: Date, why: string): Transition {
+export function transition(from: RunPhase, to: RunPhase, at: Moment, why: string): Transition {
   if (!(NEXT_PHASES[from] as readonly RunPhase[]).includes(to)) throw new PhaseTransitionError(from, to)
-  return { from, to, at: at.toISOString(), why }
+  return { from, to, at: textOf(at), why }
 }
 
 /** The records of a walk through several phases at one instant, as when one commit takes a run to its end. */
-export function walk(from: RunPhase, path: readonly (readonly [to: RunPhase, why: string])[], at: Date): Transition[] {
+export function walk(
+  from: RunPhase,
+  path: readonly (readonly [to: RunPhase, why: string])[],
+  at: Moment,
+): Transition[] {
+  const time = textOf(at)
   let here = from
   return path.map(([to, why]) => {
-    const step = transition(here, to, at, why)
+    const step = transition(here, to, time, why)
     here = to
     return step
   })
@@ -76,7 +88,7 @@ export function walkToEnd(
   from: RunPhase,
   outcome: RunOutcome,
   why: string,
-  at: Date,
+  at: Moment,
   whyFinalizing = 'every expectation is met',
 ): Transition[] {
   if (outcome !== 'succeeded') return walk(from, [['FAILED', why]], at)
@@ -90,9 +102,12 @@ export function walkToEnd(
   return walk(from, path, at)
 }
 
+/** White space that is more or other than one space. */
+const UNEVEN_SPACE = / \s+|[^\S ]\s*/g
+
 /** As a run's row has them: a line each, since every change of the run writes its row anew. */
 export function transitionLines(transitions: readonly Transition[]): string {
-  return transitions.map(({ to, at, why }) => `${to} ${at} ${why.replaceAll(/\s+/g, ' ')}\n`).join('')
+  return transitions.map(({ to, at, why }) => `${to} ${at} ${why.replaceAll(UNEVEN_SPACE, ' ')}\n`).join('')
 }
 
 /** What `transitionLines` wrote; each begins where the one before led. */

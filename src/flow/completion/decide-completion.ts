@@ -38,6 +38,7 @@ export interface DecisionInputs {
 /** Pure. Every domain decides its part of the run's end; the contract is held against it. Throws `CONTRACT_UNMET`. */
 export function decideCompletion(request: CompletionRequest, held: HeldRun, inputs: DecisionInputs): DecidedCompletion {
   const { at, degradedAs } = inputs
+  const time = at.toISOString()
   const { tenantId, runId, totals } = held
   const end = endOf(request, held)
   const governance = GovernanceFacade.decide(held, end, { ...inputs, windowUses: request.windowUses })
@@ -63,7 +64,7 @@ export function decideCompletion(request: CompletionRequest, held: HeldRun, inpu
     reason: succeeded ? null : governance.reason,
     output: end.output,
     error: end.error,
-    transitions: walkToEnd(held.phase, governance.status, succeeded ? 'its domains agree' : governance.reason, at),
+    transitions: walkToEnd(held.phase, governance.status, succeeded ? 'its domains agree' : governance.reason, time),
     observability: totals.traceGaps > 0 || !held.traceStarted ? degradedAs : 'FULL',
     ...totals,
     stop: request.stop,
@@ -80,7 +81,7 @@ export function decideCompletion(request: CompletionRequest, held: HeldRun, inpu
     traceEnd,
     finished,
     acks,
-    events: decideEvents(held, governance, traceEnd, inputs),
+    events: decideEvents(held, governance, traceEnd, { at, time }),
     at,
   }
 }
@@ -123,12 +124,11 @@ function decideEvents(
   held: HeldRun,
   governance: GovernanceRecords,
   traceEnd: TraceEnd,
-  inputs: DecisionInputs,
+  { at, time }: { readonly at: Date; readonly time: string },
 ): RunEvent[] {
   const { status, reason, incident, evaluation } = governance
   const { steps, tokensIn, tokensOut, costNanoUsd } = held.totals
-  const time = inputs.at.toISOString()
-  const idOf = eventIdsAt(held.runId, inputs.at)
+  const idOf = eventIdsAt(held.runId, at)
   const event = (type: RunEvent['type'], data: RunEvent['data']): RunEvent => ({ id: idOf(type), type, time, data })
   const costUsd = costNanoUsd === null ? null : usdFromNano(costNanoUsd)
   const { incidentId, outcome, severity } = incident

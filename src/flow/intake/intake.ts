@@ -98,6 +98,7 @@ export class Intake {
   #submissionOf(read: ReadRequest, agent: Agent, denial: Denial | null, parent: ParentLink | null): Submission {
     const { clock, newId, runTimeoutMs } = this.#options
     const at = clock.now()
+    const submitted = created(at)
     const timeoutMs = agent.timeoutSeconds === null ? runTimeoutMs : agent.timeoutSeconds * 1_000
     const later = read.runAt !== null && read.runAt > at ? read.runAt : null
     const run: NewRun = {
@@ -116,7 +117,7 @@ export class Intake {
       input: read.input,
       metadata: read.metadata,
       pending: null,
-      transitions: [created(at), transition(RunPhase.CREATED, RunPhase.AUTHORIZED, at, 'admitted')],
+      transitions: [submitted, transition(RunPhase.CREATED, RunPhase.AUTHORIZED, submitted.at, 'admitted')],
       ...this.#contractOf(timeoutMs),
       createdAt: at,
       parent,
