@@ -95,12 +95,12 @@ export class BudgetGate {
 
   /** Other limits have come into force: steps under way count in them at once. Fails with `LEASE_LOST`. */
   async follow(limits: readonly BudgetLimit[]): Promise<void> {
-    if (this.#lines.renew(limits, this.#options.clock.nowMs(), this.#mayOwn)) await this.#admit()
+    if (this.#lines.renew(limits, this.#options.clock, this.#mayOwn)) await this.#admit()
   }
 
   /** The run ends: what its recorded steps have used counts in these limits too. Fails with `LEASE_LOST`. */
   async catchUp(limits: readonly BudgetLimit[]): Promise<void> {
-    this.#lines.renew(limits, this.#options.clock.nowMs(), this.#mayOwn)
+    this.#lines.renew(limits, this.#options.clock, this.#mayOwn)
     const joined = this.#lines.current.filter(({ own, opened, recounts, meter }) => {
       return recounts && !own && !opened && meter.period !== 'run' // a row of runs is made from their steps
     })
@@ -119,7 +119,7 @@ export class BudgetGate {
 
   /** Reserves for the step. Without a promise when that takes no flight. Fails with `LEASE_LOST`. */
   before(step: BudgetedStep, limits: readonly BudgetLimit[]): Promise<BudgetAnswer> | undefined {
-    const isOther = this.#lines.renew(limits, this.#options.clock.nowMs(), this.#mayOwn)
+    const isOther = this.#lines.renew(limits, this.#options.clock, this.#mayOwn)
     if (isOther && this.isBusy) return this.#admit().then(() => this.#reserve(step) ?? null)
     return this.#reserve(step)
   }

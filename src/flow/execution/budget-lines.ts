@@ -9,6 +9,7 @@ import {
   metersOf,
   periodEnd,
 } from '../../domains/budgets/budgets.ts'
+import type { Clock } from '../../foundation/clock.ts'
 
 /** What one execution of a run knows of one row of the ledger, and holds of it. */
 export interface BudgetLine {
@@ -75,8 +76,10 @@ export class BudgetLines {
    * are the same. What a run has begun to count it counts until it ends or the period is over, also while no limit bounds
    * it: one may come back. `mayOwn`: the run has recorded nothing yet.
    */
-  renew(limits: readonly BudgetLimit[], nowMs: number, mayOwn: boolean): boolean {
+  renew(limits: readonly BudgetLimit[], clock: Clock, mayOwn: boolean): boolean {
     const isSame = limits === this.#limits || (limits.length === 0 && this.#limits.length === 0)
+    if (isSame && this.#validUntilMs === Number.POSITIVE_INFINITY) return false
+    const nowMs = clock.nowMs()
     if (isSame && nowMs < this.#validUntilMs) return false
     const before = new Map<string, BudgetLine>()
     for (const line of this.all) before.set(line.key, line)
