@@ -29,9 +29,11 @@ export class AgentDirectory {
    * `UNKNOWN_AGENT`, which names what comes close.
    */
   find(name: string, version?: string): Agent {
-    const versions = this.#agents.filter((agent) => agent.name === name)
-    const found = version === undefined ? versions.at(-1) : versions.find((agent) => agent.version === version)
+    const found = this.#agents.findLast((agent) => {
+      return agent.name === name && (version === undefined || agent.version === version)
+    })
     if (found) return found
+    const versions = this.#agents.filter((agent) => agent.name === name)
     if (versions.length > 0) {
       const known = versions.map((agent) => agent.version)
       throw unknownAgent(
