@@ -15,7 +15,7 @@ export {
 } from './contract.ts'
 export { expectationsSql, writeContracts } from './contract-store.ts'
 export { type Anchors, type ExpectationState, expectationStates, nextDueAt } from './expectation-states.ts'
-export { askForLooks, askForLooksAgain, deferLook, takeLooks } from './look-store.ts'
+export { askForLooksAgain, askForLooksSql, deferLook, takeLooks } from './look-store.ts'
 export {
   AuditReconciler,
   type ContractFacts,

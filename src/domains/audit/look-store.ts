@@ -6,27 +6,14 @@ interface RunKeys {
   readonly runId: string
 }
 
-/** When a run is to be held against its contract, whatever becomes of its row. */
-export interface Look extends RunKeys {
-  readonly dueAt: Date
-}
-
-const LOOKS = rowSet<Look>({
-  tenant_id: ['text', (look) => look.tenantId],
-  run_id: ['uuid', (look) => look.runId],
-  due_at: ['timestamptz', (look) => look.dueAt],
-})
-
-// One that failed while the run went on may be put off for longer.
-const ASK = statement(
-  'audit_looks_ask',
-  `insert into concordat.audit_looks as look (${LOOKS.names}) select * from ${LOOKS.from(1)} as x
-   on conflict (tenant_id, run_id) do update set due_at = excluded.due_at where look.due_at > excluded.due_at`,
-)
-
-/** Has runs looked at when they are due, or before if that was asked for. */
-export async function askForLooks(tx: Tx, looks: readonly Look[]): Promise<void> {
-  await tx.query(ASK, LOOKS.values(looks))
+/**
+ * SQL of the insert that has runs looked at when they are due, or before if that was asked for; its rows are a select of
+ * tenant_id, run_id and due_at.
+ */
+export function askForLooksSql(rows: string): string {
+  // One that failed while the run went on may be put off for longer.
+  return `insert into concordat.audit_looks as look (tenant_id, run_id, due_at) ${rows}
+   on conflict (tenant_id, run_id) do update set due_at = excluded.due_at where look.due_at > excluded.due_at`
 }
 
 const KEYS = rowSet<RunKeys>({ tenant_id: ['text', (run) => run.tenantId], run_id: ['uuid', (run) => run.runId] })
@@ -34,14 +21,12 @@ const KEYS = rowSet<RunKeys>({ tenant_id: ['text', (run) => run.tenantId], run_i
 /* As long again as it has been wrong: what is put right soon is seen soon, and what stays wrong costs little. */
 const ASK_AGAIN = statement(
   'audit_looks_ask_again',
-  `insert into concordat.audit_looks as look (tenant_id, run_id, due_at)
-   select x.tenant_id, x.run_id, clock_timestamp() + least(interval '${limits.lookAgainMsMax} ms',
+  askForLooksSql(`select x.tenant_id, x.run_id, clock_timestamp() + least(interval '${limits.lookAgainMsMax} ms',
             greatest(interval '${limits.lookAgainMsMin} ms', clock_timestamp() - r.reconciled_at))
      from ${KEYS.from(1)} as x
     cross join lateral (
       select o.reconciled_at from concordat.reconciliations o
-       where o.tenant_id = x.tenant_id and o.run_id = x.run_id limit 1) r
-   on conflict (tenant_id, run_id) do update set due_at = excluded.due_at where look.due_at > excluded.due_at`,
+       where o.tenant_id = x.tenant_id and o.run_id = x.run_id limit 1) r`),
 )
 
 /** Has runs with which something is wrong looked at again by and by: half a minute later at first, then up to 5 min. */

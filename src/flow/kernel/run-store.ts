@@ -1,4 +1,4 @@
-import { type AuditExpectation, askForLooks, expectationsSql } from '../../domains/audit/audit.ts'
+import { type AuditExpectation, askForLooksSql, expectationsSql } from '../../domains/audit/audit.ts'
 import { releaseReservations } from '../../domains/budgets/budgets.ts'
 import { type MetViolation, violationsSql } from '../../domains/policies/policies.ts'
 import {
@@ -186,6 +186,7 @@ const ENDS = rowSet<FinishedRun>({
 })
 
 /*
+ * The end of runs, and when they are held against their contracts after it.
  * A run that nobody has locked before must be as its worker knows it: still under its lease, not stopped, with the same
  * contract, under the same policies. If one is not, the statement fails, and with it the whole transaction: nothing of
  * any run's end is kept.
@@ -218,7 +219,9 @@ const FINISH = statement(
            or (r.worker_id in (select worker_id from alive) and r.phase = 'EXECUTING' and r.stop is null
                and r.contract_id = x.contract_id
                and x.policies_version = (select t.policies_version from concordat.tenants t where t.tenant_id = r.tenant_id)))
-   returning 1)
+   returning r.tenant_id, r.run_id, r.ended_at, r.phase),
+   look as (${askForLooksSql(`select tenant_id, run_id, ended_at + case phase when 'COMPLETED'
+      then interval '${limits.reconcileCompletedMs} ms' else interval '${limits.reconcileFailedMs} ms' end from finished`)})
    select concordat.require_rows(count(*), $2, 'runs') from finished`,
 )
 
@@ -230,7 +233,6 @@ export async function finishRuns(tx: Tx, runs: readonly FinishedRun[]): Promise<
   const workers = new Set(runs.flatMap(({ known }) => known?.workerId ?? []))
   await Promise.all([
     tx.query(FINISH, [[...workers], runs.length, ...ENDS.values(inLockOrder(runs))]),
-    askForLooks(tx, inLockOrder(runs).map(lookAfter)),
     endFamilies(tx, runs),
     releaseReservations(
       tx,
@@ -238,11 +240,6 @@ export async function finishRuns(tx: Tx, runs: readonly FinishedRun[]): Promise<
       'ended',
     ),
   ])
-}
-
-function lookAfter({ tenantId, runId, phase, endedAt }: FinishedRun) {
-  const waitMs = phase === 'COMPLETED' ? limits.reconcileCompletedMs : limits.reconcileFailedMs
-  return { tenantId, runId, dueAt: new Date(endedAt.getTime() + waitMs) }
 }
 
 /** SET clauses that take a run off its worker and bank the time that it executed. */
