@@ -1,6 +1,5 @@
 import { type AuditExpectation, expectationsSql } from '../../domains/audit/audit.ts'
 import { RunPhase, type RunStop, transition, transitionLines } from '../../domains/runs/runs.ts'
-import { eachOnce } from '../../foundation/json.ts'
 import { rowSet, type Statement, statement, type Tx } from '../../foundation/storage/storage.ts'
 import { limits } from '../../limits.ts'
 import type { Ancestor, Claim, ClaimRequest, Lane } from './messages.ts'
@@ -110,23 +109,21 @@ const CLAIMED = `
    returning r.ctid as address, r.tenant_id, r.run_id, r.worker_id, r.agent, r.agent_version, r.agent_digest, r.phase, r.lease_token, r.input, r.metadata,
              r.timeout_ms, r.active_ms, r.worker_losses, coalesce(r.stop, ${stopOrderedFor('r')}) as stop, r.created_at, r.pause_request is not null as pause_requested,
              r.execution_started_at = r.active_since as fresh,
-             r.execution_started_at, r.contract_id, ${expectationsSql('r')} as expectations, r.parent_run_id, r.root_run_id, r.depth, r.ancestors, r.api_key_id,
+             r.execution_started_at, r.contract_id, r.parent_run_id, r.root_run_id, r.depth, r.ancestors, r.api_key_id,
              held.policies_version, held.limited)`
 
-const CLAIM = statement('runs_claim', `with recursive ${CLAIMED} select * from claimed`)
+/** A contract's expectations once for the runs in a row that have it, which is nearly all of them. */
+const CLAIMS = `select claimed.*, case when contract_id is distinct from lag(contract_id) over () then ${expectationsSql('claimed')} end as expectations
+   from claimed`
+
+const CLAIM = statement('runs_claim', `with recursive ${CLAIMED} ${CLAIMS}`)
 
 /*
  * Runs that execute for the first time are started in the statement that claims them.
  */
 const START = startWrites('claimed', '$9')
-const CLAIM_AND_START = statement(
-  'runs_claim_and_start',
-  `with recursive ${CLAIMED}, ${START.traced} select * from claimed`,
-)
-const CLAIM_UNTRACED = statement(
-  'runs_claim_untraced',
-  `with recursive ${CLAIMED}, ${START.untraced} select * from claimed`,
-)
+const CLAIM_AND_START = statement('runs_claim_and_start', `with recursive ${CLAIMED}, ${START.traced} ${CLAIMS}`)
+const CLAIM_UNTRACED = statement('runs_claim_untraced', `with recursive ${CLAIMED}, ${START.untraced} ${CLAIMS}`)
 
 interface ClaimRow {
   address: string
@@ -148,8 +145,8 @@ interface ClaimRow {
   fresh: boolean
   execution_started_at: Date
   contract_id: string
-  /** JSON text. */
-  expectations: string
+  /** JSON text; null where the row before has the same contract. */
+  expectations: string | null
   policies_version: bigint
   parent_run_id: string | null
   root_run_id: string | null
@@ -227,8 +224,11 @@ export async function claimsUnknownTo(tx: Tx, workerId: string, known: readonly 
 }
 
 function toClaims(rows: readonly ClaimRow[], workerId: string): Claim[] {
-  const read = eachOnce<AuditExpectation[]>(JSON.parse)
-  return rows.map((row) => toClaim(row, workerId, read(row.expectations)))
+  const contracts = new Map<string, AuditExpectation[]>()
+  return rows.map((row) => {
+    if (row.expectations !== null) contracts.set(row.contract_id, JSON.parse(row.expectations))
+    return toClaim(row, workerId, contracts.get(row.contract_id) as AuditExpectation[])
+  })
 }
 
 function toClaim(row: ClaimRow, workerId: string, expectations: readonly AuditExpectation[]): Claim {
