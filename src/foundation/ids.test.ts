@@ -13,6 +13,11 @@ describe('ids', () => {
     expect(isId('../../etc/passwd')).toBe(false)
   })
 
+  it('made one after the other sort in that order, also within a millisecond', () => {
+    const ids = Array.from({ length: 20_000 }, newId)
+    expect(ids.findIndex((id, i) => id <= (ids[i - 1] ?? ''))).toBe(-1)
+  })
+
   it('spread runs evenly over 16 partitions', () => {
     const counts = new Array<number>(16).fill(0)
     for (let i = 0; i < 16_000; i++) counts[partitionOf(newId())]! += 1

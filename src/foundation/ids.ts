@@ -12,21 +12,30 @@ export type IdSource = () => string
 
 const RANDOM_BYTES = 16
 const POOL_IDS = 256
+/** Of the random bytes, four in whose place the 32 bits of the sequence go. They begin in their lower half, to count on. */
+const SEQUENCE_AT = 6
 
 /**
- * A source of UUIDv7 in lower case: sorted by time of creation, so that rows of one time lie together in the index.
- * Randomness is drawn for 256 ids at once: a call for each took 4 % of a busy worker's CPU.
+ * A source of UUIDv7 in lower case: sorted in the order in which it made them, so that rows of one time lie together in
+ * the index, and what was submitted first comes first. Within a millisecond they count on from a random number (RFC 9562,
+ * section 6.2, method 1). Randomness is drawn for 256 ids at once: a call for each took 4 % of a busy worker's CPU.
  */
 export function createIdSource(): IdSource {
   const pool = Buffer.alloc(POOL_IDS * RANDOM_BYTES)
   let used = POOL_IDS
+  let lastMs = 0
+  let sequence = 0
   return () => {
     if (used === POOL_IDS) {
       randomFillSync(pool)
       used = 0
     }
     const start = used++ * RANDOM_BYTES
-    return v7({ random: pool.subarray(start, start + RANDOM_BYTES) })
+    const random = pool.subarray(start, start + RANDOM_BYTES)
+    const nowMs = Date.now()
+    if (nowMs > lastMs) [lastMs, sequence] = [nowMs, random.readUInt32BE(SEQUENCE_AT) >>> 1]
+    else sequence++
+    return v7({ random, msecs: lastMs, seq: sequence })
   }
 }
 
