@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { describe, inject, it } from 'vitest'
 import type { PostgresServer } from './postgres-server.ts'
 import type { RedisServer } from './redis-server.ts'
@@ -43,9 +44,16 @@ export async function createDatabase(
   const url = new URL(server.url)
   url.pathname = name
   const drop = async (): Promise<void> => {
+    await untilLeft(server, name)
     await query(server.url, `drop database if exists ${name} with (force)`)
   }
   return { url: url.href, drop }
+}
+
+/** A client that has said goodbye and is told of the end before its connection is closed fails where nobody listens. */
+async function untilLeft(server: PostgresServer, database: string): Promise<void> {
+  const others = `select from pg_stat_activity where datname = '${database}' limit 1`
+  for (let tries = 0; tries < 50 && (await query(server.url, others)).rows.length > 0; tries++) await sleep(20)
 }
 
 /** A suite that runs once for each PostgreSQL version; one that is missing on this machine is reported as skipped. */
