@@ -15,6 +15,8 @@ const SUBMITTERS = 50
 const SETTLE_MS = 500
 const LOW_LOAD_GAP_MS = 30
 const WARM_UP_RUNS = 400
+/** So long without an end being heard of, the database is asked. */
+const QUIET_MS = 1_000
 
 const OUTPUT = { ok: true, tokens: 120, text: 'x'.repeat(60) }
 /** By a step, where policies look at it. */
@@ -67,7 +69,7 @@ let ended = 0
 await concordat.start()
 const subscription = await concordat.bus.subscribe(({ type }) => {
   events++
-  if (type === 'run.completed') ended++
+  if (type === 'run.completed' || type === 'run.failed') ended++
 })
 
 async function submitAll(count: number): Promise<void> {
@@ -84,10 +86,12 @@ async function submitAll(count: number): Promise<void> {
  * hundredth of its time. An event that is lost costs a second; then the database counts.
  */
 async function untilEnded(count: number): Promise<void> {
-  for (let heard = ended, heardAt = performance.now(); ended < count; ) {
+  for (let heard = ended, lookAt = performance.now() + QUIET_MS; ended < count; ) {
     await new Promise((resolve) => setTimeout(resolve, 5))
-    if (ended > heard) [heard, heardAt] = [ended, performance.now()]
-    else if (performance.now() - heardAt > 1_000 && (await endedRuns()) === count) break
+    if (ended === heard && performance.now() < lookAt) continue
+    if (ended === heard && (await endedRuns()) === count) return
+    heard = ended
+    lookAt = performance.now() + QUIET_MS
   }
   const stored = await endedRuns()
   if (stored !== count) throw new Error(`${stored} of ${count} runs have ended`)
