@@ -7,6 +7,7 @@ import { FIRST_LOOK } from './reconcile-due-store.ts'
 import { startWrites } from './start-writes.ts'
 import { ENTER_STARTS } from './starts-pass.ts'
 import { stopOrderedFor } from './stop-order-store.ts'
+import { aliveSql } from './worker-store.ts'
 
 /*
  * Fair claiming by row state. `lane` walks the distinct lanes that have ready runs (a loose scan of index runs_ready:
@@ -81,9 +82,7 @@ const CLAIMED = `
      select *, row_number() over (partition by tenant_id order by priority desc, ready_at, run_id) as turn
        from candidate where lane_turn <= coalesce(lane_room, lane_turn)
    ),
-   alive as (
-     select worker_id from concordat.workers where worker_id = $1 and expires_at > clock_timestamp() for key share
-   ),
+   ${aliveSql('$1')},
    held as (
      select row.ctid, p.policies_version, p.tenant_room is not null or p.lane_room is not null as limited
        from (select * from pick where turn <= coalesce(tenant_room, turn) order by turn, rank) p

@@ -5,6 +5,7 @@ import { FIRST_LOOK } from './reconcile-due-store.ts'
 import { RUN_CREATED, startWrites } from './start-writes.ts'
 import { enterStarts } from './starts-pass.ts'
 import { ADMITTED, NEW_RUNS } from './submit-store.ts'
+import { aliveSql } from './worker-store.ts'
 
 /** A free slot of a worker in this process, kept for a run that is about to be submitted. One of the two is called once. */
 export interface EagerSlot {
@@ -31,9 +32,7 @@ const START = startWrites('claimed', '$2', [RUN_CREATED])
  */
 const INSERT_AND_START = statement(
   'runs_insert_and_start',
-  `with alive as (
-     select worker_id from concordat.workers where worker_id = $1 and expires_at > clock_timestamp() for key share
-   ),
+  `with ${aliveSql('$1')},
    claimed as (
    insert into concordat.runs (${NEW_RUNS.names}, worker_id, lease_token, active_since, execution_started_at, reconcile_due_at)
    select ${COLUMNS.join(', ')}, s.worker_id, (s.worker_id is not null)::int, s.at, s.at, s.at + ${FIRST_LOOK}

@@ -23,6 +23,7 @@ import {
 } from '../../foundation/storage/storage.ts'
 import type { Lease, RecordStep } from './messages.ts'
 import { recordSteps } from './step-store.ts'
+import { aliveSql } from './worker-store.ts'
 
 export interface LedgerContext {
   readonly database: Database
@@ -189,10 +190,7 @@ const LEASES = rowSet<Lease>({
 
 const HOLD_LEASES = statement(
   'budgets_hold_leases',
-  `with alive as (
-     select worker_id from concordat.workers
-      where worker_id = any($1::uuid[]) and expires_at > clock_timestamp() for key share
-   )
+  `with ${aliveSql('any($1::uuid[])')}
    select x.run_id from ${LEASES.from(2)} as x
     cross join lateral (
       select r.worker_id from concordat.runs r

@@ -15,6 +15,7 @@ import { limits } from '../../limits.ts'
 import { endFamilies } from './child-store.ts'
 import type { FinishedRun, HeldRun, Lease, Release } from './messages.ts'
 import { FIRST_LOOK } from './reconcile-due-store.ts'
+import { aliveSql } from './worker-store.ts'
 
 const LEASES = rowSet<Lease>({
   tenant_id: ['text', (lease) => lease.tenantId],
@@ -25,10 +26,7 @@ const LEASES = rowSet<Lease>({
 
 const HOLD = statement(
   'runs_hold',
-  `with alive as (
-     select worker_id from concordat.workers
-      where worker_id = any($1::uuid[]) and expires_at > clock_timestamp() for key share
-   )
+  `with ${aliveSql('any($1::uuid[])')}
    select r.tenant_id, r.run_id, r.agent, r.phase, r.stop, r.contract_id, ${expectationsSql('r')} as expectations,
           r.execution_started_at, r.parent_run_id, s.*, c.*,
           ${violationsSql('r')} as violations,
@@ -193,10 +191,7 @@ const ENDS = rowSet<FinishedRun>({
  */
 const FINISH = statement(
   'runs_finish',
-  `with alive as (
-     select worker_id from concordat.workers
-      where worker_id = any($1::uuid[]) and expires_at > clock_timestamp() for key share
-   ),
+  `with ${aliveSql('any($1::uuid[])')},
    finished as (
    update concordat.runs r
       set phase = x.phase, outcome = x.outcome, reason = x.reason, output = x.output, output_size = x.output_size,

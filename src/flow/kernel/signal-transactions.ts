@@ -17,6 +17,7 @@ import type { EncodedPayload } from '../../foundation/payload-codec.ts'
 import { lastFlight, statement, type Tx } from '../../foundation/storage/storage.ts'
 import { limits } from '../../limits.ts'
 import type { Lease } from './messages.ts'
+import { aliveSql } from './worker-store.ts'
 
 /** A signal for a run. */
 export interface SignalOrder extends RunKey {
@@ -124,9 +125,7 @@ export type AwaitedSignal =
 
 const HOLD = statement(
   'runs_hold_for_wait',
-  `with alive as (
-     select worker_id from concordat.workers where worker_id = $3 and expires_at > clock_timestamp() for key share
-   )
+  `with ${aliveSql('$3')}
    select signal_count as seen from concordat.runs
     where tenant_id = $1 and run_id = $2 and lease_token = $4 and worker_id in (select worker_id from alive)
       for no key update`,

@@ -1,5 +1,6 @@
 import { isStale, rowSet, type Statement, statement, type Tx } from '../../foundation/storage/storage.ts'
 import type { RecordStep, StepRow } from './messages.ts'
+import { aliveSql } from './worker-store.ts'
 
 const STEPS = rowSet<RecordStep>({
   lease_token: ['int', ({ lease }) => lease.leaseToken],
@@ -24,13 +25,10 @@ const STEPS = rowSet<RecordStep>({
 })
 
 /*
- * Checkpoint and trace in one statement. `alive` locks the worker's row against its removal, so a step can't slip in
- * after its run was given to another; the token drops what is no longer this lease's to write.
+ * Checkpoint and trace in one statement. `alive` locks the worker's row, so a step can't slip in after its run was given
+ * to another; the token drops what is no longer this lease's to write.
  */
-const ALIVE = `alive as (
-     select worker_id from concordat.workers
-      where worker_id = any($1::uuid[]) and expires_at > clock_timestamp() for key share
-   )`
+const ALIVE = aliveSql('any($1::uuid[])')
 const leased = (where: string) => `select r.tenant_id from concordat.runs r
         where ${where}r.tenant_id = x.tenant_id and r.run_id = x.run_id and r.lease_token = x.lease_token
           and r.worker_id in (select worker_id from alive)`

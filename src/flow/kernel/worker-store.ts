@@ -3,6 +3,13 @@ import type { RunKey } from '../../domains/runs/runs.ts'
 import { statement, type Tx } from '../../foundation/storage/storage.ts'
 import { type Orders, ordersSql } from './orders-store.ts'
 
+/** SQL of a table `alive`: those of these workers whose leases hold, which nobody can remove before the transaction ends. */
+export function aliveSql(workers: string): string {
+  return `alive as (
+     select worker_id from concordat.workers where worker_id = ${workers} and expires_at > clock_timestamp() for key share
+   )`
+}
+
 export interface WorkerIdentity {
   readonly workerId: string
   /** For people: host and process id. */
