@@ -289,10 +289,20 @@ describeOnPostgres('the relay', (server) => {
       )
       await world.commit(runs(60))
       await world.database.query('delete from concordat.outbox where event_count = 1')
+      const firstAddress = async () => {
+        const [row] = await world.database.query<{ at: string }>(
+          'select ctid as at from concordat.outbox order by outbox_id limit 1',
+        )
+        return row?.at
+      }
+      const before = await firstAddress()
       let rewrites = 0
       await world.startRelay(async (events, deliver) => {
         deliver(events)
-        if (rewrites++ === 0) await world.database.query('vacuum full concordat.outbox')
+        if (rewrites++ > 0) return
+        // As long as anybody may still see the deleted rows, as the server's own upkeep may, they keep their places.
+        do await world.database.query('vacuum full concordat.outbox')
+        while ((await firstAddress()) === before)
       })
       await world.untilPublished()
       await world.expectPromisesKept()
