@@ -5,6 +5,8 @@ import type { WorkerProcess } from './worker-process.ts'
 /** How long some worker executes before the next kill: from within its first claim to some dozen runs later. */
 const ALIVE_MS = [10, 900] as const
 
+const NONE = async () => new Set<number>()
+
 /** Some workers, each replaced as soon as it is killed: while one starts, two others execute. */
 export class WorkerPool {
   readonly #start: () => WorkerProcess
@@ -15,13 +17,14 @@ export class WorkerPool {
     this.#workers = Array.from({ length: count }, start)
   }
 
-  async killOne(random: () => number): Promise<void> {
+  /** `preferred` tells the processes to choose from, where one of them is at hand; else it is any. */
+  async killOne(random: () => number, preferred: () => Promise<ReadonlySet<number>> = NONE): Promise<void> {
     await Promise.any(this.#workers.map((worker) => worker.ready))
     await pause(between(random, ...ALIVE_MS)) // counted from here, or a worker would die before it has claimed anything
-    const victim = oneOf(
-      random,
-      this.#workers.filter((worker) => worker.isReady),
-    )
+    const pids = await preferred()
+    const ready = this.#workers.filter((worker) => worker.isReady)
+    const among = ready.filter(({ pid }) => pids.has(pid))
+    const victim = oneOf(random, among.length > 0 ? among : ready)
     victim.signal('SIGKILL')
     await victim.exited
     this.#workers = [...this.#workers.filter((worker) => worker !== victim), this.#start()]
