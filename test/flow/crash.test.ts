@@ -13,7 +13,7 @@ describeOnPostgres('workers that are killed', (server) => {
     const { url, drop } = await createDatabase(server)
     const { wrong, ...report } = await killWorkers({ databaseUrl: url, kills: KILLS, seed })
     await drop()
-    await annotate(`SEED=${seed}: ${report.runs} runs, ${report.resumed} resumed, ${report.observations} looks`)
+    await annotate(`SEED=${seed}: ${report.runs} runs, ${report.resumed} resumed, ${report.eager} eager, ${report.observations} looks`)
     expect(wrong, `SEED=${seed}`).toEqual([])
     expect(report.resumed).toBeGreaterThan(0)
     expect(report.eager).toBeGreaterThan(0)
