@@ -209,6 +209,31 @@ describeOnPostgres('the relay', (server) => {
       await world.expectPromisesKept()
     })
 
+    it.each([
+      ['relay_leases_take', 1],
+      ['relay_leases_renew', 3],
+    ])('is held up by none that stands still while it shares partitions out: after %s', async (statement, times) => {
+      const database = new SteeredDatabase(world.database)
+      const reached = Promise.withResolvers<void>()
+      const resumed = Promise.withResolvers<void>()
+      let sent = 0
+      database.intercept((call) => {
+        if (call.statement === statement) sent++
+        else if (sent >= times) {
+          reached.resolve()
+          return resumed.promise
+        }
+      })
+      await world.startRelay(take, { database })
+      await reached.promise
+      await world.startRelay()
+      await world.commit(runs(30))
+      await world.untilPublished().finally(resumed.resolve)
+      await world.commit(runs(30))
+      await world.untilPublished()
+      await world.expectPromisesKept()
+    })
+
     it('lets one that stood still past its lease change nothing', async () => {
       const woken = Promise.withResolvers<void>()
       let stood = false

@@ -32,16 +32,14 @@ const leases = partitionLeases<{ nextPosition: bigint; inFlight: readonly bigint
   extras: ', p.next_position as "nextPosition", p.in_flight as "inFlight", p.floor',
 })
 
-/** Renews what is held, then takes or gives up partitions until everybody has a fair share. One transaction. */
-export function balanceLeases(database: Database, options: LeaseOptions): Promise<LeaseChanges> {
-  return database.transaction(async (tx) => {
-    const { taken, lost, surplus } = await leases.balance(tx, options)
-    await releaseLeases(tx, options.owner, surplus)
-    return {
-      taken: taken.map((row) => ({ ...row, nextPosition: Number(row.nextPosition) })),
-      lost: [...lost, ...surplus.keys()],
-    }
-  })
+/** Renews what is held, then takes or gives up partitions until everybody has a fair share. */
+export async function balanceLeases(database: Database, options: LeaseOptions): Promise<LeaseChanges> {
+  const { taken, lost, surplus } = await leases.balance(database, options)
+  await releaseLeases(database, options.owner, surplus)
+  return {
+    taken: taken.map((row) => ({ ...row, nextPosition: Number(row.nextPosition) })),
+    lost: [...lost, ...surplus.keys()],
+  }
 }
 
 /** Gives partitions up at once, for another relay to take; what is in flight goes with them. */

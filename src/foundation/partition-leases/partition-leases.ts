@@ -40,7 +40,10 @@ export interface BalancedLeases<Extras> {
 }
 
 export interface PartitionLeases<Extras> {
-  /** Renews what is held, and takes free partitions up to a fair share. */
+  /**
+   * Renews what is held, and takes free partitions up to a fair share. Each of its statements is whole by itself and
+   * needs no transaction: a process that stands still in one keeps what it has locked from all others.
+   */
   balance(tx: Tx, options: BalanceOptions): Promise<BalancedLeases<Extras>>
   /** Gives partitions up at once, for another holder to take. */
   release(tx: Tx, options: Pick<BalanceOptions, 'owner' | 'held' | 'scope'>): Promise<void>
@@ -52,10 +55,9 @@ export function partitionLeases<Extras = unknown>(lease: LeaseTable): PartitionL
   const scoped = (scope: string | undefined, ...values: unknown[]) => (lease.scopeColumn ? [scope, ...values] : values)
   return {
     async balance(tx, { owner, leaseMs, held, scope, members, mayTake = true }) {
-      const [renewed, rows] = await Promise.all([
-        tx.query<{ partition: number }>(renew, scoped(scope, owner, [...held.keys()], [...held.values()], leaseMs)),
-        tx.query<LeaseRow>(read, scoped(scope)),
-      ])
+      const values = scoped(scope, owner, [...held.keys()], [...held.values()], leaseMs)
+      const renewed = await tx.query<{ partition: number }>(renew, values)
+      const rows = await tx.query<LeaseRow>(read, scoped(scope))
       const still = new Set(renewed.map((row) => row.partition))
       const plan = planLeases(rows, owner, held, members)
       const partitions = plan.take.map((row) => row.partition)
