@@ -77,17 +77,20 @@ function promises(open: () => Promise<Database>) {
     const insert = (tx: Tx) => tx.query('insert into used values (1)')
     const last = async (tx: Tx) => void (await tx.query('insert into used values (2)'))
     const used = async () => (await database.query('select from used')).length
-    expect(await transactionWhenUsed(database, { write: async () => {}, last })).toBe(false)
+    const idleMsMax = 1_000
+    expect(await transactionWhenUsed(database, { write: async () => {}, last, idleMsMax })).toBe(false)
     const failure = new Error('changed my mind')
     const fails = async () => Promise.reject(failure)
-    await expect(transactionWhenUsed(database, { write: fails, last })).rejects.toBe(failure)
+    await expect(transactionWhenUsed(database, { write: fails, last, idleMsMax })).rejects.toBe(failure)
     const failsLater = (tx: Tx) => insert(tx).then(fails)
-    await expect(transactionWhenUsed(database, { write: failsLater, last })).rejects.toBe(failure)
+    await expect(transactionWhenUsed(database, { write: failsLater, last, idleMsMax })).rejects.toBe(failure)
     const twice = async (tx: Tx) => void (await Promise.all([insert(tx), insert(tx)]))
     const failing = async (tx: Tx) => void (await tx.query('select 1 / 0'))
-    await expect(transactionWhenUsed(database, { write: twice, last: failing })).rejects.toThrow('division by zero')
+    await expect(transactionWhenUsed(database, { write: twice, last: failing, idleMsMax })).rejects.toThrow(
+      'division by zero',
+    )
     expect(await used()).toBe(0)
-    expect(await transactionWhenUsed(database, { write: twice, last })).toBe(true)
+    expect(await transactionWhenUsed(database, { write: twice, last, idleMsMax })).toBe(true)
     expect(await used()).toBe(3)
   })
 
@@ -371,6 +374,38 @@ describeOnPostgres('PostgreSQL', (server) => {
     await expect(cut).rejects.toMatchObject({ code: 'DATABASE_UNREACHABLE', kind: 'retryable' })
     await expect(database.query(end, [true])).rejects.toMatchObject({ code: 'DATABASE_UNREACHABLE' })
     await expect.poll(() => database.query('select $1::int as n', [1]).catch(() => null)).toEqual([{ n: 1 }])
+  })
+
+  it.each([
+    ['that waits', () => new Promise((resolve) => setTimeout(resolve, 900))],
+    ['that is blocked', () => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 900)],
+  ])('ends a transaction whose process stands still in it, for others to go on: one %s', async (_what, standStill) => {
+    const url = await created()
+    const other = closeLater(await open(url))
+    const database = closeLater(await openDatabase({ url, dataDir: '', log, idleTransactionMs: 300 }))
+    await other.query('create table held (n int)')
+    await other.query('insert into held values (0)')
+    const changed = Promise.withResolvers<unknown>()
+    const stood = database.transaction(async (tx) => {
+      await tx.query('update held set n = n + 1')
+      changed.resolve(other.query('update held set n = n + 10'))
+      await standStill()
+      await tx.query('update held set n = n + 100')
+    })
+    await expect(stood).rejects.toMatchObject({ code: 'DATABASE_UNREACHABLE', kind: 'retryable' })
+    await changed.promise
+    await database.query('update held set n = n + 1000')
+    expect(await other.query('select n from held')).toEqual([{ n: 1010 }])
+  })
+
+  it('lets a transaction stand still for as long as it says', async () => {
+    const url = await created()
+    const database = closeLater(await openDatabase({ url, dataDir: '', log, idleTransactionMs: 300 }))
+    await database.query('create table held (n int)')
+    const insert = async (tx: Tx) => void (await tx.query('insert into held values (1)'))
+    const write = (tx: Tx) => insert(tx).then(() => new Promise<void>((resolve) => setTimeout(resolve, 900)))
+    expect(await transactionWhenUsed(database, { write, last: insert, idleMsMax: 30_000 })).toBe(true)
+    expect(await database.query('select from held')).toHaveLength(2)
   })
 
   it('that is not there: DATABASE_UNREACHABLE, with a hint', async () => {

@@ -1,5 +1,9 @@
 import { type Database, type Tx, transactionWhenUsed } from '../../foundation/storage/storage.ts'
+import { limits } from '../../limits.ts'
 import { moveCheckpoint } from './checkpoint-store.ts'
+
+/** Handlers of all its events may take their time, and send nothing. */
+const IDLE_MS_MAX = limits.eventTransactionMax * limits.eventHandlerTimeoutMs
 
 export interface LaneProgressOptions {
   readonly database: Database
@@ -61,7 +65,7 @@ export class LaneProgress {
     await this.exclusively(async () => {
       const move = { handler, partition, from: this.#stored, to }
       const last = (tx: Tx) => moveCheckpoint(tx, group, move)
-      if (await transactionWhenUsed(database, { write, last })) this.#stored = to
+      if (await transactionWhenUsed(database, { write, last, idleMsMax: IDLE_MS_MAX })) this.#stored = to
       this.cursor = to
     })
   }

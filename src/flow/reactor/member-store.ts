@@ -1,5 +1,5 @@
 import { type BalanceOptions, partitionLeases } from '../../foundation/partition-leases/partition-leases.ts'
-import { type Database, rowSet, statement, type Tx } from '../../foundation/storage/storage.ts'
+import { boundIdle, type Database, rowSet, statement, type Tx } from '../../foundation/storage/storage.ts'
 import { limits } from '../../limits.ts'
 import { homeOf, type Member } from './handler-homes.ts'
 
@@ -12,8 +12,7 @@ const leases = partitionLeases({
 // Who takes partitions must know what reactors with other handlers have: one at a time, and none waits for one that hangs.
 const LOCK = statement(
   'reactor_balance_lock',
-  `select pg_try_advisory_xact_lock(hashtextextended('concordat.reactor.' || $1, 0)) as "mayTake",
-          set_config('idle_in_transaction_session_timeout', $2::text, true)`,
+  `select pg_try_advisory_xact_lock(hashtextextended('concordat.reactor.' || $1, 0)) as "mayTake"`,
 )
 
 const CREATE_PARTITIONS = statement(
@@ -91,8 +90,9 @@ export interface MemberBalance {
 export function balance(database: Database, options: BalanceAsMember): Promise<MemberBalance> {
   const { owner, group, scope, process, handlers, leaseMs, held, working } = options
   return database.transaction(async (tx) => {
-    const [[lock], , , members, others, [now]] = await Promise.all([
-      tx.query<{ mayTake: boolean }>(LOCK, [group, `${leaseMs}ms`]),
+    const [, [lock], , , members, others, [now]] = await Promise.all([
+      boundIdle(tx, leaseMs),
+      tx.query<{ mayTake: boolean }>(LOCK, [group]),
       tx.query(CREATE_PARTITIONS, [scope, group, limits.partitions]),
       tx.query(RENEW, [owner, group, process, handlers, scope, leaseMs]),
       tx.query<Member>(READ, [group]),

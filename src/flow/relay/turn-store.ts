@@ -45,13 +45,6 @@ export async function useIndexes(tx: Tx): Promise<void> {
   await tx.query(USE_INDEXES)
 }
 
-const BOUND = statement('relay_bound', `select set_config('idle_in_transaction_session_timeout', $1, true)`)
-
-/** The server ends this transaction when its process stands still in it: nobody could publish what is committed later. */
-export async function boundTurn(tx: Tx, idleMsMax: number): Promise<void> {
-  await tx.query(BOUND, [String(idleMsMax)])
-}
-
 const MARKS = rowSet<PlacedRow>({
   address: ['tid', (row) => row.ctid],
   outbox_id: ['bigint', (row) => row.outbox_id],

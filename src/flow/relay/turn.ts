@@ -1,9 +1,8 @@
 import { AppError } from '../../foundation/app-error.ts'
-import { type Database, lastFlight, type Tx } from '../../foundation/storage/storage.ts'
+import { boundIdle, type Database, lastFlight, type Tx } from '../../foundation/storage/storage.ts'
 import { type Held, markedPlaces, placeRows, withRows } from './places.ts'
 import type { ScanFloor } from './scan-floor.ts'
 import {
-  boundTurn,
   type ChosenRow,
   chooseRows,
   findInFlight,
@@ -61,7 +60,7 @@ async function markAndChoose(tx: Tx, options: TurnOptions, marked: Held, rowsEac
   const unfinished = [...marked.values()].filter((place) => place.inFlight.length > 0)
   const free = [...marked.values()].filter((place) => place.inFlight.length === 0)
   const [, isMarked, , horizon, ...chosen] = await Promise.all([
-    boundTurn(tx, leaseMs),
+    boundIdle(tx, leaseMs), // nobody could publish what is committed later
     markPublished(tx, published),
     useIndexes(tx),
     readHorizon(tx, floor.asksBeyond),

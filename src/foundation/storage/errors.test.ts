@@ -15,6 +15,7 @@ describe('an error of the database', () => {
     ['too many connections', coded('53300')],
     ['a deadlock', coded('40P01')],
     ['a serialization failure', coded('40001')],
+    ['a transaction that stood still', coded('25P03')],
   ])('%s: worth another try, DATABASE_UNREACHABLE', (_what, error) => {
     expect(isRetryable(error)).toBe(true)
     const shown = databaseError(error)

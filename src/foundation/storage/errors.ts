@@ -1,7 +1,10 @@
 import { AppError } from '../app-error.ts'
 
-/** SQLSTATE classes and codes after which the same statement may succeed: connection, shutdown, deadlock, serialization. */
-const RETRYABLE_STATES = /^(08|57P0[1-4]|53|40001|40P01|55P03)/
+/**
+ * SQLSTATE classes and codes after which the same statement may succeed: connection, shutdown, deadlock, serialization,
+ * and that this process stood still for too long.
+ */
+const RETRYABLE_STATES = /^(08|57P0[1-4]|53|40001|40P01|55P03|25P03)/
 const RETRYABLE_SYSTEM = new Set([
   'ECONNREFUSED',
   'ECONNRESET',

@@ -6,6 +6,8 @@ import { openPostgres } from './postgres.ts'
 const CONNECT_TIMEOUT_MS = 10_000
 /** Group commit needs few connections: two flushes of steps, one each of submissions, claims, completions, and reads. */
 const POOL_MAX = 8
+/** More than a handler may take, or an agent that blocks the event loop, and keeps its run (30 s). */
+const IDLE_TRANSACTION_MS = 60_000
 
 export interface DatabaseOptions {
   /** A PostgreSQL URL; absent means embedded. */
@@ -14,12 +16,15 @@ export interface DatabaseOptions {
   readonly dataDir: string
   readonly log: Logger
   readonly poolMax?: number
+  /** See `PostgresOptions`; 60 s unless given. */
+  readonly idleTransactionMs?: number
 }
 
 /** Opens PostgreSQL or the embedded database. `EMBEDDED_LOCKED` and `DATABASE_UNREACHABLE` say what to do. */
-export async function openDatabase({ url, dataDir, log, poolMax = POOL_MAX }: DatabaseOptions): Promise<Database> {
+export async function openDatabase(options: DatabaseOptions): Promise<Database> {
+  const { url, dataDir, log, poolMax = POOL_MAX, idleTransactionMs = IDLE_TRANSACTION_MS } = options
   if (!url) return openEmbedded({ dataDir })
-  const database = openPostgres({ url, poolMax, log, connectTimeoutMs: CONNECT_TIMEOUT_MS })
+  const database = openPostgres({ url, poolMax, log, connectTimeoutMs: CONNECT_TIMEOUT_MS, idleTransactionMs })
   try {
     await database.query('select 1')
     return database

@@ -81,10 +81,16 @@ export interface PostgresOptions {
   readonly poolMax: number
   readonly log: Logger
   readonly connectTimeoutMs: number
+  /**
+   * How long the server waits in a transaction for the next statement. A process that is stopped or suspended in there
+   * is not dead, and would keep what it has locked from all others for as long as that lasts.
+   */
+  readonly idleTransactionMs: number
 }
 
 /** PostgreSQL 15 or newer. Connections are pooled and pipelined; a lost one is replaced. */
-export function openPostgres({ url, poolMax, log, connectTimeoutMs }: PostgresOptions): Database {
+export function openPostgres(options: PostgresOptions): Database {
+  const { url, poolMax, log, connectTimeoutMs, idleTransactionMs } = options
   const client: pg.ClientConfig = {
     connectionString: url,
     application_name: 'concordat',
@@ -97,7 +103,7 @@ export function openPostgres({ url, poolMax, log, connectTimeoutMs }: PostgresOp
   pool.on('connect', (connected) => {
     connected.on('error', (error) => log.warn({ err: error.message }, 'database connection lost'))
     connected
-      .query(SESSION_SETTINGS)
+      .query(`${SESSION_SETTINGS}; set idle_in_transaction_session_timeout = ${idleTransactionMs}`)
       .catch((error) => log.warn({ err: error.message }, 'a connection works without its session settings'))
   })
   const database = new PoolDatabase(pool)

@@ -1,22 +1,26 @@
 import { type Database, LastFlight, type Tx } from './database.ts'
+import { boundIdle } from './idle-bound.ts'
 
 export interface Work {
   /** The transaction begins with its first statement. */
   readonly write: (tx: Tx) => Promise<void>
   /** The statement that the commit travels with. */
   readonly last: (tx: Tx) => Promise<void>
+  /** How long the transaction may stand still between two statements, in milliseconds. */
+  readonly idleMsMax: number
 }
 
 /**
  * A transaction for work that mostly writes nothing: without a statement there is none, and `last` is left out. Resolves
  * to whether there was one; rejects, with everything rolled back, as `Database.transaction` does.
  */
-export async function transactionWhenUsed(database: Database, { write, last }: Work): Promise<boolean> {
+export async function transactionWhenUsed(database: Database, { write, last, idleMsMax }: Work): Promise<boolean> {
   const begun = Promise.withResolvers<Tx>()
   const written = Promise.withResolvers<void>()
   let transaction: Promise<void> | undefined
   const begin = (): Promise<Tx> => {
     transaction ??= database.transaction(async (tx) => {
+      boundIdle(tx, idleMsMax).catch(() => undefined) // the statement behind it tells
       begun.resolve(tx)
       await written.promise
       return new LastFlight(last(tx))
