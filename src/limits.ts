@@ -68,6 +68,7 @@ export const limits = Object.freeze({
   leaseMsMin: 1_000,
   heartbeatMs: 3_000, // three heartbeats may be missed in the default lease of 10 s
   heartbeatsPerLease: 3,
+  transactionIdleMs: 10_000, // as the default lease: so long others go without what a process that stands still has locked
   stopGraceMs: 5_000,
   clockSkewWarnMs: 500,
   clockRoundTripMsMax: 1_000, // half of a round trip is a correction's error; slower ones tell nothing

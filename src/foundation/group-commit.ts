@@ -108,7 +108,8 @@ export class GroupCommit<Item, Result> {
       try {
         return await flush(items)
       } catch (error) {
-        if (!isRetryable(error) || performance.now() > giveUpAt) throw error
+        // Once at least: time in which the event loop was blocked is no time in which the database was away.
+        if (!isRetryable(error) || (attempt > 1 && performance.now() > giveUpAt)) throw error
         await sleep(backoffMs({ attempt, baseMs: RETRY_BASE_MS, capMs: RETRY_CAP_MS, random }))
       }
     }

@@ -7,7 +7,13 @@ import { appendEvents, type EventEnvelope, type RunEvent } from '../../src/found
 import { createIdSource } from '../../src/foundation/ids.ts'
 import { silentLogger } from '../../src/foundation/log.ts'
 import { noMetrics } from '../../src/foundation/metrics.ts'
-import { type Database, IN_MEMORY, openDatabase, openEmbedded } from '../../src/foundation/storage/storage.ts'
+import {
+  type Database,
+  type DatabaseOptions,
+  IN_MEMORY,
+  openDatabase,
+  openEmbedded,
+} from '../../src/foundation/storage/storage.ts'
 import { sharedSnapshot } from '../support/embedded.ts'
 import { createDatabase, type PostgresServer } from '../support/servers.ts'
 
@@ -27,6 +33,8 @@ export const dieAfter: Treatment = (events, deliver) => {
   return new Promise(() => {})
 }
 
+type Open = (options?: Pick<DatabaseOptions, 'idleTransactionMs'>) => Promise<Database>
+
 /** A database with relays on it, and all that they delivered, in the order of arrival. */
 export class OutboxWorld {
   readonly delivered: EventEnvelope[] = []
@@ -35,9 +43,9 @@ export class OutboxWorld {
   readonly database: Database
   readonly #drop: () => Promise<void>
   #relays: { readonly relay: Relay; readonly database: Database; readonly death: PromiseWithResolvers<void> }[] = []
-  readonly #open: () => Promise<Database>
+  readonly #open: Open
 
-  private constructor(database: Database, open: () => Promise<Database>, drop: () => Promise<void>) {
+  private constructor(database: Database, open: Open, drop: () => Promise<void>) {
     this.database = database
     this.#open = open
     this.#drop = drop
@@ -45,7 +53,7 @@ export class OutboxWorld {
 
   static async onPostgres(server: PostgresServer): Promise<OutboxWorld> {
     const { url, drop } = await createDatabase(server)
-    const open = () => openDatabase({ url, dataDir: '', log: silentLogger })
+    const open: Open = (options) => openDatabase({ url, dataDir: '', log: silentLogger, ...options })
     const database = await open()
     return new OutboxWorld(database, open, drop)
   }
@@ -59,11 +67,15 @@ export class OutboxWorld {
     )
   }
 
+  /** Connections of a process that may stand still in a transaction for 500 ms; for a relay, which closes them. */
+  connect(): Promise<Database> {
+    return this.#open({ idleTransactionMs: 500 })
+  }
+
   /** Starts a relay with connections of its own, as a process has. Its lease is 500 ms unless given. */
   async startRelay(treat: Treatment = take, options: Partial<RelayOptions> = {}): Promise<Relay> {
-    const database = await this.#open()
+    const database = options.database ?? (await this.#open())
     const relay = createRelay({
-      database,
       bus: await this.#bus(treat),
       clock: systemClock,
       log: silentLogger,
@@ -72,6 +84,7 @@ export class OutboxWorld {
       random: Math.random,
       leaseMs: 500,
       ...options,
+      database,
     })
     const death = Promise.withResolvers<void>()
     this.#relays.push({ relay, database, death })

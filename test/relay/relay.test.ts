@@ -191,7 +191,7 @@ describeOnPostgres('the relay', (server) => {
     })
 
     it('is held up by none that stands still in the middle of a turn', async () => {
-      const database = new SteeredDatabase(world.database)
+      const database = new SteeredDatabase(await world.connect())
       const reached = Promise.withResolvers<void>()
       const resumed = Promise.withResolvers<void>()
       database.intercept(({ statement, before }) => {
@@ -213,7 +213,7 @@ describeOnPostgres('the relay', (server) => {
       ['relay_leases_take', 1],
       ['relay_leases_renew', 3],
     ])('is held up by none that stands still while it shares partitions out: after %s', async (statement, times) => {
-      const database = new SteeredDatabase(world.database)
+      const database = new SteeredDatabase(await world.connect())
       const reached = Promise.withResolvers<void>()
       const resumed = Promise.withResolvers<void>()
       let sent = 0

@@ -35,9 +35,10 @@ const SUBMIT_BATCH = 15
 const OBSERVE_MS = 15
 /** Of each worker: enough for as long as most of them live, few enough to come to an end. */
 const OWN_RUNS = { OWN_RUNS: '30' }
+const KILLS_A_FREEZE = 4
 const SETTLE_MS = 90_000
 
-/** Kills workers at random moments while they execute runs, looks on all the while, and checks everything at the end. */
+/** Kills workers, and freezes some, at random moments while they execute runs, looks on all the while, and checks everything at the end. */
 export async function killWorkers({ databaseUrl, kills, seed, workers = 3, onKill }: KillOptions): Promise<KillReport> {
   const random = seeded(seed)
   const database = new pg.Pool({ connectionString: databaseUrl, max: 3 })
@@ -52,6 +53,7 @@ export async function killWorkers({ databaseUrl, kills, seed, workers = 3, onKil
   const pool = new WorkerPool(workers, () => startWorker(databaseUrl, OWN_RUNS))
   try {
     for (let killed = 1; killed <= kills; killed++) {
+      if (killed % KILLS_A_FREEZE === 0) await pool.freezeOne(random)
       await pool.killOne(random)
       onKill?.(killed, load.runs)
     }

@@ -1,7 +1,7 @@
 import { AppError } from '../../foundation/app-error.ts'
 import { withTimeout } from '../../foundation/backoff.ts'
 import type { Json } from '../../foundation/json.ts'
-import type { Tx } from '../../foundation/storage/storage.ts'
+import { allowIdle, type Tx } from '../../foundation/storage/storage.ts'
 import { limits } from '../../limits.ts'
 import type { CompletionOptions } from './completion-context.ts'
 import type { CompletionRequest, TransactionOutcome } from './completion-request.ts'
@@ -131,6 +131,7 @@ async function writeOwnRows(
     const { write, timeoutMs = limits.participantTimeoutMs } = participant
     if (!write) continue
     await tx.query(`set local statement_timeout = ${Math.ceil(timeoutMs)}`)
+    await allowIdle(tx, timeoutMs)
     await asParticipant(decided, participant, written, () =>
       withTimeout(() => write(tx, endingRun(decided)), {
         timeoutMs,

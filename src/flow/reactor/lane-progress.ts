@@ -2,7 +2,7 @@ import { type Database, type Tx, transactionWhenUsed } from '../../foundation/st
 import { limits } from '../../limits.ts'
 import { moveCheckpoint } from './checkpoint-store.ts'
 
-/** Handlers of all its events may take their time, and send nothing. */
+/** Handlers of all its events may take their time and send nothing. */
 const IDLE_MS_MAX = limits.eventTransactionMax * limits.eventHandlerTimeoutMs
 
 export interface LaneProgressOptions {

@@ -1,6 +1,6 @@
 import { backoffMs } from '../../foundation/backoff.ts'
 import type { EventEnvelope } from '../../foundation/events/events.ts'
-import { isStale, lastFlight, type Tx } from '../../foundation/storage/storage.ts'
+import { allowIdle, isStale, lastFlight, type Tx } from '../../foundation/storage/storage.ts'
 import { limits } from '../../limits.ts'
 import { insertDeadEvent } from './dead-letter-store.ts'
 import type { HandlerFailure } from './deliveries.ts'
@@ -232,6 +232,7 @@ export class Lane {
       if (this.handler.transactional) {
         await this.progress.exclusively(() =>
           database.transaction(async (tx) => {
+            allowIdle(tx, limits.eventHandlerTimeoutMs).catch(() => undefined) // what comes behind it tells
             await deliveries.call(this.handler, event, attempts + 1, tx)
             return lastFlight(deleteRetry(tx, group, held))
           }),

@@ -1,5 +1,5 @@
 import { type BalanceOptions, partitionLeases } from '../../foundation/partition-leases/partition-leases.ts'
-import { boundIdle, type Database, rowSet, statement, type Tx } from '../../foundation/storage/storage.ts'
+import { type Database, rowSet, statement, type Tx } from '../../foundation/storage/storage.ts'
 import { limits } from '../../limits.ts'
 import { homeOf, type Member } from './handler-homes.ts'
 
@@ -90,8 +90,7 @@ export interface MemberBalance {
 export function balance(database: Database, options: BalanceAsMember): Promise<MemberBalance> {
   const { owner, group, scope, process, handlers, leaseMs, held, working } = options
   return database.transaction(async (tx) => {
-    const [, [lock], , , members, others, [now]] = await Promise.all([
-      boundIdle(tx, leaseMs),
+    const [[lock], , , members, others, [now]] = await Promise.all([
       tx.query<{ mayTake: boolean }>(LOCK, [group]),
       tx.query(CREATE_PARTITIONS, [scope, group, limits.partitions]),
       tx.query(RENEW, [owner, group, process, handlers, scope, leaseMs]),

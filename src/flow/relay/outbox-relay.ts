@@ -106,7 +106,6 @@ export class OutboxRelay {
       published,
       rowsMax: limits.relayBatchMax,
       floor: this.#floor,
-      leaseMs: this.#leaseMs,
     })
     this.#held = turn.held
     this.#rows = turn.rows

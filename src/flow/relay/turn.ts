@@ -1,5 +1,5 @@
 import { AppError } from '../../foundation/app-error.ts'
-import { boundIdle, type Database, lastFlight, type Tx } from '../../foundation/storage/storage.ts'
+import { type Database, lastFlight, type Tx } from '../../foundation/storage/storage.ts'
 import { type Held, markedPlaces, placeRows, withRows } from './places.ts'
 import type { ScanFloor } from './scan-floor.ts'
 import {
@@ -19,7 +19,6 @@ export interface TurnOptions {
   readonly published: readonly PlacedRow[]
   readonly rowsMax: number
   readonly floor: ScanFloor
-  readonly leaseMs: number
 }
 
 export interface Turn {
@@ -56,11 +55,10 @@ export function takeTurn(database: Database, options: TurnOptions): Promise<Turn
 
 /** All in one flight; the horizon before the rows, so that nothing below it can appear after them. */
 async function markAndChoose(tx: Tx, options: TurnOptions, marked: Held, rowsEach: number): Promise<ChosenRow[]> {
-  const { published, floor, leaseMs } = options
+  const { published, floor } = options
   const unfinished = [...marked.values()].filter((place) => place.inFlight.length > 0)
   const free = [...marked.values()].filter((place) => place.inFlight.length === 0)
-  const [, isMarked, , horizon, ...chosen] = await Promise.all([
-    boundIdle(tx, leaseMs), // nobody could publish what is committed later
+  const [isMarked, , horizon, ...chosen] = await Promise.all([
     markPublished(tx, published),
     useIndexes(tx),
     readHorizon(tx, floor.asksBeyond),

@@ -1,3 +1,4 @@
+import { limits } from '../../limits.ts'
 import type { Logger } from '../log.ts'
 import type { Database } from './database.ts'
 import { openEmbedded } from './pglite.ts'
@@ -6,8 +7,6 @@ import { openPostgres } from './postgres.ts'
 const CONNECT_TIMEOUT_MS = 10_000
 /** Group commit needs few connections: two flushes of steps, one each of submissions, claims, completions, and reads. */
 const POOL_MAX = 8
-/** More than a handler may take, or an agent that blocks the event loop, and keeps its run (30 s). */
-const IDLE_TRANSACTION_MS = 60_000
 
 export interface DatabaseOptions {
   /** A PostgreSQL URL; absent means embedded. */
@@ -16,13 +15,13 @@ export interface DatabaseOptions {
   readonly dataDir: string
   readonly log: Logger
   readonly poolMax?: number
-  /** See `PostgresOptions`; 60 s unless given. */
+  /** See `PostgresOptions`; 10 s unless given. */
   readonly idleTransactionMs?: number
 }
 
 /** Opens PostgreSQL or the embedded database. `EMBEDDED_LOCKED` and `DATABASE_UNREACHABLE` say what to do. */
 export async function openDatabase(options: DatabaseOptions): Promise<Database> {
-  const { url, dataDir, log, poolMax = POOL_MAX, idleTransactionMs = IDLE_TRANSACTION_MS } = options
+  const { url, dataDir, log, poolMax = POOL_MAX, idleTransactionMs = limits.transactionIdleMs } = options
   if (!url) return openEmbedded({ dataDir })
   const database = openPostgres({ url, poolMax, log, connectTimeoutMs: CONNECT_TIMEOUT_MS, idleTransactionMs })
   try {

@@ -1,6 +1,6 @@
+export { allowIdle } from './allow-idle.ts'
 export { type Database, LastFlight, lastFlight, type Statement, statement, type Tx } from './database.ts'
 export { isLockTimeout, isRetryable, isStale, isUniqueViolation } from './errors.ts'
-export { boundIdle } from './idle-bound.ts'
 export type { SchemaState } from './migrate.ts'
 export { migrate, schemaState } from './migrate.ts'
 export type { DatabaseOptions } from './open-database.ts'

@@ -1,12 +1,12 @@
+import { allowIdle } from './allow-idle.ts'
 import { type Database, LastFlight, type Tx } from './database.ts'
-import { boundIdle } from './idle-bound.ts'
 
 export interface Work {
   /** The transaction begins with its first statement. */
   readonly write: (tx: Tx) => Promise<void>
   /** The statement that the commit travels with. */
   readonly last: (tx: Tx) => Promise<void>
-  /** How long the transaction may stand still between two statements, in milliseconds. */
+  /** How long `write` may take without a statement, in milliseconds. */
   readonly idleMsMax: number
 }
 
@@ -20,7 +20,7 @@ export async function transactionWhenUsed(database: Database, { write, last, idl
   let transaction: Promise<void> | undefined
   const begin = (): Promise<Tx> => {
     transaction ??= database.transaction(async (tx) => {
-      boundIdle(tx, idleMsMax).catch(() => undefined) // the statement behind it tells
+      allowIdle(tx, idleMsMax).catch(() => undefined) // the statement behind it tells
       begun.resolve(tx)
       await written.promise
       return new LastFlight(last(tx))
