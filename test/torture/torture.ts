@@ -3,9 +3,9 @@ import { query, startServers } from '../support/start-servers.ts'
 import { killWorkers } from './kill-workers.ts'
 
 /*
- * `npm run torture`: kills workers 500 times while they execute runs, then checks that nothing is lost, nothing ran
- * twice and no half-ended run was ever to be seen. KILLS and SEED are taken from the environment. Kills in rounds, each
- * on a new database, so that one that goes wrong is found early and small.
+ * `npm run torture`: kills workers 500 times while they execute runs, and freezes some, then checks that nothing is
+ * lost, nothing ran twice and no half-ended run was ever to be seen. KILLS and SEED are taken from the environment. Kills
+ * in rounds, each on a new database, so that one that goes wrong is found early and small.
  */
 const KILLS_A_ROUND = 50
 const ROUND_MS_MAX = 600_000
