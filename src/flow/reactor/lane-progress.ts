@@ -2,9 +2,6 @@ import { type Database, type Tx, transactionWhenUsed } from '../../foundation/st
 import { limits } from '../../limits.ts'
 import { moveCheckpoint } from './checkpoint-store.ts'
 
-/** Handlers of all its events may take their time and send nothing. */
-const IDLE_MS_MAX = limits.eventTransactionMax * limits.eventHandlerTimeoutMs
-
 export interface LaneProgressOptions {
   readonly database: Database
   readonly group: string
@@ -65,7 +62,9 @@ export class LaneProgress {
     await this.exclusively(async () => {
       const move = { handler, partition, from: this.#stored, to }
       const last = (tx: Tx) => moveCheckpoint(tx, group, move)
-      if (await transactionWhenUsed(database, { write, last, idleMsMax: IDLE_MS_MAX })) this.#stored = to
+      // For one event: where several send nothing for longer, the transaction fails, and they are handled one by one.
+      const idleMsMax = limits.eventHandlerTimeoutMs
+      if (await transactionWhenUsed(database, { write, last, idleMsMax })) this.#stored = to
       this.cursor = to
     })
   }
