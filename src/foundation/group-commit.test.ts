@@ -125,6 +125,20 @@ describe('a group commit', () => {
     expect(tries).toBeLessThanOrEqual(2)
   })
 
+  it('flushes once more at least: a process that stood still meanwhile has not tried', async () => {
+    let tries = 0
+    const group = groupOf<number, number>({
+      retryForMs: 0,
+      flush: async (items) => {
+        await turn()
+        if (++tries === 1) throw away()
+        return items
+      },
+    })
+    expect(await Promise.all([group.add(1), group.add(2)])).toEqual([1, 2])
+    expect(tries).toBe(2)
+  })
+
   it('refuses more than its queue holds with QUEUE_FULL, and takes more once there is room', async () => {
     const held = Promise.withResolvers<void>()
     const group = groupOf<number, number>({
